@@ -247,7 +247,7 @@ def ground(
         try:
             yield made
         finally:
-            for name in ("collector", "broker"):
+            for name in ("flood", "collector", "broker"):
                 made.stop(name)
 
 
@@ -305,21 +305,38 @@ class Cost:
 
 def cost(pid: int) -> Cost:
     """Of `pid`, its children and the process group it leads; zero when it is gone."""
-    ticks = pages = 0
+    parts = _by_program(pid).values()
+    return Cost(sum(part.cpu_s for part in parts), sum(part.rss_bytes for part in parts))
+
+
+def _by_program(pid: int) -> dict[str, Cost]:
+    found: dict[str, Cost] = {}
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
             try:
-                fields = (place / "stat").read_text().rpartition(")")[2].split()
+                program, _, rest = (place / "stat").read_text().partition("(")[2].rpartition(")")
+                fields = rest.split()
                 if pid in (int(fields[1]), int(fields[2])):  # PostgreSQL's children have groups of their own
-                    ticks += sum(map(int, fields[11:15]))
-                    pages += int((place / "statm").read_text().split()[1])
+                    pages = int((place / "statm").read_text().split()[1])
+                    old = found.get(program, Cost(0.0, 0))
+                    ticks = sum(map(int, fields[11:15]))
+                    found[program] = Cost(old.cpu_s + ticks / TICKS, old.rss_bytes + pages * PAGE)
             except OSError:
                 continue  # it ended meanwhile; its parent has its time
-    return Cost(ticks / TICKS, pages * PAGE)
+    return found
 
 
 def costs(made: Ground) -> dict[str, Cost]:
-    return {name: cost(process.pid) for name, process in made.processes.items()} | {"fleet": _own()}
+    """By process, the fleet's own among them; a Mosquitto that is the collector's child by itself."""
+    found = {"fleet": _own()}
+    for name, process in made.processes.items():
+        programs = _by_program(process.pid)
+        tended = programs.pop("mosquitto", None) if name == "collector" else None
+        rest = programs.values()
+        found[name] = Cost(sum(part.cpu_s for part in rest), sum(part.rss_bytes for part in rest))
+        if tended is not None:
+            found["mosquitto"] = tended
+    return found
 
 
 def _own() -> Cost:

@@ -40,11 +40,11 @@ class Session:
             self._reader, self._writer = await asyncio.open_connection(
                 host, port, ssl=context, ssl_handshake_timeout=timeout_s if context else None
             )
-            body = _text("MQTT") + struct.pack("!BBH", 4, 0x02, KEEPALIVE_S) + _text(self._client_id)
+            body = text("MQTT") + struct.pack("!BBH", 4, 0x02, KEEPALIVE_S) + text(self._client_id)
             self._write(CONNECT, body)
             if (await self._expect(CONNACK))[1]:
                 raise SessionEnded("the broker refuses this gateway")
-            self._write(SUBSCRIBE, self._next_id() + b"".join(_text(topic) + b"\x01" for topic in topics))
+            self._write(SUBSCRIBE, self._next_id() + b"".join(text(topic) + b"\x01" for topic in topics))
             if any(code & 0x80 for code in (await self._expect(SUBACK))[2:]):
                 raise SessionEnded("the broker refuses a subscription")
         self.up = True
@@ -65,7 +65,7 @@ class Session:
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Handed over once, QoS 1; whoever wants an answer waits for a receipt, not for the PUBACK."""
-        self._write(PUBLISH | QOS_1, _text(topic) + self._next_id() + payload)
+        self._write(PUBLISH | QOS_1, text(topic) + self._next_id() + payload)
 
     async def close(self) -> None:
         self.up = False
@@ -117,19 +117,19 @@ class Session:
     def _write(self, head: int, body: bytes) -> None:
         if self._writer is None:
             raise SessionEnded("not connected")
-        self._writer.write(bytes([head]) + _length(len(body)) + body)
+        self._writer.write(bytes([head]) + remaining_length(len(body)) + body)
 
     def _next_id(self) -> bytes:
         self._last_id = self._last_id % 0xFFFF + 1
         return struct.pack("!H", self._last_id)
 
 
-def _text(text: str) -> bytes:
-    raw = text.encode()
+def text(words: str) -> bytes:
+    raw = words.encode()
     return struct.pack("!H", len(raw)) + raw
 
 
-def _length(size: int) -> bytes:
+def remaining_length(size: int) -> bytes:
     out = bytearray()
     while True:
         size, low = divmod(size, 128)

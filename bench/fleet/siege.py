@@ -1,8 +1,8 @@
 """What an honest gateway feels of an attack: its receipts' times while strangers and one gateway do their worst.
 
 Over TLS and through the real ingest: 10,000 half-open sockets from fifty addresses at the broker's listener and at the
-pages', a gateway that publishes without end, one that uses QoS 2, a body of a gigabyte. Each lasts a while; told are
-receipts, an answer of the pages, memory and log lines.
+pages', gateways that publish without end what is valid and what is not, one that uses QoS 2, a body of a gigabyte. Each
+lasts a while and has another gateway; told are receipts, an answer of the pages, memory and log lines.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import contextlib
 import os
 import resource
 import socket
+import sys
 import tempfile
-import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,20 +25,25 @@ import msgspec
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from agent import wire
+from agent import pack, wire
 from agent.common.mqtt import Client
 from bench.fleet.ground import Ground, Member, cost, ground, now_ms
 from bench.fleet.storm import round_of
+from collector.simulate.gateway import Gateway
+from collector.simulate.readings import MINUTE_MS
 
 PAUSE_S = 0.2  # between two batches of the honest gateway
 PATIENCE_S = 60.0
 ADDRESSES = 50
 GIGABYTE = 10**9
+BATCHES, SUBJECTS = 2_000, 1_000  # of a flood, before it begins again
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=15.0, metavar="S", help="of each attack (default 15)")
     parser.add_argument("--sockets", type=int, default=10_000, metavar="N", help="half-open ones (default 10,000)")
+    parser.add_argument("--mbit", type=float, default=100.0, metavar="N", help="of a gateway that floods (default 100)")
+    parser.add_argument("--attacks", nargs="*", choices=sorted(ATTACKS), help="these alone")
     parser.add_argument("--broker", choices=("embedded", "tended", "mosquitto"), default="embedded")
 
 
@@ -62,24 +67,29 @@ class Sender:
         self.mqtt.connect("127.0.0.1", self.made.tls)
         self.mqtt.loop_start()
 
-    def send(self, qos: int = 1) -> None:
+    def send(self) -> None:
         """A minute's readings."""
         gateway = self.member.gateway
-        raws = round_of(gateway.center, now_ms(), gateway.boot_ms)
-        batch = wire.Batch(
-            v=wire.VERSION, device=gateway.device, spool=gateway.spool, first_seq=gateway.next_seq,
-            prev=gateway.chain.hex(), nonce=gateway.nonce, live=True, readings=[msgspec.Raw(raw) for raw in raws],
-        )  # fmt: skip
-        gateway.next_seq += len(raws)
-        gateway.chain = wire.chain(gateway.chain, raws)
+        payload = batch(gateway, round_of(gateway.center, now_ms(), gateway.boot_ms))
         self.sent_s[gateway.next_seq - 1] = time.monotonic()
-        topic = wire.batch_topic(gateway.device)
-        self.mqtt.publish(topic, wire.seal(wire.encode(batch), gateway.key.sign), qos=qos)
+        self.mqtt.publish(wire.batch_topic(gateway.device), payload, qos=1)
 
     def _receive(self, message: mqtt.MQTTMessage) -> None:
         receipt = wire.decode_receipt(wire.unseal(bytes(message.payload))[0])
         if (sent_s := self.sent_s.pop(receipt.last_seq, None)) is not None:
             self.took_s.append(time.monotonic() - sent_s)
+
+
+def batch(gateway: Gateway, raws: Sequence[bytes]) -> bytes:
+    """The next of this gateway, packed as its agent does."""
+    frame = wire.Batch(
+        v=wire.VERSION, device=gateway.device, spool=gateway.spool, first_seq=gateway.next_seq,
+        prev=gateway.chain.hex(), nonce=gateway.nonce, live=True, readings=[msgspec.Raw(raw) for raw in raws],
+    )  # fmt: skip
+    gateway.next_seq += len(raws)
+    gateway.chain = wire.chain(gateway.chain, raws)
+    body = wire.encode(frame)
+    return pack.pack(body, gateway.key.sign(body))
 
 
 # ---------------------------------------------------------------- the attacks
@@ -108,25 +118,42 @@ def half_open(
     return attack
 
 
+Payloads = Callable[[Member], list[bytes]]
+
+
 def publishing(
-    number: int, qos: int
+    number: int, payloads_of: Payloads, qos: int = 1
 ) -> Callable[[Ground, argparse.Namespace], contextlib.AbstractContextManager[None]]:
     @contextmanager
-    def attack(made: Ground, _options: argparse.Namespace) -> Iterator[None]:
-        sender, over = Sender(made, made.members[number]), threading.Event()
-
-        def flood() -> None:
-            while not over.is_set():
-                sender.send(qos)
-
-        thread = threading.Thread(target=flood, daemon=True)
-        thread.start()
-        yield
-        over.set()
-        thread.join()
-        sender.mqtt.leave()
+    def attack(made: Ground, options: argparse.Namespace) -> Iterator[None]:
+        member, file = made.members[number], made.folder / "flood"
+        file.write_bytes(msgspec.msgpack.encode(payloads_of(member)))
+        named = [str(word) for word in (made.tls, member.ca, member.cert, member.key, member.gateway.device, file)]
+        made.start("flood", [sys.executable, "-m", "bench.fleet.flood", *named, str(qos), str(options.mbit)])
+        try:
+            yield
+        finally:
+            made.stop("flood")
 
     return attack
+
+
+def live_batches(member: Member) -> list[bytes]:
+    """Each of another minute, as the contract wants them."""
+    rounds = (round_of(member.gateway.center, now_ms() - back * MINUTE_MS, 0) for back in range(BATCHES, 0, -1))
+    return [batch(member.gateway, raws) for raws in rounds]
+
+
+def many_subjects(member: Member) -> list[bytes]:
+    """Links of a thousand names."""
+    raws = round_of(member.gateway.center, now_ms(), 0)[:1]
+    renamed = [raws[0].replace(b'"wan"', f'"line-{number}"'.encode()) for number in range(SUBJECTS)]
+    assert len(set(renamed)) == SUBJECTS
+    return [batch(member.gateway, renamed[begin : begin + 20]) for begin in range(0, SUBJECTS, 20)]
+
+
+def junk(size: int) -> Payloads:
+    return lambda _member: [os.urandom(size) for _ in range(max(1, 1_000_000 // size))]
 
 
 @contextmanager
@@ -148,8 +175,11 @@ ATTACKS = {
     "nothing": quiet,
     "half-open at the broker": half_open(lambda made: made.tls),
     "half-open at the pages": half_open(_web_port),
-    "a gateway floods": publishing(1, 1),
-    "a gateway uses QoS 2": publishing(2, 2),
+    "a gateway floods": publishing(1, live_batches),
+    "small junk": publishing(2, junk(16)),
+    "large junk": publishing(3, junk(60_000)),
+    "1,000 subjects": publishing(4, many_subjects),
+    "QoS 2": publishing(5, live_batches, qos=2),
     "a body of 1 GB": long_body,
 }
 
@@ -160,11 +190,12 @@ ATTACKS = {
 def run(options: argparse.Namespace) -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with tempfile.TemporaryDirectory() as folder, ground(Path(folder), 3, broker=options.broker) as made:
+    with tempfile.TemporaryDirectory() as folder, ground(Path(folder), 6, broker=options.broker) as made:
         made.serve()
         honest = Sender(made, made.members[0])
+        attacks = {name: ATTACKS[name] for name in options.attacks or ATTACKS}
         print(f"{options.broker}, TLS 1.3, SQLite; load {os.getloadavg()[0]:.1f}")
-        slowest_s = max(_played(made, honest, name, attack, options) for name, attack in ATTACKS.items())
+        slowest_s = max(_played(made, honest, name, attack, options) for name, attack in attacks.items())
         honest.mqtt.leave()
     return 0 if slowest_s < 2.0 else 1
 
@@ -193,7 +224,7 @@ def _played(
             time.sleep(0.05)
     times = sorted(honest.took_s)
     lost, honest.sent_s = len(honest.sent_s), {}
-    median_s, worst_s = times[len(times) // 2], times[min(len(times) - 1, int(len(times) * 0.99))]
+    median_s, worst_s = (times[int(len(times) * share)] if times else PATIENCE_S for share in (0.5, 0.99))
     lines = _log_lines(made) - before
     print(
         f"{name:<26} receipts p50 {median_s:.2f} s, p99 {worst_s:.2f} s (n {len(times)}, without one {lost}); page "

@@ -28,7 +28,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agent import wire
+from agent import pack, wire
 from agent.spool.record import Group
 from agent.uplink.batch import batch_of
 from agent.uplink.broker_client import CONNECT_S
@@ -52,9 +52,11 @@ SETTLE_S = 300.0
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gateways", type=int, default=200, metavar="N", help="how many come back (default 200)")
     parser.add_argument("--hours", type=float, default=1.0, metavar="H", help="of backlog in each (default 1)")
-    parser.add_argument("--broker", choices=("embedded", "mosquitto"), default="embedded")
+    parser.add_argument("--broker", choices=("embedded", "tended", "mosquitto"), default="embedded")
     parser.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
-    parser.add_argument("--tls", action=argparse.BooleanOptionalAction, default=True, help="embedded broker only")
+    parser.add_argument(
+        "--tls", action=argparse.BooleanOptionalAction, default=True, help="of the collector's own broker"
+    )
     parser.add_argument("--spread", type=float, default=0.0, metavar="S", help="they come within so long (default 0)")
     parser.add_argument("--least", type=float, default=90.0, metavar="S", help="goes on so long at least (default 90)")
     parser.add_argument("--minutes", type=float, default=60.0, metavar="M", help="give up after so long (default 60)")
@@ -62,8 +64,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if not options.tls and options.broker != "embedded":
-        print("bench storm: Mosquitto's door is TLS; leave --no-tls out", file=sys.stderr)
+    if not options.tls and options.broker == "mosquitto":
+        print("bench storm: its door is TLS; leave --no-tls out", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_said: sys.exit(1))  # through every `finally`: nothing is left running
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -184,6 +186,7 @@ class Returning:
     drained_s: float | None = None
     live: dict[int, float] = field(default_factory=dict)
     lags_s: list[float] = field(default_factory=list)
+    packs: bool = False  # a receipt of this session has said that the collector reads packed batches
     flights: InFlightBatches = field(default_factory=InFlightBatches)
 
     @property
@@ -219,6 +222,7 @@ class Storm:
             self.returning.append(Returning(member=member, backlog=Backlog(missed[center.seats], member.gateway)))
         self._by_device = {item.gateway.device: item for item in self.returning}
         self.receipted = self.paced = self.bad = self.batches = self.again = 0
+        self.sent_bytes = 0
         self.most_pace_ms = self._pace_ms = 0  # of all receipts, of those since the last line
         self._lags_s: list[float] = []
         self.measuring = True
@@ -267,7 +271,7 @@ class Storm:
 
     def _spent(self, before: dict[str, float]) -> None:
         for name, spent in costs(self._made).items():
-            self.cpu_s[name] = spent.cpu_s - before[name]
+            self.cpu_s[name] = spent.cpu_s - before.get(name, 0.0)
             self.peak[name] = max(self.peak.get(name, 0), spent.rss_bytes)
 
     def _say(self, now_s: float, rate: float) -> None:
@@ -294,7 +298,7 @@ class Storm:
                 await session.connect("127.0.0.1", self._port, context, topics, CONNECT_S)
                 connected_s = time.monotonic()
                 client.connect_s.append(connected_s - began_s)
-                client.session, client.since_s = session, connected_s
+                client.session, client.since_s, client.packs = session, connected_s, False
                 client.first_s = client.first_s or connected_s
                 self._pump(client, connected_s)
                 await session.run()
@@ -322,7 +326,9 @@ class Storm:
     def _pump(self, client: Returning, now_s: float) -> None:
         if client.session is None or not client.session.up:
             return
-        self.again += len(client.flights.overdue(now_s))
+        if overdue := client.flights.overdue(now_s):
+            self.again += len(overdue)
+            client.packs = False
         flow = client.flights.flow
         if len(client.flights) >= flow.window or (now_s < flow.paced_until_s and not client.has_news):
             return  # thousands are asked twice a second: what is certain anyhow must cost nothing
@@ -344,7 +350,10 @@ class Storm:
         client.flights.sent(step, now_s)
         self.batches += 1
         if client.session is not None:
-            client.session.publish(wire.batch_topic(device), wire.seal(body, client.gateway.key.sign))
+            sign = client.gateway.key.sign
+            payload = pack.pack(body, sign(body)) if client.packs else wire.seal(body, sign)
+            self.sent_bytes += len(payload)
+            client.session.publish(wire.batch_topic(device), payload)
 
     def _receive(self, client: Returning, _topic: str, payload: bytes) -> None:
         try:
@@ -363,6 +372,7 @@ class Storm:
         self.paced += receipt.pace_ms > 0
         self._pace_ms = max(self._pace_ms, receipt.pace_ms)
         self.most_pace_ms = max(self.most_pace_ms, receipt.pace_ms)
+        client.packs = receipt.packing >= pack.FORMAT
         if flight is not None:
             client.flights.done(flight)
         self._note(client, receipt, now_s)
@@ -396,7 +406,8 @@ class Storm:
         )
         print(
             f"backlog: drained by {len(drained)}, the last after {max(drained, default=0) / 60:.1f} min; "
-            f"{self.receipted / all_s:.0f} readings/s and {self.batches / all_s:.1f} batches/s over all"
+            f"{self.receipted / all_s:.0f} readings/s and {self.batches / all_s:.1f} batches/s over all, "
+            f"{self.sent_bytes / max(1, self.receipted):.0f} bytes a reading"
         )
         print(f"newest state receipted after coming: {_three(seen)} s; live lag: {_three(lags)} s, n {len(lags)}")
         most_s = self.most_pace_ms / 1000

@@ -77,6 +77,7 @@ class Book:
     """What was refused by the embedded broker. Times are seconds of the clock that `now_s` reads."""
 
     now_s: Callable[[], float]
+    put_out: Collection[str] = frozenset()  # whose sessions the collector ends by a moment's one of its own
     counts: Counter[str] = field(default_factory=Counter)  # refused_session, _publish, _filter, _qos; takeover
     refused: Counter[str] = field(default_factory=Counter)  # refused publishes, by name
     _refusals: Counter[str] = field(default_factory=Counter)
@@ -114,6 +115,8 @@ class Book:
 
     def take_over(self, name: str, old: str, new: str) -> None:
         """A new session of `name` from address `new` ended one from `old` that was alive."""
+        if name in self.put_out:
+            return
         self.counts["takeover"] += 1
         takeovers = self._takeovers.setdefault(name, deque(maxlen=FLAPS))
         takeovers.append((self.now_s(), new))
@@ -129,6 +132,8 @@ class Book:
 
     def begin_session(self, name: str, address: str) -> None:
         """A session of a gateway that was let in."""
+        if name in self.put_out:
+            return
         self._sessions[name, address] = None
         if len(self._sessions) > MAX_BOOK:
             del self._sessions[next(iter(self._sessions))]

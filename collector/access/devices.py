@@ -7,7 +7,7 @@ commit on; renewal is refused; the sessions are ended by what runs the broker (`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
@@ -105,16 +105,18 @@ def people(conn: sa.Connection, services: Sequence[str]) -> People:
     return People(services=services, gateways=trusted(conn), revoked=sorted(revoked(conn)))
 
 
-def revoked_serials(conn: sa.Connection, now_ms: int) -> Sequence[tuple[str, int]]:
-    """(serial, revoked_ms) of each certificate of a revoked gateway that has not run out."""
+def revoked_serials(
+    conn: sa.Connection, now_ms: int, put_out: Collection[str] = frozenset()
+) -> Sequence[tuple[str, int]]:
+    """(serial, since when in ms) of each certificate that has not run out of a gateway that is revoked, or put out."""
     certificates, devices = schema.certificates.c, schema.devices.c
     query = (
-        sa.select(certificates.serial, devices.revoked_ms)
+        sa.select(certificates.serial, sa.func.coalesce(devices.revoked_ms, certificates.issued_ms))
         .join(schema.devices, devices.device == certificates.device)
-        .where(devices.revoked_ms.is_not(None), certificates.expires_ms > now_ms)
+        .where(devices.revoked_ms.is_not(None) | devices.device.in_(put_out), certificates.expires_ms > now_ms)
         .order_by(certificates.serial)
     )
-    return [(row.serial, row.revoked_ms) for row in conn.execute(query)]
+    return [(serial, since_ms) for serial, since_ms in conn.execute(query)]
 
 
 def listing(conn: sa.Connection, center: str = "") -> list[dict[str, object]]:

@@ -41,8 +41,8 @@ Finding = Literal[
     # a message that cannot be trusted or framed
     "wrong_topic", "unframed", "unknown_device", "revoked_device", "bad_signature", "too_many_gaps", "broken",
     "ask_clone", "ask_bad_id", "ask_not_yours", "ask_too_big", "ask_too_many",
-    # more than is taken of one gateway (collector.store.quotas)
-    "over_quota",
+    # more than is taken of one gateway (collector.store.quotas; collector.access.floods)
+    "over_quota", "flood",
     # a measurement server's record
     "unknown_server", "revoked_server", "record_conflict",
     # a broker's clients

@@ -21,8 +21,7 @@ MAX_PACE_MS = 300_000
 
 # Of one sender. A gateway has four batches in flight (agent.uplink.window), and in need a few more.
 MANY_WAITING = 25
-FLOOD, FLOOD_S = 2_000, 60.0  # so many dropped within so long, and its sessions end
-MUTED_S = 600.0
+FLOOD, FLOOD_S = 200, 60.0  # so many dropped within so long are a flood
 
 
 class Backpressure:
@@ -52,7 +51,7 @@ class Backpressure:
 
 
 class Shares:
-    """How many messages of each sender wait here. One that has many, and more than twice what the others have on
+    """How many messages of each sender wait here. One that has many, and at least twice what each other one has on
     average, keeps nobody out: what more comes of it is dropped, as gateways send again what has no receipt. Any
     thread."""
 
@@ -61,13 +60,13 @@ class Shares:
         self._waiting: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._since_s = 0.0
-        self._muted_until_s: dict[str, float] = {}
+        self._floods: set[str] = set()
 
     def admits(self, sender: str, now_s: float) -> bool:
         """Whether one more of this sender may wait; it is counted then."""
         with self._lock:
             own = self._waiting[sender]
-            if own >= MANY_WAITING and own * len(self._waiting) > 2 * self._waiting.total():
+            if own >= MANY_WAITING and own * (len(self._waiting) - 1) >= 2 * (self._waiting.total() - own):
                 self._drop(sender, now_s)
                 return False
             self._waiting[sender] += 1
@@ -79,16 +78,20 @@ class Shares:
             self._waiting.subtract(senders)
             self._waiting = +self._waiting
 
-    def muted(self, now_s: float) -> frozenset[str]:
-        """Who floods, or did so a moment ago: their sessions are to end, and not to begin."""
+    def floods(self) -> frozenset[str]:
+        """Who flooded since the last call."""
         with self._lock:
-            self._muted_until_s = {who: until_s for who, until_s in self._muted_until_s.items() if until_s > now_s}
-            return frozenset(self._muted_until_s)
+            floods, self._floods = frozenset(self._floods), set()
+            return floods
+
+    @property
+    def has_floods(self) -> bool:
+        return bool(self._floods)
 
     def _drop(self, sender: str, now_s: float) -> None:
         if now_s - self._since_s >= FLOOD_S:
             self._dropped.clear()
             self._since_s = now_s
         self._dropped[sender] += 1
-        if self._dropped[sender] >= FLOOD:
-            self._muted_until_s[sender] = now_s + MUTED_S
+        if self._dropped[sender] % FLOOD == 0:
+            self._floods.add(sender)

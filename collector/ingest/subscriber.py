@@ -122,6 +122,7 @@ class IngestWorker:
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._begun_s: float | None = None
         self.readings = 0
+        self.on_flood: Callable[[], None] = lambda: None  # called in the broker's thread: `floods` has news
 
     def start(self) -> None:
         self._thread.start()
@@ -135,8 +136,10 @@ class IngestWorker:
         """Waits while memory is full, so that the broker does; False when the delivery is dropped unacknowledged. One
         of a sender that floods is dropped, too, but acknowledged: the broker would wait for that and hold up all."""
         if not self._shares.admits(delivery.message.topic, time.monotonic()):
-            FLOODED.log(topic=delivery.message.topic)
             delivery.acknowledge()
+            if self._shares.has_floods:
+                FLOODED.log(topic=delivery.message.topic)
+                self.on_flood()
             return False
         while not self._stopped.is_set() and not self._away.is_set():
             try:
@@ -147,9 +150,9 @@ class IngestWorker:
         self._shares.taken([delivery.message.topic])
         return False
 
-    def muted(self) -> frozenset[str]:
-        """The topics of those who flood. Any thread."""
-        return self._shares.muted(time.monotonic())
+    def floods(self) -> frozenset[str]:
+        """The topics of those who flooded since the last call. Any thread."""
+        return self._shares.floods()
 
     def is_alive(self) -> bool:
         return self._thread.is_alive()
@@ -266,9 +269,13 @@ class Subscriber:
         """Seconds that messages in hand wait for their commit."""
         return self._worker.age_s()
 
-    def muted(self) -> frozenset[str]:
-        """The topics of those who flood."""
-        return self._worker.muted()
+    def floods(self) -> frozenset[str]:
+        """The topics of those who flooded since the last call."""
+        return self._worker.floods()
+
+    def on_flood(self, wake: Callable[[], None]) -> None:
+        """`wake` is called, in any thread, when `floods` has news."""
+        self._worker.on_flood = wake
 
     @property
     def readings(self) -> int:

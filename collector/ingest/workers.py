@@ -12,13 +12,14 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.logs import Event
 from agent.common.threads import SignalEvent
+from collector.access import floods
 from collector.access.ca import Authority
 from collector.access.server_certs import worker_certificate
 from collector.access.signing_key import load_or_make
@@ -38,7 +39,7 @@ from collector.register.centers import Center
 from collector.reports import revisions
 from collector.speedtests import requests
 from collector.standard import Standards
-from collector.store import Store
+from collector.store import UNAVAILABLE, Store
 from collector.store.database import opened
 
 WORKING = Event(
@@ -89,10 +90,15 @@ class IngestWorkers:
         """Whether all brokers give us messages."""
         return all(listener.connected.is_set() for listener in self.listeners)
 
-    def muted(self) -> frozenset[str]:
-        """Gateways that flood: their sessions are to end, and not to begin for a while. Any thread."""
-        topics = frozenset[str]().union(*(listener.muted() for listener in self.listeners))
+    def floods(self) -> frozenset[str]:
+        """Gateways that flooded since the last call (collector.access.floods). Any thread."""
+        topics = frozenset[str]().union(*(listener.floods() for listener in self.listeners))
         return frozenset(addressed(Message(topic, b"")).device for topic in topics) - {""}
+
+    def on_flood(self, wake: Callable[[], None]) -> None:
+        """`wake` is called, in any thread, when `floods` has news."""
+        for listener in self.listeners:
+            listener.on_flood(wake)
 
     def publish(self, messages: Sequence[Message]) -> bool:
         """Sends them by every broker, as a gateway may be at any; whether one at least took them. Any thread."""
@@ -142,11 +148,20 @@ def work(settings: Settings, standards: Standards, now_ms: Callable[[], int], nu
         while not stop.wait(POLL_INTERVAL_S):
             if not workers.is_alive():
                 return 1
+            _record_floods(store, workers, now_ms())
             if time.monotonic() - logged_s >= LOG_INTERVAL_S:
                 logged_s = time.monotonic()
                 WORKING.log(readings=workers.readings)
         STOPPING.log(readings=workers.readings)
     return 0
+
+
+def _record_floods(store: Store, workers: IngestWorkers, now_ms: int) -> None:
+    """For the process that keeps the brokers' access lists. While the database is away nothing is taken anyhow, and a
+    flood that lasts is noticed again."""
+    if names := workers.floods():
+        with suppress(*UNAVAILABLE), store.write() as conn:
+            floods.record(conn, names, now_ms)
 
 
 def _check(settings: Settings) -> None:

@@ -155,7 +155,8 @@ class Running:
         tls_maintenance = TlsMaintenance(self._settings, self._store, clock_ms)
         addresses = tls_maintenance.addresses()
         self.ingest = IngestWorkers(self._settings, own, self._key, self._standards, addresses, self._publish, clock_ms)
-        tls_maintenance.muted = self.ingest.muted
+        tls_maintenance.floods = self.ingest.floods
+        self.ingest.on_flood(tls_maintenance.flood_watch.wake)
         self.health.watched.append(Watched("ingest", self._settings.web.healthy_within_s, self.ingest.age_s))
         self.health.needed.append(Needed("broker", self.ingest.is_connected))
         return tls_maintenance

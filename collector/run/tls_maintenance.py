@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
 from agent.common.logs import Event
-from agent.common.reasons import Reason
-from collector.access import acl, devices, users
+from collector.access import acl, devices, floods, users
 from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
 from collector.brokers.embedded import EmbeddedBroker
@@ -18,7 +18,6 @@ from collector.brokers.external import ExternalBroker
 from collector.brokers.generated_config import ChildSite
 from collector.brokers.listeners import Listener
 from collector.brokers.mosquitto import MosquittoChild, chosen
-from collector.common.messages import DeviceFinding
 from collector.config import ExternalBrokerSection, Settings, split_listen
 from collector.judging import place_facts
 from collector.register.networks import Network, Networks
@@ -33,6 +32,7 @@ RENEWED = Event(__name__, "info", "own_certificates_renewed", "the collector's o
 
 # A revoked gateway is disconnected within this and the time a session takes to end; promised are five minutes.
 REVOKED_POLL_S = 10.0
+FLOODS_POLL_S = 1.0  # by other workers' findings; this process's own wake it
 CERTIFICATES_POLL_S = 60.0
 DAY_MS = 86_400_000
 RECENT_MS = 7 * DAY_MS  # who may still have a session at an external broker; it can do nothing there in any case
@@ -49,8 +49,10 @@ class TlsMaintenance:
 
     def __init__(self, settings: Settings, store: Store, now_ms: Callable[[], int]) -> None:
         self._settings, self._store, self._now_ms = settings, store, now_ms
-        self.muted: Callable[[], frozenset[str]] = frozenset  # who floods; set once ingest runs
-        self._was_muted: frozenset[str] = frozenset()
+        self.floods: Callable[[], frozenset[str]] = frozenset  # who flooded since the last call; set once ingest runs
+        self.flood_watch = PeriodicTask("floods", FLOODS_POLL_S, self.disconnect_floods)
+        self._put_out: frozenset[str] = frozenset()
+        self._changing = threading.Lock()
         self._authority = Authority(settings.data_dir, now_ms(), settings.enrolment.certificate_days)
         self._own, _ = server_certificates(self._authority, settings, now_ms())
         self._broker: EmbeddedBroker | None = None
@@ -117,38 +119,53 @@ class TlsMaintenance:
 
     def parts(self) -> list[Component]:
         """What to start once the broker runs."""
-        parts: list[Component] = [PeriodicTask("revocations", REVOKED_POLL_S, self.disconnect_revoked)]
+        revocations = PeriodicTask("revocations", REVOKED_POLL_S, self.disconnect_revoked)
+        parts: list[Component] = [revocations, self.flood_watch]
         if self._book is not None:
             parts.append(PeriodicTask("breaches", FINDINGS_POLL_S, self.record_findings))
         return [*parts, PeriodicTask("certificates", CERTIFICATES_POLL_S, self.renew)]
 
     def disconnect_revoked(self) -> None:
-        """Sessions of revoked gateways end, at brokers of other makes too where we keep those."""
-        services = self._settings.services
-        with self._store.read() as conn:
-            people, serials = devices.people(conn, services), devices.revoked_serials(conn, self._now_ms())
-            recent = devices.revoked(conn, self._now_ms() - RECENT_MS)
-        muted = self._record_muted(frozenset(people.gateways) | frozenset(people.revoked))
-        people = dataclasses.replace(people, revoked=sorted({*people.revoked, *muted}))
-        recent = recent | muted
-        if self._broker is not None:
-            self._broker.refuse(frozenset(people.revoked))
-        listed = (tuple(serials), self._now_ms() // DAY_MS, self._authority.fingerprint)
-        if listed != self._listed:
-            self._authority.write_crl(serials, self._now_ms())
-            self._listed = listed
-        for outside in self._outside:
-            outside.update(people, recent, self._own.server, self._authority.crl, self._now_ms())
+        """Sessions of revoked gateways end, and for a while those of who floods, at brokers of other makes too where we
+        keep those."""
+        self._disconnect(frozenset())
 
-    def _record_muted(self, known: frozenset[str]) -> frozenset[str]:
-        """Those that flood now, each a finding when it begins: treated as if revoked, until they have been quiet."""
-        muted = self.muted() & known
-        if new := muted - self._was_muted:
-            found = [DeviceFinding(name, "over_quota", Reason.of("refused.flood", device=name)) for name in sorted(new)]
+    def disconnect_floods(self) -> None:
+        """At once whom this process noticed: to write its finding may wait for a commit of ingest. Whom another worker
+        noticed has its finding already."""
+        if new := self.floods() - self._put_out:
+            self._disconnect(new)
             with self._store.write() as conn:
-                devices.record_findings(conn, found, self._now_ms())
-        self._was_muted = muted
-        return muted
+                floods.record(conn, new, self._now_ms())
+        elif self._settings.ingest.shares:
+            with self._store.read() as conn:
+                is_news = floods.current(conn, self._now_ms()) != self._put_out
+            if is_news:
+                self._disconnect(frozenset())
+
+    def _disconnect(self, new: frozenset[str]) -> None:
+        now_ms = self._now_ms()
+        with self._changing:
+            with self._store.read() as conn:
+                people = devices.people(conn, self._settings.services)
+                put_out = (floods.current(conn, now_ms) | new) & frozenset(people.gateways)
+                serials = devices.revoked_serials(conn, now_ms, put_out)
+                recent = devices.revoked(conn, now_ms - RECENT_MS) | put_out
+            people = dataclasses.replace(people, revoked=sorted({*people.revoked, *put_out}))
+            self._put_out = put_out
+            if self._book is not None:
+                self._book.put_out = frozenset(people.revoked)
+            if self._broker is not None:
+                self._broker.refuse(frozenset(people.revoked))
+            self._list_revoked(serials, now_ms)
+            for outside in self._outside:
+                outside.update(people, recent, self._own.server, self._authority.crl, now_ms)
+
+    def _list_revoked(self, serials: Sequence[tuple[str, int]], now_ms: int) -> None:
+        listed = (tuple(serials), now_ms // DAY_MS, self._authority.fingerprint)
+        if listed != self._listed:
+            self._authority.write_crl(serials, now_ms)
+            self._listed = listed
 
     def record_findings(self) -> None:
         """Findings of the broker about gateways become rows beside the others."""

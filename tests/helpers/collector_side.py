@@ -8,6 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from agent import wire
 from collector.access.ca import Authority
 from collector.access.enrolment import format_token, issue_token
 from collector.access.signing_key import load_or_make
@@ -55,6 +56,8 @@ class House:
         self.broker = self.keeper.broker()
         self.ingest = Ingest(self.store, key, lambda _conn, _group, _now: 0)
         listener = Subscriber(Address("127.0.0.1", plain), self.ingest, lambda _touched: None, self.now_ms)
+        self.keeper.floods = lambda: frozenset(wire.device_of(topic) for topic in listener.floods())
+        listener.on_flood(self.keeper.flood_watch.wake)
         place = stack.enter_context(bound(self.settings.enrolment.listen, "[enrolment] listen", self.settings.http))
         web = WebServer(self.app.state.gateways, place, lambda: None, self.keeper.pair, self.settings.http)
         self.keeper.listener = web

@@ -16,16 +16,21 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from paho.mqtt.enums import CallbackAPIVersion
 
-from agent import wire
-from collector.access import devices
+from agent import identity, wire
+from agent.common.mqtt import Client
+from collector.access import devices, floods
 from collector.access.ca import Authority
 from collector.access.people import People
+from collector.access.tls import client_context
 from collector.brokers.embedded import BrokerError
 from collector.brokers.generated_config import ChildSite
 from collector.brokers.mosquitto import MosquittoChild, chosen, program
 from collector.common.processes import PAUSES_S
 from collector.config import BrokerSection
+from collector.ingest.backpressure import FLOOD, MANY_WAITING
 from collector.store import schema
 from tests.agent.uplink.test_renew import joined, linked, now_ms, renewal_of, stamp, until
 from tests.helpers.collector_side import House
@@ -69,6 +74,57 @@ def test_a_gateway_is_heard_over_tls_and_a_revoked_one_is_put_out(tmp_path: Path
 
         asyncio.run(story())
         assert house.count(schema.evidence) >= 2
+
+
+def client_of(house: House, mine: identity.Identity) -> Client:
+    """A session of this gateway's."""
+    made = Client(CallbackAPIVersion.VERSION2, client_id=mine.device, reconnect_on_failure=False)
+    assert mine.tls is not None
+    made.tls_set_context(client_context(mine.tls.ca, mine.tls.cert, mine.tls.key))
+    made.max_inflight_messages_set(1000)
+    made.connect("127.0.0.1", house.broker_port)
+    made.loop_start()
+    return made
+
+
+def is_let_in(house: House, mine: identity.Identity) -> bool:
+    """Whether this gateway's CONNECT (MQTT 3.1.1, 3.1) has an answer. It ends a session that is there."""
+    assert mine.tls is not None
+    body = b"\0\4MQTT\4\2\0\x3c" + len(mine.device).to_bytes(2) + mine.device.encode()
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", house.broker_port)) as plain,
+            client_context(mine.tls.ca, mine.tls.cert, mine.tls.key).wrap_socket(
+                plain, server_hostname="127.0.0.1"
+            ) as line,
+        ):
+            line.sendall(bytes([0x10, len(body)]) + body)
+            return line.recv(4) != b""
+    except OSError:
+        return False
+
+
+def test_a_gateway_that_floods_is_put_out_for_ten_minutes_and_accused_of_nothing_else(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        house = House(tmp_path / "collector", stack, kind="mosquitto")
+        mine, other = (joined(house, tmp_path / name) for name in ("one", "two"))
+        quiet, flood = client_of(house, other), client_of(house, mine)
+        stack.callback(quiet.leave)
+        stack.callback(flood.leave)
+        wait(flood.is_connected)
+        for number in range(MANY_WAITING + FLOOD * 4):
+            flood.publish(wire.batch_topic(mine.device), b"%d" % number, qos=1)
+        wait(lambda: not flood.is_connected())
+        assert not is_let_in(house, mine)
+        assert quiet.is_connected()
+        house.keeper.record_findings()
+        with house.store.read() as conn:
+            table = schema.integrity.c
+            codes = conn.execute(sa.select(table.device, table.finding).distinct()).all()
+        assert set(codes) == {(mine.device, "flood"), (mine.device, "unframed")}
+        house.shift_ms = floods.OUT_MS + 1000
+        house.keeper.disconnect_revoked()
+        wait(lambda: is_let_in(house, mine))
 
 
 def test_it_is_started_again_later_and_later_while_it_does_not_last(tmp_path: Path) -> None:

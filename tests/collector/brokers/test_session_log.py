@@ -39,6 +39,17 @@ def test_two_machines_with_one_key_that_put_each_other_out_are_a_clone(book: Boo
     assert (found.device, found.finding, book.counts["takeover"]) == (A, "clone", FLAPS)
 
 
+def test_sessions_that_the_collector_ends_by_its_own_accuse_nobody(book: Book) -> None:
+    log = SessionLog(book)
+    log.read(began())
+    book.sessions()
+    book.put_out = {A}
+    for _ in range(FLAPS):
+        log.read(ENDS)
+        log.read(began(address="127.0.0.1"))
+    assert (book.findings(), book.sessions()) == ([], [])
+
+
 @pytest.mark.parametrize(
     "line",
     [
