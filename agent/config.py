@@ -241,7 +241,11 @@ class SpoolSection(AgentSection, frozen=True, kw_only=True):
 
 class UpdateSection(AgentSection, frozen=True, kw_only=True):
     url: Annotated[
-        str, described("http(s) URL of the repository that releases of this program come from; empty: none are taken")
+        str,
+        described(
+            "http(s) URL of the repository that releases of this program come from; `collector` for the one of the "
+            "collector that this gateway is enrolled with; empty: none are taken"
+        ),
     ] = ""
     root_file: Annotated[
         str, described("file with the signers that are trusted at first, as the repository's maker gives it out")
@@ -316,8 +320,8 @@ def rules(section: AgentSection) -> Iterator[tuple[str, str]]:
         case UpsSection():
             yield from _ups_rules(section)
         case UpdateSection():
-            if section.url and not section.url.startswith(("http://", "https://")):
-                yield "url", f"{section.url!r} is not an http(s) URL; write https://HOST/PATH"
+            if section.url not in ("", "collector") and not section.url.startswith(("http://", "https://")):
+                yield "url", f"{section.url!r} is not an http(s) URL; write https://HOST/PATH, or collector"
             yield from slot_rules([section.window], "window")
         case SecondPathSection() if section.url and not section.url.startswith(("http://", "https://")):
             yield "url", f"{section.url[:80]!r} is not an http(s) URL; write https://HOST/PATH"

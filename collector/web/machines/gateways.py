@@ -21,7 +21,7 @@ from collector.web import errors
 from collector.web.errors import Mistaken
 from collector.web.guard import Guard
 from collector.web.limits import BodyLimit
-from collector.web.machines import files, measure_servers
+from collector.web.machines import files, measure_servers, releases
 from collector.web.machines.refusals import Refusals
 from collector.web.site import Site
 
@@ -75,6 +75,7 @@ def router(site: Site, key: Ed25519PrivateKey) -> APIRouter:
 
     routes.include_router(measure_servers.router(site))
     routes.include_router(files.router(site))
+    routes.include_router(releases.router(site))
     return routes
 
 
