@@ -241,7 +241,11 @@ class SpoolSection(AgentSection, frozen=True, kw_only=True):
 
 class UpdateSection(AgentSection, frozen=True, kw_only=True):
     url: Annotated[
-        str, described("http(s) URL of the repository that releases of this program come from; empty: none are taken")
+        str,
+        described(
+            "http(s) URL of the repository that releases of this program come from; `collector` for the one of the "
+            "collector that this gateway is enrolled with; empty: none are taken"
+        ),
     ] = ""
     root_file: Annotated[
         str, described("file with the signers that are trusted at first, as the repository's maker gives it out")
@@ -251,6 +255,26 @@ class UpdateSection(AgentSection, frozen=True, kw_only=True):
         described("time of day, center's local time, outside of open hours, when a release may be taken: HH:MM-HH:MM"),
     ] = "01:00-05:00"
     monthly_mb: Annotated[int, msgspec.Meta(ge=1, le=1000), described("megabytes a month that updates may move")] = 20
+
+
+class SecondPathSection(AgentSection, frozen=True, kw_only=True):
+    enabled: Annotated[
+        bool, described("whether this gateway says that it is alive by a second path while no receipts come")
+    ] = False
+    url: Annotated[
+        str,
+        described(
+            "http(s) URL that beacons go to: posted, or by GET with {text} where the beacon goes, for a gateway of "
+            "text messages; empty for the collector itself"
+        ),
+    ] = ""
+    interface: Annotated[
+        str, described("interface of the second line, such as wwan0, which beacons leave by; empty for any")
+    ] = ""
+    after_min: Annotated[
+        int, msgspec.Meta(ge=2, le=1440), described("minutes without a receipt before the first beacon")
+    ] = 5
+    every_min: Annotated[int, msgspec.Meta(ge=5, le=1440), described("minutes between two beacons, at least")] = 60
 
 
 class AgentSettings(AgentSection, frozen=True, kw_only=True):
@@ -264,6 +288,7 @@ class AgentSettings(AgentSection, frozen=True, kw_only=True):
     seats: SeatsSection = SeatsSection()
     spool: SpoolSection = SpoolSection()
     update: UpdateSection = UpdateSection()
+    second_path: SecondPathSection = SecondPathSection()
 
     @property
     def state_dir(self) -> Path:
@@ -295,9 +320,11 @@ def rules(section: AgentSection) -> Iterator[tuple[str, str]]:
         case UpsSection():
             yield from _ups_rules(section)
         case UpdateSection():
-            if section.url and not section.url.startswith(("http://", "https://")):
-                yield "url", f"{section.url!r} is not an http(s) URL; write https://HOST/PATH"
+            if section.url not in ("", "collector") and not section.url.startswith(("http://", "https://")):
+                yield "url", f"{section.url!r} is not an http(s) URL; write https://HOST/PATH, or collector"
             yield from slot_rules([section.window], "window")
+        case SecondPathSection() if section.url and not section.url.startswith(("http://", "https://")):
+            yield "url", f"{section.url[:80]!r} is not an http(s) URL; write https://HOST/PATH"
         case SeatsSection():
             yield from _address_rules("listen", section.listen)
             for key in ("max_cpu_pct", "max_memory_pct", "max_disk_pct"):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agent import __version__, identity, wire
+from agent.beacons.sender import BeaconSender
 from agent.common import logs
 from agent.common.releases.trial import FOLDER, ReleaseFolder
 from agent.config import AgentSettings
@@ -183,15 +184,8 @@ class Service:
             stack.callback(self._spool.close)
             stack.enter_context(logs.also_to(self._recent))
             await stack.enter_async_context(in_background(self._answers.run()))
-            for listening in self._listeners():
-                await stack.enter_async_context(in_background(listening))
-            await stack.enter_async_context(in_background(self._watchdog()))
-            await stack.enter_async_context(in_background(self._check_spool()))
-            await stack.enter_async_context(in_background(self._renewal.run()))
-            await stack.enter_async_context(in_background(self._changes.take_documents()))
-            await stack.enter_async_context(in_background(self._changes.watch_trial()))
-            await stack.enter_async_context(in_background(self._replacement.watch_trial()))
-            await stack.enter_async_context(in_background(self._replacement.look_nightly()))
+            for part in (*self._listeners(), *self._watchers()):
+                await stack.enter_async_context(in_background(part))
             notify("READY=1")
             ends = (stop, self._changes.ended, self._replacement.ended, self._restart)
             await first_of(ends, self._rounds.run(), self._uplink.run())
@@ -199,6 +193,12 @@ class Service:
                 notify("STOPPING=1")
         await asyncio.to_thread(self._mark_stop)
         return not stop.is_set()
+
+    def _watchers(self) -> list[Awaitable[None]]:
+        trials = [self._changes.watch_trial(), self._replacement.watch_trial(), self._replacement.look_nightly()]
+        upkeep = [self._watchdog(), self._check_spool(), self._renewal.run(), self._changes.take_documents()]
+        beacons = BeaconSender(self._settings.second_path, self._mine, self._receipt_clock, self._uplink)
+        return [*upkeep, *trials, beacons.run()]
 
     def _listeners(self) -> list[Awaitable[None]]:
         settings = self._settings

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -38,36 +39,50 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Builds the Debian packages.")
     parser.add_argument("names", nargs="*", metavar="PACKAGE", help=f"(default: {', '.join(packages)})")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", metavar="DIR")
-    parser.add_argument("--version", default=version(), metavar="V", help="(default: of the code, and its commit)")
+    parser.add_argument("--version", metavar="V", help="(default: of the code, its commit and the Debian release)")
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="of this code, from elsewhere (default: built here)")
     options = parser.parse_args(words)
     options.out.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("SOURCE_DATE_EPOCH", ran("git", "log", "-1", "--format=%ct").strip() or str(int(time.time())))
+    at_version = options.version or version(debian_release())
+    if "SOURCE_DATE_EPOCH" not in os.environ:
+        os.environ["SOURCE_DATE_EPOCH"] = ran("git", "log", "-1", "--format=%ct").strip() or str(int(time.time()))
     work = ROOT / "build" / "deb"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    ran(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(work))
-    wheel = next(work.glob("nabz-*.whl"))
+    wheel = options.wheel or build_wheel(work)
     for name in options.names or packages:
-        made = build(name, packages[name], options.version, wheel, work / name, options.out)
+        made = build(name, packages[name], at_version, wheel, work / name, options.out)
         sys.stdout.write(f"{made}  {made.stat().st_size / 1e6:.1f} MB\n")
     return 0
 
 
-def version() -> str:
-    """The code's, with the commits since the world began and the last one's name: later builds are newer."""
+def build_wheel(folder: Path) -> Path:
+    ran(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
+    return next(folder.glob("nabz-*.whl"))
+
+
+def version(release: str) -> str:
+    """The code's, with the number of commits, the last one's name and the Debian release: later builds are newer, and
+    those of two releases lie in one repository."""
     found = re.search(r'__version__ = "(.+)"', (ROOT / "agent" / "__init__.py").read_text("utf-8"))
     assert found is not None
     count, commit = (
         ran("git", "rev-list", "--count", "HEAD").strip(),
         ran("git", "rev-parse", "--short", "HEAD").strip(),
     )
-    return f"{found[1]}+git{count}.{commit}"
+    return f"{found[1]}+git{count}.{commit}~deb{release}"
+
+
+def debian_release() -> str:
+    """Such as 12; of a Debian that is not released yet, its name."""
+    facts = platform.freedesktop_os_release()
+    return facts.get("VERSION_ID") or facts["VERSION_CODENAME"]
 
 
 def build(name: str, package: Package, at_version: str, wheel: Path, stage: Path, out: Path) -> Path:
     """Stages one package's tree and packs it."""
     home = stage / "usr" / "lib" / name
-    site = environment(home, ROOT / "requirements" / f"{package['extra']}.lock")
+    site = environment(home, [ROOT / "requirements" / f"{name}.lock" for name in package["locks"]])
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site, [member for member in archive.namelist() if member.split("/")[0] in package["code"]])
     launcher(home, stage, package)
@@ -84,12 +99,13 @@ def build(name: str, package: Package, at_version: str, wheel: Path, stage: Path
     return target
 
 
-def environment(home: Path, lock: Path) -> Path:
-    """A virtual environment that needs nothing but Debian's Python; returns where its modules are."""
+def environment(home: Path, locks: list[Path]) -> Path:
+    """A virtual environment that needs nothing but Debian's Python; returns where its modules are. What has no wheel
+    for this processor is compiled here, from the source whose hash is locked."""
     ran(PYTHON, "-m", "venv", "--without-pip", str(home))
     python = home / "bin" / "python3"
     ran(sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check",
-        "--no-compile", "--require-hashes", "-r", str(lock))  # fmt: skip
+        "--no-compile", "--require-hashes", *(word for lock in locks for word in ("-r", str(lock))))  # fmt: skip
     for path in (home / "bin").iterdir():  # what other projects bring: their shebangs name the place of building
         path.unlink()
     python.symlink_to("../../../bin/python3")

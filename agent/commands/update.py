@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import ssl
 import time
+
+import msgspec
 
 from agent import __version__, config_file, identity
 from agent.common import logs
 from agent.common.errors import describe
 from agent.common.releases import launch
 from agent.common.releases.trial import FILE, FOLDER, read
-from agent.config import AgentSettings
+from agent.common.tls import client_context
+from agent.config import AgentSettings, UpdateSection
 from agent.remote.trial import in_force
 
 EXAMPLE = "nabz-agent update status"
@@ -58,7 +62,7 @@ def _status(settings: AgentSettings, options: argparse.Namespace) -> int:
 
 def _look(settings: AgentSettings, mine: identity.Identity, options: argparse.Namespace) -> int:
     try:
-        from agent.updates import take  # costs 30 MB, and needs the extra `updates`
+        from agent.updates import repository, take  # costs 30 MB, and needs the extra `updates`
     except ImportError as error:
         logs.complain(f"update: needs the extra `updates` ({describe(error)}); install it", "nabz-agent")
         return 2
@@ -67,12 +71,22 @@ def _look(settings: AgentSettings, mine: identity.Identity, options: argparse.Na
     installed = launch.installed_version(__version__)
     place = GatewayPlace(center=mine.center, device=mine.device, running=__version__, installed=installed)
     try:
+        update, context = _source(settings, mine)
         found = take.look(
-            settings.update, settings.state_dir, place, time.time_ns() // 1_000_000, take=options.verb == "take"
-        )
+            update, settings.state_dir, place, time.time_ns() // 1_000_000, take=options.verb == "take",
+            open_url=repository.opener(context),
+        )  # fmt: skip
     except OSError as error:
         logs.complain(f"{settings.state_dir}: cannot be written ({describe(error)})", "nabz-agent")
         return 1
     text = " ".join(filter(None, (found.code, found.version, found.detail)))
     print(json.dumps(dataclasses.asdict(found)) if options.json else text)
     return 1 if found.code in ("unreachable", "refused") else 0
+
+
+def _source(settings: AgentSettings, mine: identity.Identity) -> tuple[UpdateSection, ssl.SSLContext | None]:
+    """Where releases come from, and who vouches for that server: for the collector, the root of its enrolment."""
+    if settings.update.url != "collector":
+        return settings.update, None
+    context = client_context(mine.tls.ca) if mine.tls else None
+    return msgspec.structs.replace(settings.update, url=f"{mine.url.rstrip('/')}/updates"), context

@@ -13,7 +13,7 @@ from agent.common.errors import describe
 from agent.common.files import read_text
 from agent.updates.offers import OfferedRelease, Pace, Ring
 from collector.commands.console import answers, complain, moment, say, settings_of, table, verb_arguments
-from collector.remote.updates import health, packing, signers
+from collector.remote.updates import health, packing, rings, signers
 from collector.remote.updates.repository import UpdateRepository
 from collector.remote.updates.signers import UpdateError
 from collector.store.database import existing
@@ -99,10 +99,10 @@ def _init(options: argparse.Namespace) -> int:
 
 def _add(options: argparse.Namespace) -> int:
     version, content = packing.pack(options.source)
-    rings, now_ms = _rings(options), _now_ms()
-    UpdateRepository(options.repo).stage_release(version, content, options.needs or version, rings, now_ms)
+    wanted, now_ms = _rings(options), _now_ms()
+    UpdateRepository(options.repo).stage_release(version, content, options.needs or version, wanted, now_ms)
     if not options.json:
-        say(f"release {version}: {len(content)} bytes, {len(rings)} rings")
+        say(f"release {version}: {len(content)} bytes, {len(wanted)} rings")
     return _signatures(options)
 
 
@@ -154,31 +154,32 @@ def _ring(options: argparse.Namespace) -> int:
     release = next((one for one in repository.releases() if one.version == options.version), None)
     if release is None:
         raise UpdateError(f"release {options.version}: is not published; see `nabz-collector update status`")
-    pace = repository.paces().get(release.version, Pace())
-    found = None if options.hold or options.open is not None else _judged(options, release, pace, now_ms)
     wanted = 0 if options.hold else options.open
-    rings = health.next_open(release, pace, found, now_ms) if wanted is None else wanted
-    if rings == pace.open:
-        repository.publish(online, now_ms)
-    else:
-        repository.set_pace(release.version, rings, online, now_ms)
+    found = _judged(options, repository, release, now_ms) if wanted is None else None
+    done = rings.step(repository, release, online, found, now_ms, wanted)
     if options.json:
-        say(json.dumps({"open": rings, "before": pace.open, "health": dataclasses.asdict(found) if found else None}))
+        say(
+            json.dumps(
+                {"open": done.now, "before": done.before, "health": dataclasses.asdict(found) if found else None}
+            )
+        )
     else:
-        say(f"release {release.version}: {rings} of {len(release.rings)} rings open, {pace.open} before")
+        say(f"release {release.version}: {done.now} of {len(release.rings)} rings open, {done.before} before")
         if found is not None:
             troubles = {name: getattr(found, name) for name in ("failed", "crashed", "silent", "worse")}
             say(f"{found.state}: {found.took} of {found.members} gateways run it")
             say("\n".join(f"{name}: {', '.join(devices)}" for name, devices in troubles.items() if devices))
-    return 1 if rings == 0 else 0
+    return 1 if done.now == 0 else 0
 
 
-def _judged(options: argparse.Namespace, release: OfferedRelease, pace: Pace, now_ms: int) -> health.RingHealth | None:
+def _judged(
+    options: argparse.Namespace, repository: UpdateRepository, release: OfferedRelease, now_ms: int
+) -> health.RingHealth | None:
+    pace = repository.paces().get(release.version, Pace())
     if pace.open == 0:
         return None
     with existing(settings_of(options)) as store, store.read() as conn:
-        gateways = health.survey(conn, pace.at_ms, now_ms)
-    return health.judge_ring(release, pace.open - 1, gateways, pace.at_ms, now_ms)
+        return rings.judged(conn, release, pace, now_ms)
 
 
 def _status(options: argparse.Namespace) -> int:

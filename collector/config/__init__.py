@@ -28,6 +28,7 @@ from collector.config.endpoint import (
 from collector.config.http import HttpSection, WebSection
 from collector.config.reports import ReportsSection
 from collector.config.table import CollectorSection, ConfigError, read_secret
+from collector.config.updates import UpdatesSection
 
 __all__ = [
     "DEFAULT_FILE",
@@ -49,6 +50,7 @@ __all__ = [
     "PublicEndpoint",
     "ReportsSection",
     "Settings",
+    "UpdatesSection",
     "is_loopback",
     "load",
     "read_secret",
@@ -280,6 +282,7 @@ class Settings(CollectorSection):
     disputes: DisputesSection = DisputesSection()
     archive: ArchiveSection = ArchiveSection()
     reports: ReportsSection = ReportsSection()
+    updates: UpdatesSection = UpdatesSection()
 
     @property
     def data_dir(self) -> Path:

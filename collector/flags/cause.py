@@ -221,6 +221,8 @@ def _guess(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
     if facts.boots:
         return None
     low = next((run for runs in facts.power.values() for run in runs[-1:] if run.on_battery), None)
+    if facts.alive_ms is not None:
+        return _alive(facts, low, witness, facts.alive_ms)
     if low is not None:
         name: Name = "ups_exhausted" if low.low or low.gasp else "mains_carried"
         return _by_feeder(name, "likely", (Reason.of("evidence.last_heard", found=_run(low)),), witness)
@@ -235,6 +237,18 @@ def _guess(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
         guessed: Name = "lan_fault" if facts.place_before == "lan" else "isp_down"
         return Cause(name=guessed, grade="likely", evidence=(before,))
     return None
+
+
+def _alive(facts: GapFacts, low: BatteryRun | None, witness: NeighbourWitness, alive_ms: int) -> Cause:
+    """Its gateway runs, and says so by a second path: there is power, so the line is what is down."""
+    alive = Reason.of("evidence.second_path", alive_s=max(0, facts.to_ms - alive_ms) // 1000)
+    if low is not None:
+        last = Reason.of("evidence.last_heard", found=_run(low))
+        return _by_feeder("mains_carried", "likely", (alive, last), witness)
+    if facts.place_before == "lan":
+        before = Reason.of("evidence.fault_before", field="fault_place", word="lan")
+        return Cause(name="lan_fault", grade="likely", evidence=(alive, before))
+    return _by_isp("likely", (alive,), witness)
 
 
 # ---------------------------------------------------------------- witnesses

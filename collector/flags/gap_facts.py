@@ -64,7 +64,8 @@ class GapFacts:
     """What is known of one gap. `power` begins with the last readings before it; `taken` counts the readings that
     the agent took during the gap and delivered later, the earliest at `taken_from_ms`; `places` where its link probe
     saw the fault meanwhile, `line_causes` what else it found wrong with the line, `place_before` where the last reading
-    before the gap, of `place_before_ms`, saw it; `seats` what the roll calls around it say."""
+    before the gap, of `place_before_ms`, saw it; `seats` what the roll calls around it say; `alive_ms` when its
+    gateway was last heard by a second path."""
 
     from_ms: int
     to_ms: int
@@ -77,6 +78,7 @@ class GapFacts:
     taken: int = 0
     taken_from_ms: int | None = None
     seats: SeatEvidence = field(default_factory=SeatEvidence)
+    alive_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason, decode_all, encode_all
+from collector.access import beacons
 from collector.flags import gap_facts
 from collector.flags.cause import NOBODY, Cause, NeighbourWitness, name_cause
 from collector.flags.gap_facts import GapFacts, Sign
@@ -115,7 +116,8 @@ def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float = GAP_S) ->
     if pulse is None:
         return None
     (witness,) = witnesses(conn, [(code, (pulse.heard_ms, now_ms))], int(gap_s * 1000))
-    return name_cause(_begun(conn, code, (pulse.heard_ms, now_ms), ()), witness)
+    begun = _begun(conn, code, (pulse.heard_ms, now_ms), ())
+    return name_cause(replace(begun, alive_ms=beacons.last_ms(conn, code, pulse.heard_ms)), witness)
 
 
 # ---------------------------------------------------------------- what a transaction says of gaps

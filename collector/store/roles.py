@@ -32,6 +32,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "api_keys": ("", "raw", ""),
     "archive_parts": ("r", "r", "r"),
     "archived": ("rd", "r", "r"),  # what comes late has its day back in the tables
+    "beacons": _DESK,
     "boots": _DERIVED,
     "calendar": _DESK,
     "center_states": ("rawd", "rawd", "r"),  # derived: of whoever changes what it comes of

@@ -150,6 +150,7 @@ def _site(
         drawing_secret=drawing_secret(key),
         dispute_days=config.disputes.file_within_days,
         signature=config.reports,
+        releases=config.updates.repository,
         sms_secret=config.alerts.sms_secret(),
     )
 

@@ -62,8 +62,8 @@ POLICY: Mapping[str, Rule] = {
     ),
     "machine": Rule(  # gateways and measurement servers, which prove keys of their own
         (), "anybody",
-        ("GET /api/v1/ca", "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join",
-         "POST /api/v1/records", "GET /api/v1/files/{name}"),
+        ("GET /api/v1/ca", "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/alive",
+         "POST /api/v1/servers/join", "POST /api/v1/records", "GET /api/v1/files/{name}", "GET /updates/{path:path}"),
     ),
     "link": Rule(  # its secret says who, for one act; or which gateway's installer, who only looks
         (), "anybody", ("GET /a/{secret}", "POST /a/{secret}", "GET /i/{name}"),

@@ -1,3 +1,3 @@
 """Releases for gateways: a signed repository of The Update Framework, what a release is, and how a ring fares."""
 
-__all__ = ["health", "packing", "repository", "signers"]
+__all__ = ["health", "packing", "repository", "rings", "signers"]

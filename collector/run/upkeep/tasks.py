@@ -18,6 +18,8 @@ from collector.run.upkeep.housekeeping import EVERY_S as HOUSEKEEPING_S
 from collector.run.upkeep.housekeeping import Housekeeping
 from collector.run.upkeep.jobs import Jobs
 from collector.run.upkeep.night_audit import NightAudit
+from collector.run.upkeep.releases import EVERY_S as RINGS_S
+from collector.run.upkeep.releases import ReleaseRings
 from collector.standard import Standards
 from collector.store import Store
 from collector.store.jobs.leases import RENEW_S
@@ -52,6 +54,9 @@ def upkeep_tasks(
         tasks.append(jobs.task("audit", CHILD_S, nights.tick))
     if settings.archive.after_h:
         tasks.append(jobs.task("archive", CHILD_S, Archiving(words, now_ms).tick))
+    if settings.updates.repository and settings.updates.online_key:
+        rings = ReleaseRings(store, settings.updates.repository, settings.updates.online_key, now_ms)
+        tasks.append(jobs.task("releases", RINGS_S, rings.tick))
     return tasks
 
 

@@ -30,6 +30,7 @@ from collector.store.schema.batches import (
 from collector.store.schema.common import metadata
 from collector.store.schema.desk import alerts, channels, incident_events, incident_members, incidents, month_risks
 from collector.store.schema.gateways import (
+    beacons,
     boots,
     certificates,
     device_settings,
@@ -94,6 +95,7 @@ __all__ = [
     "api_keys",
     "archive_parts",
     "archived",
+    "beacons",
     "boots",
     "boots_by_center",
     "calendar",

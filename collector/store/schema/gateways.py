@@ -73,6 +73,17 @@ devices = sa.Table(
     sa.Column("version", sa.Text, nullable=False, server_default=""),
 )
 
+# What each gateway said last by its second path: that it is alive while its line is down. No reading, and no proof.
+beacons = sa.Table(
+    "beacons",
+    metadata,
+    sa.Column("device", Device, primary_key=True),
+    sa.Column("center", Code, nullable=False, index=True),
+    sa.Column("at_s", sa.BigInteger, nullable=False),  # by its own clock, in seconds: the next one must be later
+    sa.Column("received_ms", Ms, nullable=False),
+    sa.Column("path", sa.String(8), nullable=False),  # line | sms
+)
+
 nonces = sa.Table(
     "nonces",
     metadata,

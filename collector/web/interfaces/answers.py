@@ -10,7 +10,9 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from agent.beacons.text import parse
 from agent.common.errors import describe
+from collector.access import beacons
 from collector.desk.alerts.answers import sms
 from collector.desk.incident import WorkError
 from collector.web.api import reply
@@ -47,6 +49,10 @@ def router(site: Site) -> APIRouter:
 
 
 def _take(site: Site, answer: SmsAnswer) -> Response:
+    """A text is a gateway's beacon, or a person's word about an incident."""
+    if (beacon := parse(answer.text)) is not None:
+        with site.store.write() as conn:
+            return reply({"beacon": beacons.take(conn, beacon, "sms", site.now())})
     try:
         with site.store.write() as conn:
             incident = sms.take(conn, answer.sender, answer.text, site.now())

@@ -13,14 +13,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 
+from agent.beacons import text
 from agent.common.tcp import address_group
-from collector.access import enrolment
+from collector.access import beacons, enrolment
 from collector.judging import place_facts
 from collector.web import errors
 from collector.web.errors import Mistaken
 from collector.web.guard import Guard
 from collector.web.limits import BodyLimit
-from collector.web.machines import files, measure_servers
+from collector.web.machines import files, measure_servers, releases
 from collector.web.machines.refusals import Refusals
 from collector.web.site import Site
 
@@ -68,8 +69,13 @@ def router(site: Site, key: Ed25519PrivateKey) -> APIRouter:
     async def renew(request: Request) -> Response:
         return await desk.answered(request, enrolment.renewing, enrolment.renew)
 
+    @routes.post("/api/v1/alive")
+    async def alive(request: Request) -> Response:
+        return await desk.alive(request)
+
     routes.include_router(measure_servers.router(site))
     routes.include_router(files.router(site))
+    routes.include_router(releases.router(site))
     return routes
 
 
@@ -94,6 +100,29 @@ class EnrolmentDesk:
             return _refused(enrolment.EnrolmentRefused(413, "enrol.over_limit", limit=enrolment.MAX_REQUEST_BYTES))
         address = request.client.host if request.client else ""
         return await to_thread.run_sync(self._answer, body, address, claimant, answer, limiter=self._proofs)
+
+    async def alive(self, request: Request) -> Response:
+        """A beacon of the second path: plain text, or what wraps it. Says no more than whether it was taken."""
+        body = await _small_body(request, text.MAX_BODY_BYTES)
+        beacon = text.parse(body.decode("ascii", "replace")) if body is not None else None
+        if beacon is None:
+            raise Mistaken(400, "beacon: none in the body; send NABZ1 DEVICE SECONDS SIGNATURE")
+        address = request.client.host if request.client else ""
+        return await to_thread.run_sync(self._alive, beacon, address, limiter=self._proofs)
+
+    def _alive(self, beacon: text.Beacon, address: str) -> Response:
+        names = (f"address {address_group(address)}",)
+        if self._refusals.is_over(names):
+            raise Mistaken(429, "beacon: too many were refused from this address; wait a minute")
+        with self._site.store.read() as conn:
+            outcome = beacons.judge(conn, beacon, self._site.now())
+        if outcome == "taken":
+            with self._site.store.write() as conn:
+                outcome = beacons.take(conn, beacon, "line", self._site.now())
+        if outcome != "taken":
+            self._refusals.add(names)
+            raise Mistaken(403, f"beacon: is not taken ({outcome})")
+        return Response(status_code=204)
 
     def _answer(self, body: bytes, address: str, claimant: Claimant, answer: Answer) -> Response:
         names: Sequence[str] = (f"address {address_group(address)}",)
@@ -122,11 +151,11 @@ def _note_address(conn: sa.Connection, device: str, address: str, now_ms: int) -
         place_facts.record_sightings(conn, "enrolment", [(device, address)], now_ms, lambda _address: None)
 
 
-async def _small_body(request: Request) -> bytes | None:
-    """The request's body, read no further than an enrolment is long; None if it is longer."""
+async def _small_body(request: Request, limit: int = enrolment.MAX_REQUEST_BYTES) -> bytes | None:
+    """The request's body, read no further than `limit`; None if it is longer."""
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > enrolment.MAX_REQUEST_BYTES:
+        if len(body) > limit:
             return None
     return body

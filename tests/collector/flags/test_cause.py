@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -350,3 +351,22 @@ def test_one_reading_of_a_portal_does_not_excuse_a_line_that_was_down() -> None:
 def test_other_words_of_a_line_explain_no_gap(word: str) -> None:
     seen = LinkReading(loss_pct=100.0, fault_place="isp", causes=[word])
     assert named(gap(QUIET, *every(0, 30, seen)))[0] == "isp_down"
+
+
+@pytest.mark.parametrize(
+    ("before", "guess", "alive"),
+    [
+        (QUIET, "unknown", "isp_down"),
+        ([(-0.5, LOW)], "ups_exhausted", "mains_carried"),
+        ([(-0.5, place("lan"))], "lan_fault", "lan_fault"),
+        ([(-0.5, roll(off=9))], "switched_off", "isp_down"),
+    ],
+)
+def test_a_gateway_that_is_alive_by_a_second_path_has_power(
+    before: Sequence[tuple[float, Reading]], guess: str, alive: str
+) -> None:
+    facts = gap(before)
+    assert named(facts)[0] == guess
+    cause = name_cause(replace(facts, alive_ms=START + 20 * MINUTE))
+    assert (cause.name, cause.grade) == (alive, "likely")
+    assert cause.evidence[0] == Reason.of("evidence.second_path", alive_s=600)

@@ -31,7 +31,15 @@ from collector.access import approvals, enrolment, passwords, users
 from collector.access.accounts import directory, policy, sessions
 from collector.access.enrolment import Approval
 from collector.common.scope import EVERYWHERE, Scope
-from collector.config import AlertsSection, CollectorTable, EnrolmentSection, MeasureSection, Settings, WebSection
+from collector.config import (
+    AlertsSection,
+    CollectorTable,
+    EnrolmentSection,
+    MeasureSection,
+    Settings,
+    UpdatesSection,
+    WebSection,
+)
 from collector.standard import Standards
 from collector.store import Store, schema
 from collector.web import auth
@@ -377,6 +385,7 @@ def serve(
     second_proof: Literal["offered", "required"] = "offered",
     alerts: AlertsSection | None = None,
     public_page: bool = False,
+    releases: Path | None = None,
 ) -> Iterator[Served]:
     if has_admin:
         add_account(store, ADMIN, "admin", now_ms=now_ms, cookie=SESSION)
@@ -388,6 +397,7 @@ def serve(
         collector=CollectorTable(data_dir=data_dir),
         enrolment=EnrolmentSection(approval=approval),
         alerts=alerts or AlertsSection(),
+        updates=UpdatesSection(repository=releases),
         measure=MeasureSection(providers={"PTCL": (17557, 45595)}),
     )
     key = Ed25519PrivateKey.generate()

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.beacons import text
 from collector.access import enrolment
 from collector.store import schema
 from collector.web.machines.refusals import LIMIT
@@ -187,3 +188,28 @@ def test_a_request_without_a_proof_takes_no_turn_of_the_writer(served, cast) -> 
         assert client.post("/api/v1/enrol", json=bad).status_code == 401
         unknown = question("f" * 32, Ed25519PrivateKey.generate())
         assert client.post("/api/v1/enrol", json=unknown).status_code == 403
+
+
+def test_a_silent_center_whose_gateway_is_alive_by_a_second_path_says_so(served, cast) -> None:
+    key = Ed25519PrivateKey.generate()
+    public_key = key.public_key().public_bytes_raw()
+    device = enrolment.device_name(public_key)
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    cast.insert(served.store, schema.devices, [cast.device_row("LHR-014", device=device, public_key=public_key)])
+    cast.insert(served.store, schema.pulse, [cast.pulse_row("LHR-014", cast.NOW_MS - 3 * cast.HOUR_MS)])
+    cast.insert(
+        served.store,
+        schema.flags,
+        [cast.flag_row("LHR-014", "presence.silent", **cast.troubles(0, cast.NOW_MS, 0)["presence.silent"])],
+    )
+    beacon = text.make(device, cast.NOW_MS // 1000, key.sign)
+    assert httpx.post(f"{served.url}/api/v1/alive", content=beacon).status_code == 204
+    again = httpx.post(f"{served.url}/api/v1/alive", content=beacon)
+    assert (again.status_code, "repeated" in again.text) == (403, True)
+    assert httpx.post(f"{served.url}/api/v1/alive", content="NABZ1").status_code == 400
+    with served.client() as client:
+        page = client.get("/centers/LHR-014").text
+    assert "heard by the second path" in page
+    with served.store.read() as conn:
+        heard_ms = conn.scalar(sa.select(schema.pulse.c.heard_ms))
+    assert heard_ms == cast.NOW_MS - 3 * cast.HOUR_MS, "a beacon ends no silence"

@@ -1,0 +1,44 @@
+"""Which beacons are taken: of enrolled gateways, signed, of about now, each once."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.beacons import text
+from collector.access import beacons
+from collector.access.enrolment import device_name
+from collector.store import Store, schema
+
+NOW_MS = 1_795_000_000_000
+MINUTE_MS = 60_000
+KEY = Ed25519PrivateKey.generate()
+DEVICE = device_name(KEY.public_key().public_bytes_raw())
+
+
+def beacon(at_ms: int, key: Ed25519PrivateKey = KEY) -> text.Beacon:
+    found = text.parse(text.make(DEVICE, at_ms // 1000, key.sign))
+    assert found is not None
+    return found
+
+
+def test_a_beacon_counts_once_and_only_of_its_gateway_and_time(sqlite_store: Store) -> None:
+    row = {
+        "device": DEVICE, "center": "LHR-1", "public_key": KEY.public_key().public_bytes_raw(), "enrolled_ms": 1,
+        "hostname": "", "version": "",
+    }  # fmt: skip
+    with sqlite_store.write() as conn:
+        assert beacons.take(conn, beacon(NOW_MS), "line", NOW_MS) == "unknown"
+        conn.execute(sa.insert(schema.devices).values(row))
+        assert beacons.take(conn, beacon(NOW_MS, Ed25519PrivateKey.generate()), "line", NOW_MS) == "unsigned"
+        assert beacons.take(conn, beacon(NOW_MS - 61 * MINUTE_MS), "line", NOW_MS) == "time"
+        assert beacons.take(conn, beacon(NOW_MS + 6 * MINUTE_MS), "line", NOW_MS) == "time"
+        assert beacons.last_ms(conn, "LHR-1", 0) is None
+        assert beacons.take(conn, beacon(NOW_MS), "sms", NOW_MS + MINUTE_MS) == "taken"
+        assert beacons.take(conn, beacon(NOW_MS), "line", NOW_MS + 2 * MINUTE_MS) == "repeated"
+        assert beacons.take(conn, beacon(NOW_MS - MINUTE_MS), "line", NOW_MS + 2 * MINUTE_MS) == "repeated"
+        assert beacons.last_ms(conn, "LHR-1", NOW_MS) == NOW_MS + MINUTE_MS
+        assert beacons.last_ms(conn, "LHR-1", NOW_MS + MINUTE_MS) is None
+        assert beacons.take(conn, beacon(NOW_MS + MINUTE_MS), "line", NOW_MS + 2 * MINUTE_MS) == "taken"
+        conn.execute(sa.update(schema.devices).values(revoked_ms=NOW_MS))
+        assert beacons.take(conn, beacon(NOW_MS + 3 * MINUTE_MS), "line", NOW_MS + 3 * MINUTE_MS) == "unknown"
