@@ -29,7 +29,10 @@ ROOMS = {  # of the navigation: where each leads, the action that it is, and wha
     "centers": ("/", "centers.list", ("/centers/", "/waiting")),
     "map": ("/map", "map.read", ()),
     "months": ("/months", "months.read", ("/disputes", "/standards", "/visits", "/calendar", "/confirmations")),
-    "setup": ("/setup", "setup.read", ("/people", "/keys", "/routing", "/activity", "/backups", "/settings")),
+    "setup": (
+        "/setup", "setup.read",
+        ("/people", "/keys", "/routing", "/contacts", "/activity", "/backups", "/settings"),
+    ),
 }  # fmt: skip
 YEAR_S = 365 * 86_400
 
