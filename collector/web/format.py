@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,18 @@ class Show:
         """The exact time, in the programme's time zone."""
         return self.words("none") if at_ms is None else self._time(at_ms, self.words.ltr(self.clock(at_ms)), "")
 
+    def day(self, at_ms: int) -> Markup:
+        """The day alone where that day begins or ends then, else the exact time."""
+        day, _, time = self.clock(at_ms).partition(" ")
+        return self._time(at_ms, self.words.ltr(day), "") if time in ("00:00", "23:59") else self.at(at_ms)
+
+    def days(self, from_ms: int, to_ms: int | None) -> Markup:
+        """Until before `to_ms`. One whole day is said once."""
+        begins, ends = self.clock(from_ms), self.clock(to_ms - 1) if to_ms else ""
+        if begins.replace("00:00", "23:59") == ends:
+            return self.day(from_ms)
+        return Markup("{} – {}").format(self.day(from_ms), self.day(to_ms - 1) if to_ms else self.words("none"))
+
     def clock(self, at_ms: int) -> str:
         return f"{datetime.fromtimestamp(at_ms / 1000, self.zone):%Y-%m-%d %H:%M}"
 
@@ -67,6 +80,12 @@ class Show:
     def bloat(self, reading: SpeedReading) -> Bloat | None:
         """What a speed test's load did to round trips."""
         return bloat(reading)
+
+    def added(self, bloat: Bloat) -> Markup:
+        """What the load added to round trips, as far as it is known."""
+        rises = {"down": bloat.down_ms, "up": bloat.up_ms}
+        known = [(way, rise) for way, rise in rises.items() if rise is not None]
+        return self.words.listed([self.words(f"speed.bloat.{way}", n=self.value(rise, "ms")) for way, rise in known])
 
     def not_tested(self, cause: str) -> Markup:
         """Why a speed test has no figures."""
@@ -148,6 +167,10 @@ class Show:
         found = decode(reason) if isinstance(reason, str) else reason
         return self.words.reason(found if self.names_others else without_names(found))
 
+    def is_figure(self, reason: Reason) -> bool:
+        """Whether a reason says a value and its bound, and so nothing that does not stand beside it."""
+        return reason.code in ("verdict.at_least", "verdict.at_most")
+
     def coded(self, facts: Mapping[str, Any]) -> Markup:
         """A reason as the API has it: {code, params}."""
         return self.reason(msgspec.convert({"code": facts["code"], "params": facts["params"]}, Reason))
@@ -158,6 +181,23 @@ class Show:
     def raw(self, text: str) -> Markup:
         """What a machine said, as it said it."""
         return self.words.raw(text)
+
+    def recorded(self, text: str) -> Markup:
+        """What an act was about, as it was recorded: facts that stand in it as JSON are said in words."""
+        return Markup("").join(map(self._recorded, _FACTS.split(text)))
+
+    def _recorded(self, text: str) -> Markup:
+        try:
+            facts = json.loads(text) if text.startswith("{") else None
+        except ValueError:
+            facts = None
+        if not isinstance(facts, dict):
+            return self.raw(text) if text.strip() else escape(text)
+        said = [self.words.word("scope", name) + ": " + self._fact(value) for name, value in facts.items()]
+        return self.words.listed(said) if said else self.words("scope.all")
+
+    def _fact(self, value: object) -> Markup:
+        return self.words.listed(map(self.words.name, value)) if isinstance(value, list) else self.words.name(value)
 
     def plain_place(self, province: str) -> str:
         """A province where no markup may stand."""
@@ -173,6 +213,7 @@ class Show:
         return self.words.listed(map(self.words.ltr, names))
 
 
+_FACTS = re.compile(r"(\{[^{}]*\})")
 _FINE = {str(STATES.index(state)) for state in ("unknown", "meets")}
 _CLOSED = str(STATES.index("closed"))
 

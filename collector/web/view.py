@@ -30,7 +30,8 @@ ROOMS = {  # of the navigation: where each leads, the action that it is, and wha
     "map": ("/map", "map.read", ()),
     "months": ("/months", "months.read", ("/disputes", "/standards", "/visits", "/calendar", "/confirmations")),
     "setup": (
-        "/setup", "setup.read", ("/people", "/keys", "/routing", "/windows", "/activity", "/backups", "/settings"),
+        "/setup", "setup.read",
+        ("/people", "/keys", "/routing", "/windows", "/contacts", "/activity", "/backups", "/settings"),
     ),
 }  # fmt: skip
 YEAR_S = 365 * 86_400

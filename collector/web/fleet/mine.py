@@ -22,6 +22,7 @@ from collector.web.view import View
 
 SHOWN = 50  # centers of one operator
 FIRST = 3  # things to fix that are named
+FEW = 6  # centers whose names stand above the answer; more are behind a word
 KINDS = ("link", "speed", "ups", "seats")  # readings that are shown
 FINE = ("meets", "closed")
 DARK = ("silent", "waiting", "unknown", "paused")
@@ -46,8 +47,9 @@ def router(site: Site) -> APIRouter:
             chosen = [row for row in rows if row["center"] == center and CODE.fullmatch(center)] or rows
             values = _values(site, conn, chosen[0], ranks) if chosen else {}
         return View.of(site, request, first="ur").page(
-            "mine.html", event=event, rows=rows, row=chosen[0] if chosen else None, fine=FINE, dark=DARK, **values
-        )
+            "mine.html", event=event, rows=rows, row=chosen[0] if chosen else None, fine=FINE, dark=DARK, few=FEW,
+            **values,
+        )  # fmt: skip
 
     @routes.get("/worker.js")
     def worker() -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from collector.web.view import View
 
 ALERTS_SHOWN = 50
 MEMBERS_SHOWN = 100
+UNTOUCHED: Mapping[str, str] = dict.fromkeys(("act", "note", "hours", "owner", "party", "into", "centers"), "")
 
 
 def router(site: Site) -> APIRouter:
@@ -58,7 +60,7 @@ def router(site: Site) -> APIRouter:
         except Mistaken as mistake:
             if mistake.status != 409:
                 raise
-            return _page(site, request, number, mistake.sentence, 409)
+            return _page(site, request, number, mistake.sentence, given=values)
         return RedirectResponse(f"/incidents/{done.id}", status_code=303)
 
     @routes.get("/alerts")
@@ -70,13 +72,16 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def _page(site: Site, request: Request, number: IncidentNumber, mistake: str = "", status: int = 200) -> Response:
+def _page(
+    site: Site, request: Request, number: IncidentNumber, mistake: str = "", given: Mapping[str, str] = UNTOUCHED
+) -> Response:
+    """`given` is what was typed before a mistake."""
     facts = whole(site, auth.asker(request).account, number)
     with site.store.read() as conn:
         names = _names(conn, facts["members"] + ([facts] if facts["scope"] == "center" else []))
     return View.of(site, request).page(
-        "incident.html", status=status, row=facts, names=names, mistake=mistake, acts=ACTS, parties=WAITS, causes=NAMES,
-        shown=MEMBERS_SHOWN,
+        "incident.html", status=409 if mistake else 200, row=facts, names=names, mistake=mistake, acts=ACTS,
+        parties=WAITS, causes=NAMES, shown=MEMBERS_SHOWN, given=given,
     )  # fmt: skip
 
 

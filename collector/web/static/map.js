@@ -30,6 +30,7 @@ const Disc = L.CircleMarker.extend({
 
 const map = L.map(box, { preferCanvas: true, attributionControl: false, zoomControl: false, zoomSnap: 0.5, minZoom: 4, maxZoom: 17, worldCopyJump: false });
 L.control.zoom({ zoomInTitle: box.dataset.zoomIn, zoomOutTitle: box.dataset.zoomOut }).addTo(map);
+map.createPane("cities").style.zIndex = 350; // under the discs: their numbers come first
 const layer = L.layerGroup().addTo(map);
 let points = { codes: [] }, at = new Map(); // the columns, and where in them each center is
 
@@ -106,7 +107,7 @@ function cities() {
   const largest = [...found].sort((a, b) => b[1].length - a[1].length).slice(0, 30);
   for (const [city, own] of largest) {
     const middle = (column) => own.map((i) => points[column][i]).sort((a, b) => a - b)[own.length >> 1];
-    L.tooltip([middle("lat"), middle("lon")], { permanent: true, direction: "bottom", offset: [0, 10], className: "city", interactive: false })
+    L.tooltip([middle("lat"), middle("lon")], { permanent: true, pane: "cities", direction: "bottom", offset: [0, 14], className: "city", interactive: false })
       .setContent(element("bdi", city)).addTo(map);
   }
 }

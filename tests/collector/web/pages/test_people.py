@@ -260,7 +260,7 @@ def test_a_contact_is_shown_at_the_centers_that_it_is_about(served, cast) -> Non
         assert post(client, "/contacts", **LESCO | {"id": number, "telephone": "119"}).status_code == 303
         assert post(client, "/contacts", act="remove", id=number).status_code == 303
         assert post(client, "/contacts", act="remove", id=number).status_code == 404
-        assert client.get("/contacts").text.count('class="gateway"') == 1
+        assert client.get("/contacts").text.count('class="gateway slim"') == 1
     kinds = [act for act, _, subject in acts(served.store) if subject == "company LESCO"]
     assert kinds == ["contact_set", "contact_set", "contact_removed"]
 
