@@ -19,7 +19,7 @@ from agent.common.errors import describe
 from agent.common.files import sync_folder
 from agent.spool.dropped import DroppedRun, with_group
 from agent.spool.receipts import KeyRange, added, covers, outside, removed
-from agent.spool.record import VALUE_OFFSET, VALUES, Group, Head, Ident, RecordDamaged, Value, pack, unpack
+from agent.spool.record import VALUE_OFFSET, VALUES, Group, Head, Ident, Value, pack, whole_or_none
 from agent.spool.status import Lost
 from agent.spool.tables import (
     PAGE_BYTES,
@@ -27,6 +27,7 @@ from agent.spool.tables import (
     SEQ_MASK,
     TABLES,
     SpoolDamaged,
+    SpoolMarks,
     Transaction,
     check_tables,
     configure,
@@ -34,6 +35,7 @@ from agent.spool.tables import (
     head_proof,
     is_damage,
     make_durable,
+    numbered,
     put_dropped,
     put_head,
     put_receipted,
@@ -169,7 +171,7 @@ class SpoolFile:
         the head: durably and at once, or not at all."""
         head, readings, held = self.head, self.readings, self._held
         marks, dropped = self._receipted, self._dropped
-        with self._transaction():
+        with Transaction(self._sql):
             for (spool, last_seq), count in (receipted or {}).items():
                 key = self._epochs[spool] << SEQ_BITS | last_seq
                 if not covers(marks, key):
@@ -244,11 +246,13 @@ class SpoolFile:
         """When receipted readings of a spool were taken that are held no more, by their numbers."""
         epoch = self._epochs[spool]
         mine = [run for run in self._dropped if run.first >> SEQ_BITS == epoch]
-        return [run._replace(first=run.first & SEQ_MASK, last=run.last & SEQ_MASK) for run in mine]
+        return [numbered(run) for run in mine]
 
-    def adopt(
-        self, head: Head, groups: Iterable[Group], receipted: Mapping[str, Sequence[KeyRange]] | None = None
-    ) -> None:
+    def marks(self) -> SpoolMarks:
+        dropped = {spool: self.dropped_of(spool) for spool in self._epochs}
+        return SpoolMarks(self.receipted_ranges(), dropped, self.epoch)
+
+    def adopt(self, head: Head, groups: Iterable[Group], receipted: Receipted | None = None) -> None:
         """Takes over a spool from elsewhere; its numbering goes on here, and the one so far only waits to be sent.
         Removes what an earlier attempt, whose outcome was unknown, has left of it."""
         before = self._epochs.get(head.spool)
@@ -260,19 +264,20 @@ class SpoolFile:
             raise
         self.head = head
 
-    def keep(self, groups: Iterable[Group], receipted: Receipted | None = None) -> None:
-        """Puts back groups that were salvaged, each in the spool it came from."""
-        self._take_in(self.head, groups, receipted)
+    def keep(self, groups: Iterable[Group], marks: SpoolMarks) -> None:
+        """Puts back groups that were salvaged, each in the spool it came from, and what is known beside them."""
+        self.epoch = marks.epoch
+        for spool in self._epochs.keys() & marks.dropped.keys():
+            base = self._epochs[spool] << SEQ_BITS
+            runs = (run._replace(first=base | run.first, last=base | run.last) for run in marks.dropped[spool])
+            self._dropped = sorted([*self._dropped, *runs])
+        self._take_in(self.head, groups, marks.receipted)
 
     def _take_in(
-        self,
-        head: Head,
-        groups: Iterable[Group],
-        receipted: Receipted | None,
-        instead_of: int | None = None,
+        self, head: Head, groups: Iterable[Group], receipted: Receipted | None, instead_of: int | None = None
     ) -> None:
         readings, held, marks = self.readings, self._held, self._receipted
-        with self._transaction():
+        with Transaction(self._sql):
             if instead_of is not None:
                 marks = removed(marks, instead_of << SEQ_BITS, instead_of << SEQ_BITS | SEQ_MASK)
                 counts = self._clear(instead_of)
@@ -286,10 +291,12 @@ class SpoolFile:
                 if not covers(marks, self._epochs[group.spool] << SEQ_BITS | group.last_seq):
                     readings += len(group.raws)
             self._put_receipted(marks)
+            put_dropped(self._sql, self._spools(), self._stored_dropped, self._dropped)
             self._put_head(head, held)
         self._sync_name()
         self.readings, self._held, self._receipted = readings, held, marks
         self._stored, self._stored_epoch = marks, self.epoch
+        self._stored_dropped = self._dropped
 
     def _clear(self, epoch: int) -> list[int]:
         """How many waiting readings went with each group of a spool that is here no more."""
@@ -312,13 +319,10 @@ class SpoolFile:
     def _remove(self, key: int) -> list[Group | None]:
         """The group that went, when it was there; None for a record that is not whole."""
         rows = self._sql.execute("DELETE FROM groups WHERE key = ? RETURNING record", (key,)).fetchall()
-        return [_unpack_or_none(record) for (record,) in rows]
+        return [whole_or_none(record) for (record,) in rows]
 
     def _put_head(self, head: Head, held: int) -> None:
         put_head(self._sql, self._epochs[head.spool], head, held)
-
-    def _transaction(self) -> Transaction:
-        return Transaction(self._sql)
 
     # ------------------------------------------------------------ reading
 
@@ -331,14 +335,14 @@ class SpoolFile:
 
     def _group(self, key: int) -> Group | None:
         row = self._sql.execute("SELECT record FROM groups WHERE key = ?", (key,)).fetchone()
-        return None if row is None else _unpack_or_none(row[0])
+        return None if row is None else whole_or_none(row[0])
 
     def groups(self, skip: Collection[Ident] = (), *, newest_first: bool = False) -> Iterator[Group]:
         """The waiting groups not in ``skip``, in order of time. A record that went bad since it was verified is passed
         over."""
         passed = {self._epochs[spool] << SEQ_BITS | last for spool, last in skip if spool in self._epochs}
         for key, record in self._waiting(newest_first=newest_first):
-            group = None if key in passed else _unpack_or_none(record)
+            group = None if key in passed else whole_or_none(record)
             if group is not None:
                 yield group
 
@@ -350,7 +354,7 @@ class SpoolFile:
     def every_group(self) -> Iterator[Group]:
         """Those that were receipted too."""
         for (record,) in self._sql.execute("SELECT record FROM groups ORDER BY key"):
-            if (group := _unpack_or_none(record)) is not None:
+            if (group := whole_or_none(record)) is not None:
                 yield group
 
     def _waiting(self, *, newest_first: bool) -> Iterator[tuple[int, object]]:
@@ -367,7 +371,7 @@ class SpoolFile:
         for first, last in list(outside(self._receipted, 0, LAST_KEY)):
             about = (first, last, VALUE_OFFSET + 1, bytes([VALUES.index(value)]))
             for (record,) in self._sql.execute(query, about):
-                if (group := _unpack_or_none(record)) is not None:
+                if (group := whole_or_none(record)) is not None:
                     yield group, len(record)
 
     def oldest_receipted(self) -> Iterator[tuple[Ident, int]]:
@@ -391,10 +395,3 @@ class SpoolFile:
         """The last number that was given in one of the spools here."""
         (seq,) = self._sql.execute("SELECT seq FROM spools WHERE epoch = ?", (self._epochs[spool],)).fetchone()
         return int(seq)
-
-
-def _unpack_or_none(record: object) -> Group | None:
-    try:
-        return unpack(record if isinstance(record, bytes) else b"")
-    except RecordDamaged:
-        return None

@@ -32,7 +32,7 @@ from agent.spool.receipts import KeyRange, added
 from agent.spool.record import Group, Head, Ident, Value, build, first_batch, run_of
 from agent.spool.salvage import beside, finish_replacement, try_folder
 from agent.spool.status import Appended, Lost, SpoolStats
-from agent.spool.tables import SpoolDamaged, is_damage, receipted_in, result_code
+from agent.spool.tables import SpoolDamaged, SpoolMarks, is_damage, marks_in, result_code
 
 RENUMBERED = Event(
     __name__, "error", "spool_renumbered", "the collector holds other readings under this spool's numbers; a new spool "
@@ -80,7 +80,7 @@ class Spool:
         self._known: Head | None = None  # what the file held when it last worked
         self._forgotten: dict[Ident, int] = {}  # with the readings in each
         self._accounted: set[Lost] = set()  # in answer to a collector that lacks them
-        self._receipted: dict[str, list[KeyRange]] = {}  # what the file knew when it last worked
+        self._marks: SpoolMarks | None = None  # what the file knew when it last worked
         self._shed = 0
         self._unreadable = 0
         self._trouble = ""
@@ -308,7 +308,7 @@ class Spool:
         DISK_FAILED.log(file=self._path, error=error)
         self._trouble = describe(error)
         if self._disk is not None:
-            self._known, self._receipted = self._disk.head, self._disk.receipted_ranges()
+            self._known, self._marks = self._disk.head, self._disk.marks()
             self._suspect = self._suspicion(error)
         self._ram = SpoolFile.create(None, [Head(uuid.uuid4().hex)])
 
@@ -387,8 +387,8 @@ class Spool:
     def _rebuild(self, why: str) -> SpoolFile:
         """What can be read moves into a new file under a new spool id."""
         DAMAGED.log(file=self._path, error=why)
-        receipted = self._receipted or receipted_in(self._path)
-        lost = rebuild(self._path, self._known, receipted, self._account_groups, self._stamp().wall_ms)
+        marks = self._marks or marks_in(self._path)
+        lost = rebuild(self._path, self._known, marks, self._account_groups, self._stamp().wall_ms)
         self._unreadable += sum(hole.count for hole in lost)
         return self._struck(*SpoolFile.open(self._path))
 

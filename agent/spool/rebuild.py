@@ -15,6 +15,7 @@ from agent.spool.receipts import KeyRange, outside
 from agent.spool.record import Group, Head
 from agent.spool.salvage import Salvage, beside, finish_replacement, remove
 from agent.spool.status import Lost
+from agent.spool.tables import SpoolMarks
 
 BUILDING = ".building"  # what is not whole yet
 
@@ -22,15 +23,13 @@ Accounts = Callable[[Head, Sequence[Lost]], list[Group]]
 """Groups that account for lost numbers, numbered on from a head."""
 
 
-def rebuild(
-    path: Path, known: Head | None, receipted: Mapping[str, Sequence[KeyRange]], accounts: Accounts, now_ms: int
-) -> list[Lost]:
-    """What can be read of a damaged file moves into a new one under a new spool id; every step may be cut and done
-    again. Returns what cannot. Raises sqlite3.Error, OSError."""
+def rebuild(path: Path, known: Head | None, marks: SpoolMarks, accounts: Accounts, now_ms: int) -> list[Lost]:
+    """What can be read of a damaged file moves into a new one under a new spool id, with what was known beside it;
+    every step may be cut and done again. Returns what cannot be read. Raises sqlite3.Error, OSError."""
     found = Salvage(path, known)
     building = beside(path, BUILDING)
     with _new_file(building, found.heads) as new:
-        new.keep(found.groups(), receipted)
+        new.keep(found.groups(), marks)
         new.write(accounts(new.head, found.holes))
     _take_place(path, building, now_ms)
     return found.holes
@@ -42,8 +41,7 @@ def write_anew(path: Path, old: SpoolFile, accounts: Accounts, now_ms: int) -> l
     could not be read. Raises sqlite3.Error, OSError."""
     building = beside(path, BUILDING)
     with _new_file(building, old.heads()) as new:
-        new.epoch = old.epoch
-        new.keep(old.every_group(), old.receipted_ranges())
+        new.keep(old.every_group(), old.marks())
         lost = list(holes(old)) if new.readings < old.readings else []
         new.write(accounts(new.head, lost))
     with suppress(sqlite3.Error):

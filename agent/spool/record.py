@@ -211,3 +211,10 @@ def run_of(groups: Sequence[Group], since_ms: int) -> list[Group]:
 def _neighbours(one: Group, other: Group) -> bool:
     low, high = sorted((one, other), key=lambda group: group.first_seq)
     return low.spool == high.spool and low.last_seq + 1 == high.first_seq
+
+
+def whole_or_none(record: object) -> Group | None:
+    try:
+        return unpack(record if isinstance(record, bytes) else b"")
+    except RecordDamaged:
+        return None

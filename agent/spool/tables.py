@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.spool.dropped import DroppedRun, run_proof
@@ -33,19 +34,55 @@ class SpoolDamaged(sqlite3.DatabaseError):
     """The file cannot be trusted as it is: salvage it into a new one."""
 
 
-def receipted_in(path: Path) -> dict[str, list[KeyRange]]:
-    """What can be read of it in a file that is damaged; without it, readings are sent again in vain."""
-    found: dict[str, list[KeyRange]] = {}
-    try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as sql:
-            spools = dict(sql.execute("SELECT epoch, spool FROM spools"))
-            for first, last, mark in sql.execute("SELECT first, last, proof FROM receipted"):
-                spool, part = spools.get(first >> SEQ_BITS, ""), (first & SEQ_MASK, last & SEQ_MASK)
-                if first <= last and mark == range_proof(spool, *part):
-                    found[spool] = added(found.get(spool, ()), *part)
-    except (sqlite3.Error, TypeError, UnicodeDecodeError):
-        pass
+@dataclass
+class SpoolMarks:
+    """What a file knows beside its groups, by the numbers of each spool: which were receipted, and when receipted ones
+    were taken that it holds no more; and the epoch of the collector's database."""
+
+    receipted: dict[str, list[KeyRange]] = field(default_factory=dict)
+    dropped: dict[str, list[DroppedRun]] = field(default_factory=dict)
+    epoch: str = ""
+
+
+def marks_in(path: Path) -> SpoolMarks:
+    """What can be read of them in a file that is damaged, each part by itself: without the first, readings are sent
+    again in vain; without the second, nobody can say which minutes a restored collector has lost."""
+    found = SpoolMarks()
+    for part in (_read_receipted, _read_dropped, _read_epoch):
+        with (
+            suppress(sqlite3.Error, TypeError, UnicodeDecodeError),
+            closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as sql,
+        ):
+            part(sql, found)
     return found
+
+
+def _read_receipted(sql: sqlite3.Connection, found: SpoolMarks) -> None:
+    spools = _spools(sql)
+    for first, last, mark in sql.execute("SELECT first, last, proof FROM receipted"):
+        spool, part = spools.get(first >> SEQ_BITS, ""), (first & SEQ_MASK, last & SEQ_MASK)
+        if first <= last and mark == range_proof(spool, *part):
+            found.receipted[spool] = added(found.receipted.get(spool, ()), *part)
+
+
+def _read_dropped(sql: sqlite3.Connection, found: SpoolMarks) -> None:
+    spools = _spools(sql)
+    for run in read_dropped(sql, spools):
+        found.dropped.setdefault(spools[run.first >> SEQ_BITS], []).append(numbered(run))
+
+
+def _read_epoch(sql: sqlite3.Connection, found: SpoolMarks) -> None:
+    for (epoch,) in sql.execute("SELECT epoch FROM collector"):
+        found.epoch = str(epoch)
+
+
+def _spools(sql: sqlite3.Connection) -> dict[int, str]:
+    return dict(sql.execute("SELECT epoch, spool FROM spools"))
+
+
+def numbered(run: DroppedRun) -> DroppedRun:
+    """A run of keys by its numbers."""
+    return run._replace(first=run.first & SEQ_MASK, last=run.last & SEQ_MASK)
 
 
 class Transaction:

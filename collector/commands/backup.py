@@ -37,7 +37,11 @@ EXAMPLE = "nabz-collector backup --json"
 def arguments(parser: argparse.ArgumentParser) -> None:
     common_arguments(parser)
     parser.add_argument(
-        "file", type=Path, nargs="?", metavar="FILE", help="where to write it; without: into [backup] folder"
+        "file",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="where to write it, with the whole archive; without: into [backup] folder, of the archive what is new",
     )
     parser.add_argument(
         "--recipient", action="append", default=[], metavar="KEY", help="an age public key that opens it (age1…)"
@@ -64,11 +68,11 @@ def run(options: argparse.Namespace) -> int:
         return _plan(settings, options, to, keep)
     config = config_of(options)
     with existing(settings) as store, Bar("written and read back") as bar:
-        made = _made(store, settings, config, to, keys, now_ms, bar.share)
-    deleted = () if options.file else copies.let_go(to.parent, keep)
+        made = _made(store, settings, config, to, keys, now_ms, bar.share, is_whole=options.file is not None)
+    deleted = () if options.file else copies.let_go(to.parent, keep, settings.data_dir)
     facts = {
-        "file": str(to), "bytes": made.size, "took_s": round(made.took_s, 1), "made_ms": made.made_ms,
-        "members": len(made.manifest.members), "deleted": [str(path) for path in deleted],
+        "file": str(to), "bytes": made.size, "parts_bytes": made.parts_size, "took_s": round(made.took_s, 1),
+        "made_ms": made.made_ms, "members": len(made.manifest.members), "deleted": [str(path) for path in deleted],
     }  # fmt: skip
     words = f"{to}: {made.size} bytes, read back and whole, in {made.took_s:.1f} s; older ones deleted: {len(deleted)}"
     say(json.dumps(facts) if options.json else words)
@@ -76,8 +80,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _made(
-    store: Store, settings: Settings, config: Path | None, to: Path, keys: Keys, now_ms: int, progress: Progress
-) -> Made:
+    store: Store, settings: Settings, config: Path | None, to: Path, keys: Keys, now_ms: int, progress: Progress, *,
+    is_whole: bool,
+) -> Made:  # fmt: skip
     """It is on record what became of it, so that pages can show that."""
     begun_s = time.monotonic()
 
@@ -87,7 +92,7 @@ def _made(
         drill.record(store, drill.Copy(**about, is_good=is_good, detail=detail))  # type: ignore[arg-type]
 
     try:
-        made = copies.make(store, settings, config, to, keys, now_ms, progress)
+        made = copies.make(store, settings, config, to, keys, now_ms, progress, is_whole=is_whole)
     except StoreError as error:
         note(None, Reason("backup.failed", {"text": describe(error)[:300]}))
         raise

@@ -1,4 +1,5 @@
-"""Backups in their folder: made, checked, named by their time, the oldest let go.
+"""Backups in their folder: made, checked, named by their time, the oldest let go. One in its folder has the database
+and the keys; of the archive it names what lies in files of parts beside it (collector.recovery.part_files).
 
 A backup is written under another name, read back whole, and only then gets its own: what has its name is good. The
 collector keeps an age key of its own to read back with; whoever has its folder has all that is in a backup anyway.
@@ -11,11 +12,12 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import sqlalchemy as sa
 
 from agent import __version__
@@ -23,8 +25,9 @@ from agent.common.errors import describe
 from agent.common.files import sync_folder
 from collector.access.atomic_files import keep_once
 from collector.config import Settings
-from collector.recovery import archive, contents
+from collector.recovery import archive, contents, part_files
 from collector.recovery.archive import Keys, Manifest
+from collector.recovery.part_files import LocatedPart, PartIndex
 from collector.store import Store, StoreError
 from collector.store.archive.remove import folder_lock
 from collector.store.backup import Progress, backup, quiet
@@ -35,25 +38,35 @@ STAGING = "backup.staging"
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A backup that was read back whole. `deleted` are older ones that were let go."""
+    """A backup that was read back whole; `parts_size` are the bytes of the archive that were copied for it besides."""
 
     file: Path
     size: int
     took_s: float
     made_ms: int
     manifest: Manifest
-    deleted: tuple[Path, ...] = ()
+    parts_size: int = 0
 
 
 def make(
-    store: Store, settings: Settings, config: Path | None, to: Path, keys: Keys, now_ms: int, progress: Progress = quiet
+    store: Store,
+    settings: Settings,
+    config: Path | None,
+    to: Path,
+    keys: Keys,
+    now_ms: int,
+    progress: Progress = quiet,
+    *,
+    is_whole: bool = True,
 ) -> Made:
-    """Writes `to`. Raises StoreError; leaves no half file."""
+    """Writes `to`; unless it shall be whole, beside it what of the archive no file of parts has. Raises StoreError;
+    leaves no half file."""
     if to.exists():
         raise StoreError(f"{to}: exists already and is not overwritten; name a new file")
     begun_s, part = time.monotonic(), to.with_name(f"{to.name}.part")
     identity = own_identity(settings.data_dir)
     keys = Keys(recipients=(*keys.recipients, archive.public_of(identity)), passphrase=keys.passphrase)
+    index, parts_size = PartIndex.load(settings.data_dir), 0
     try:
         with staging(settings.data_dir) as folder, _steady_archive(settings):
             copy = folder / ("nabz.dump" if store.parted else "nabz.db")
@@ -61,20 +74,55 @@ def make(
             about |= {"made_ms": now_ms, "program": __version__, "make": contents.make_of(store)}
             files = contents.files(settings, config)
             about["named"] = contents.named_in(files)
-            members = {f"{contents.DATABASE}/{copy.name}": copy, **files, **contents.archived(settings)}
-            for stale in to.parent.glob("nabz-*.backup.part"):  # of one that was killed: there is no other now
+            members = {f"{contents.DATABASE}/{copy.name}": copy, **files}
+            for stale in to.parent.glob("nabz-*.part"):  # of one that was killed: there is no other now
                 stale.unlink(missing_ok=True)
+            if is_whole:
+                members |= contents.archived(settings)
+            else:
+                parts_size = _copy_parts(index, contents.archived(settings), to, about, keys, identity)
             manifest = archive.write(part, members, about, keys, lambda share: progress((1 + share) / 3))
-        archive.read(part, Keys(identities=(identity,)), lambda _name, _content: None)
+        _check(part, identity)
         progress(1.0)
         part.rename(to)
         sync_folder(to.parent)
+        if not is_whole:
+            index.backups[to.name] = sorted({one["file"] for one in about[part_files.ABOUT].values()})  # type: ignore[attr-defined]
+            index.save(settings.data_dir, to.parent)
     except OSError as error:
         raise StoreError(f"{to}: cannot be written ({describe(error)}); name a place with room") from None
     finally:
         part.unlink(missing_ok=True)
     took_s = time.monotonic() - begun_s
-    return Made(file=to, size=to.stat().st_size, took_s=took_s, made_ms=now_ms, manifest=manifest)
+    return Made(
+        file=to, size=to.stat().st_size, took_s=took_s, made_ms=now_ms, manifest=manifest, parts_size=parts_size
+    )
+
+
+def _copy_parts(
+    index: PartIndex, archived: Mapping[str, Path], to: Path, about: dict[str, object], keys: Keys, identity: str
+) -> int:
+    """Copies what no file of parts has, and says in `about` where all of it lies; returns the bytes of the new file."""
+    located, size = index.located(to.parent, archived), 0
+    if new := {name: path for name, path in archived.items() if name not in located}:
+        file = to.with_suffix(".parts")
+        part = file.with_name(f"{file.name}.part")
+        try:
+            manifest = archive.write(part, new, {"made_ms": about["made_ms"]}, keys)
+            _check(part, identity)
+            part.rename(file)
+        finally:
+            part.unlink(missing_ok=True)
+        index.add(file.name, new, manifest)
+        located |= {name: LocatedPart(file.name, one.size, one.sha256) for name, one in manifest.members.items()}
+        size = file.stat().st_size
+    about[part_files.ABOUT] = msgspec.to_builtins(located)
+    return size
+
+
+def _check(part: Path, identity: str) -> None:
+    """Reads it back whole. Raises ArchiveError."""
+    archive.read(part, Keys(identities=(identity,)), lambda _name, _content: None)
 
 
 @contextmanager
@@ -151,9 +199,10 @@ def listed(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("nabz-*.backup") if FILE.fullmatch(path.name))
 
 
-def let_go(folder: Path, keep: int) -> tuple[Path, ...]:
-    """Deletes all but the newest; returns those."""
-    old = listed(folder)[:-keep]
+def let_go(folder: Path, keep: int, data_dir: Path) -> tuple[Path, ...]:
+    """Deletes all but the newest, and files of parts that none of those needs; returns what it deleted."""
+    files = listed(folder)
+    old = [*files[:-keep], *PartIndex.load(data_dir).spare(folder, [path.name for path in files[-keep:]])]
     for path in old:
         with suppress(OSError):
             path.unlink()

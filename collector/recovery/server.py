@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import BinaryIO
 from agent.common.errors import describe
 from collector.access.atomic_files import put
 from collector.config import ConfigError, Settings, load
-from collector.recovery import archive, contents
+from collector.recovery import archive, contents, part_files
 from collector.recovery.archive import ArchiveError, Keys, Manifest
 from collector.store import Store, StoreError
 from collector.store.backup import Progress, begin_epoch, quiet, restore
@@ -46,10 +46,14 @@ class Unpacked:
 
 
 def unpack(source: Path, keys: Keys, folder: Path) -> Unpacked:
-    """Raises StoreError; what is in the folder then is not to be used."""
+    """With what it needs of files of parts beside it. Raises StoreError; what is in the folder then is not to be
+    used."""
     names: list[str] = []
+    wanted: Collection[str] | None = None
 
     def take(name: str, content: BinaryIO) -> None:
+        if wanted is not None and name not in wanted:
+            return
         path = folder / name
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -59,6 +63,13 @@ def unpack(source: Path, keys: Keys, folder: Path) -> Unpacked:
     manifest = archive.read(source, keys, take)
     if sum(name.startswith(f"{contents.DATABASE}/") for name in names) != 1:
         raise ArchiveError(f"{source}: holds no database, or several; take another copy")
+    for name, members in part_files.needed_by(manifest, source).items():
+        file, wanted = source.with_name(name), members
+        if not file.is_file():
+            raise ArchiveError(f"{source}: needs {name}, which is not beside it; put that there too")
+        held = archive.read(file, keys, take).members
+        if any(held.get(member) != digest for member, digest in members.items()):
+            raise ArchiveError(f"{file}: is not what {source.name} needs; take another copy")
     return Unpacked(folder=folder, manifest=manifest, names=tuple(names))
 
 

@@ -3,13 +3,16 @@
 A gateway's account names numbers and the times in which it took them. What counts of it: numbers that are held nowhere
 here, times before the restore and between what is held on both sides of them. Without a restore on record an account
 excuses nothing.
+
+Of a gateway that was heard until the copy and never since the restore nobody can say what it had sent in between: that
+time is ours too, without numbers, until the center is heard again.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +25,8 @@ from collector.store import schema
 from collector.store.cold import held
 
 _s, _r, _p = schema.readings["shed"].c, schema.restores.c, schema.spools.c
+QUIET_MS = 15 * 60_000  # a center that was not heard for so long when the copy was made had sent nothing to lose
+_RESTORES = sa.select(_r.from_ms, _r.to_ms).order_by(_r.to_ms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +45,10 @@ class Loss:
 
 def of_centers(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: int) -> dict[str, list[Loss]]:
     """The losses of these centers of which something was taken in this time."""
-    restores = [int(at_ms) for at_ms in conn.scalars(sa.select(_r.to_ms).order_by(_r.to_ms))]
-    if not restores:
+    spans = [(int(row.from_ms), int(row.to_ms)) for row in conn.execute(_RESTORES)]
+    if not spans:
         return {}
+    restores = [end for _, end in spans]
     columns = (_s.center, _s.device, _s.spool, _s.subject, _s.first_seq, _s.last_seq, _s.spans, _s.received_ms)
     mine = _s.center.in_(codes) & (_s.why == "receipted") & (_s.received_ms >= restores[0])
     accounts: dict[tuple[str, str, str], list[Any]] = defaultdict(list)
@@ -55,7 +61,18 @@ def of_centers(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: i
         times = tuple((start, end) for start, end in loss.times if start < to_ms and end > from_ms)
         if loss.parts and times:
             found[key[0]].append(replace(loss, times=times))
+    for code, loss in _unheard(conn, codes, [(start, end) for start, end in spans if start < to_ms and end > from_ms]):
+        found[code].append(loss)
     return found
+
+
+def _unheard(conn: sa.Connection, codes: Sequence[str], spans: Sequence[Span]) -> Iterator[tuple[str, Loss]]:
+    """Centers that were not silent when the copy was made, and have not been heard since it was restored."""
+    pulse = schema.pulse.c
+    for start, end in spans:
+        mine = (pulse.center.in_(codes), pulse.heard_ms.between(start - QUIET_MS, end))
+        for row in conn.execute(sa.select(pulse.center, pulse.device).where(*mine).order_by(pulse.center)):
+            yield row.center, Loss(device=row.device, spool="", parts=(), times=((start, end),))
 
 
 def _loss(conn: sa.Connection, key: tuple[str, str, str], rows: Sequence[Any], restored_ms: int) -> Loss:

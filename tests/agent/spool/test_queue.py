@@ -756,6 +756,29 @@ def test_an_account_says_when_each_run_of_rounds_was_taken_that_is_held_no_more(
     again.close()
 
 
+def test_a_salvaged_spool_says_when_what_it_dropped_was_taken_and_whose_epoch_it_knew(path: Path) -> None:
+    spool = opened(path, max_bytes=200_000)
+    for number in range(400):
+        fill(spool, 1, first=number)
+        forget_all(spool)
+    spool.learn_epoch("e1")
+    fill(spool, 1, first=400)
+    head = spool.head()
+    spool.close()
+    with closing(sqlite3.connect(path)) as sql:
+        sql.execute("DELETE FROM groups WHERE key = (SELECT max(key) FROM groups)")
+        sql.commit()
+    again = opened(path, max_bytes=200_000)
+    assert again.head().spool != head.spool  # it was salvaged
+    again.learn_epoch("e2")
+    held = {group.wall_ms for file in again._files() for group in file.every_group()}
+    told = {span for account in shed_in(everything(again)) for span in account.spans}
+    claimed = {at_ms for first, last in told for at_ms in range(first, last + 1, MINUTE_MS)}
+    assert claimed - {T0} == {T0 + minute * MINUTE_MS for minute in range(1, 400)} - held  # accounts are dated T0
+    assert again.waiting() > 100  # and what it holds of that spool is offered to the database that took its place
+    again.close()
+
+
 def test_a_flipped_bit_in_a_time_claims_no_minute(path: Path) -> None:
     spool = opened(path, max_bytes=200_000)
     for number in range(400):

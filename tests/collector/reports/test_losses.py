@@ -147,6 +147,32 @@ def test_an_account_without_a_restore_excuses_nothing(sqlite_store: Store, gatew
     assert (loss.count, loss.times) == (60, ((T0 - 3_600_000 - 30_000, T0 - 1_800_000),))
 
 
+def test_what_a_gateway_sent_that_never_comes_back_is_ours_as_long_as_it_stays_away(
+    sqlite_store: Store, gateway
+) -> None:
+    """Of one that was silent already when the copy was made nobody lost anything."""
+    gone, silent = gateway(sqlite_store), gateway(sqlite_store, "KHI-1")
+    hour = 60 * MINUTE_MS
+
+    def take(mine: Any, at_ms: int) -> None:
+        Ingest(sqlite_store, KEY, lambda *_: None).take([mine.batch([mine.ups(wall_ms=at_ms)])], at_ms)
+
+    take(silent, T0 - 5 * hour)
+    take(gone, T0)
+    begin_epoch(sqlite_store, T0 + 3 * hour)
+    now_ms = T0 + 4 * hour
+    with sqlite_store.read() as conn:
+        assert losses.of_centers(conn, ["LHR-1", "KHI-1"], 0, 2**53).keys() == {"LHR-1"}
+        rows = list(centers.some_centers(conn, ["LHR-1", "KHI-1"]).values())
+        reports = monthly.build_some(conn, rows, "2026-11", STANDARDS, now_ms)
+    open_min = [reports[code]["ledger"]["ours"] for code in ("LHR-1", "KHI-1")]
+    assert open_min == [179, 0]  # the minute of the last reading that is held is measured
+    assert reports["LHR-1"]["lost"] == {"readings": 0, "minutes": 179, "ranges": []}
+    take(gone, now_ms)
+    with sqlite_store.read() as conn:
+        assert losses.of_centers(conn, ["LHR-1"], 0, 2**53) == {}
+
+
 def test_a_report_names_what_was_lost_in_every_language(copied: Played) -> None:
     report = next(report for report in copied[0].values() if "lost" in report)
     report = {**report, "revision": {"number": 0, "closed_ms": None, "history": [], "changed": {}}}
