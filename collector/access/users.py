@@ -31,7 +31,7 @@ MAY: tuple[May, ...] = get_args(May)
 Why = Literal[
     "bad_name", "weak", "known", "unknown", "wrong", "too_many", "busy", "not_proven", "may_not", "not_waiting",
     "which_center", "own_token", "maker_not_proven", "bad_role", "no_scope", "last_admin", "no_link", "out_of_scope",
-    "wrong_code", "no_token", "no_key", "no_contact", "bad_contact",
+    "wrong_code", "no_token", "no_key", "no_contact", "bad_contact", "bad_device",
 ]  # fmt: skip
 Doubt = Literal["nobody", "no_pair"]
 
@@ -274,6 +274,8 @@ Act = Literal[
     "role_set",
     "factor_added",
     "factor_removed",
+    "push_added",
+    "push_removed",
     "key_added",
     "key_revoked",
     "contact_set",

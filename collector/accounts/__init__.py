@@ -8,6 +8,7 @@ __all__ = [
     "erasure",
     "passkeys",
     "policy",
+    "push_devices",
     "second_factors",
     "sessions",
 ]

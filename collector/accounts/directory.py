@@ -121,6 +121,7 @@ def remove(conn: sa.Connection, name: str, by: str, now_ms: int, *, is_proven: b
     if (before := account_of(conn, name)) is not None:
         _keep_one_admin(conn, before, None)
         conn.execute(sa.delete(schema.sessions).where(schema.sessions.c.person == before.key))
+        conn.execute(sa.delete(schema.push_devices).where(schema.push_devices.c.person == before.key))
     users.remove(conn, name, by, now_ms, is_proven=is_proven)
 
 

@@ -85,6 +85,7 @@ def _forget_person(conn: sa.Connection, key: str) -> dict[str, int]:
     gone = {
         "second_factors": sa.delete(schema.second_factors).where(schema.second_factors.c.person == key),
         "sessions": sa.delete(schema.sessions).where(schema.sessions.c.person == key),
+        "push_devices": sa.delete(schema.push_devices).where(schema.push_devices.c.person == key),
         "contacts": sa.delete(schema.contacts).where(own),
     }
     return {table: conn.execute(statement).rowcount for table, statement in gone.items()}
