@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent.common.errors import describe
 from collector.access.atomic_files import keep_once
@@ -40,6 +42,12 @@ def push_key(key: Ed25519PrivateKey) -> ec.EllipticCurvePrivateKey:
     derive = HKDF(SHA256(), PUSH_BYTES, salt=None, info=b"nabz web push 1")
     number = int.from_bytes(derive.derive(key.private_bytes_raw()), "big")
     return ec.derive_private_key(number % (P256_ORDER - 1) + 1, ec.SECP256R1())
+
+
+def push_key_text(key: Ed25519PrivateKey) -> str:
+    """Its public point in base64url, as browsers take it."""
+    point = push_key(key).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return base64.urlsafe_b64encode(point).decode().rstrip("=")
 
 
 def drawing_secret(key: Ed25519PrivateKey) -> bytes:

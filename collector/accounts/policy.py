@@ -131,7 +131,7 @@ POLICY: Mapping[str, Rule] = {
     "account.own": Rule(
         ALL, "own",
         ("GET /account", "POST /account/password", "POST /account/sessions", "POST /account/factor",
-         "POST /account/passkey"),
+         "POST /account/passkey", "POST /account/push"),
     ),
     "views.own": Rule(ALL, "own", ("POST /views",)),
     "contacts.list": Rule(ALL, "centers", ("GET /contacts", "GET /api/v1/contacts"), True),

@@ -19,7 +19,7 @@ from agent.common.logs import Event
 from agent.common.words import FOLDER
 from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
-from collector.access.signing_key import drawing_secret
+from collector.access.signing_key import drawing_secret, push_key_text
 from collector.accounts import directory, passkeys
 from collector.accounts.second_factors import Seal
 from collector.acts.notices import NoticeBoard, personal_channels
@@ -126,6 +126,7 @@ def _site(
     texts: Path,
     health: Health,
 ) -> Site:
+    channels = personal_channels(config)
     return Site(
         store,
         hub,
@@ -144,11 +145,13 @@ def _site(
         is_public=config.web.public_page,
         data_dir=config.data_dir,
         enrolment_url=config.enrolment_url,
-        board=NoticeBoard(personal_channels(config), config.web_url),
+        board=NoticeBoard(channels, config.web_url),
         drawing_secret=drawing_secret(key),
         dispute_days=config.disputes.file_within_days,
         signature=config.reports,
         sms_secret=config.alerts.sms_secret(),
+        push_key=push_key_text(key) if any(one.address == "push" for one in channels) else "",
+        push_services=config.alerts.push_services,
     )
 
 

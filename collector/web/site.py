@@ -63,6 +63,8 @@ class Site:
     drawing_secret: bytes = b""  # of which lists of visits are drawn
     dispute_days: int = 30  # for how long a closed month may be disputed
     signature: ReportsSection = field(default_factory=ReportsSection)  # by which key reports are signed
+    push_key: str = ""  # ours to push services, in base64url; empty: no channel sends to devices
+    push_services: Sequence[str] = ()  # whose devices may be named
     sms_secret: str = ""  # by which the gateway of text messages signs answers; empty: none are taken
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:

@@ -85,6 +85,7 @@ EXPECTED = {
     "POST /account/sessions": ("odam", "own", False),
     "POST /account/factor": ("odam", "own", False),
     "POST /account/passkey": ("odam", "own", False),
+    "POST /account/push": ("odam", "own", False),
     "GET /contacts": ("odam", "centers", True),
     "POST /contacts": ("dm", "centers", False),
     "GET /people": ("m", "programme", False),
