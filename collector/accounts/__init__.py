@@ -6,6 +6,7 @@ __all__ = [
     "contacts",
     "directory",
     "erasure",
+    "oidc",
     "passkeys",
     "policy",
     "push_devices",

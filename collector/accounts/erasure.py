@@ -79,7 +79,7 @@ def again(conn: sa.Connection, erased: Iterable[Mapping[str, str]]) -> None:
 
 def _forget_person(conn: sa.Connection, key: str) -> dict[str, int]:
     persons = schema.persons.c
-    conn.execute(sa.update(schema.persons).where(persons.key == key).values(kept=UNUSABLE, scope="{}"))
+    conn.execute(sa.update(schema.persons).where(persons.key == key).values(kept=UNUSABLE, scope="{}", oidc=""))
     people = conn.execute(sa.select(_contacts.id, _contacts.person))
     own = _contacts.id.in_([row.id for row in people if users.key_of(row.person) == key])
     gone = {

@@ -56,7 +56,8 @@ SECOND_PROOF: tuple[Role, ...] = ("desk", "admin")  # of whom a second proof is 
 POLICY: Mapping[str, Rule] = {
     "open": Rule(
         (), "anybody",
-        ("GET /login", "POST /login", "POST /login/first", "GET /healthz", "GET /readyz", "GET /favicon.ico",
+        ("GET /login", "POST /login", "POST /login/first", "GET /login/oidc", "GET /login/oidc/back",
+         "GET /healthz", "GET /readyz", "GET /favicon.ico",
          "GET /static/{path:path}", "GET /worker.js", "GET /log/{path:path}",
          "GET /public", "GET /public/badge/{code}.svg"),
     ),

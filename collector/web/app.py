@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
 from collector.access.signing_key import drawing_secret, push_key_text
 from collector.accounts import directory, passkeys
+from collector.accounts.oidc import OidcClient
 from collector.accounts.second_factors import Seal
 from collector.acts.notices import NoticeBoard, personal_channels
-from collector.config import Settings
+from collector.config import ConfigError, Settings
 from collector.scope import Scope
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
@@ -47,6 +49,7 @@ from collector.web.pages import (
     contacts,
     keys,
     log_in,
+    oidc,
     people,
     questions,
     test_now,
@@ -59,9 +62,9 @@ NO_ADMIN = Event(
     "`nabz-collector person add NAME --role admin`", fields="file",
 )  # fmt: skip
 PAGES = (
-    log_in, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity, incident_pages,
-    routing, windows, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages,
-    visits, register,
+    log_in, oidc, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity,
+    incident_pages, routing, windows, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes,
+    standard_pages, visits, register,
 )  # fmt: skip
 
 
@@ -140,6 +143,7 @@ def _site(
         texts=texts,
         health=health,
         providers=config.measure.providers,
+        oidc=_oidc_client(config),
         requires_second_proof=config.web.second_proof == "required",
         boundaries=config.web.boundaries,
         is_public=config.web.public_page,
@@ -153,6 +157,17 @@ def _site(
         push_key=push_key_text(key) if any(one.address == "push" for one in channels) else "",
         push_services=config.alerts.push_services,
     )
+
+
+def _oidc_client(config: Settings) -> OidcClient | None:
+    """Raises ConfigError where the extra is missing."""
+    section = config.oidc
+    if not section.issuer:
+        return None
+    if find_spec("joserfc") is None:
+        raise ConfigError("[oidc] issuer: needs the package joserfc; install the extra `oidc`, or leave the issuer out")
+    back = f"{config.web_url.rstrip('/')}{oidc.PATH}/back"
+    return OidcClient(section.issuer, section.client_id, section.client_secret(), back, section.label)
 
 
 def _enrolment_facts(config: Settings, key: Ed25519PrivateKey, now: Callable[[], int]) -> EnrolmentFacts:

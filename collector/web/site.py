@@ -17,6 +17,7 @@ from agent import __version__
 from agent.common.center_time import TZ
 from agent.common.words import FOLDER
 from collector.access.enrolment import EnrolmentFacts
+from collector.accounts.oidc import OidcClient
 from collector.accounts.passkeys import Party
 from collector.accounts.second_factors import Seal
 from collector.acts.notices import NoticeBoard
@@ -52,6 +53,7 @@ class Site:
     zone: ZoneInfo = ZONE
     texts: Path = FOLDER  # the files of the languages
     version: str = __version__
+    oidc: OidcClient | None = None  # by which people may log in beside their passwords
     requires_second_proof: bool = False  # of the desk and of admins
     providers: Providers = field(default_factory=dict)
     health: Health = field(default_factory=Health)

@@ -24,6 +24,7 @@ persons = sa.Table(
     sa.Column(
         "had_rights", sa.Boolean, nullable=False, server_default=sa.true()
     ),  # may issue or approve, or ever might
+    sa.Column("oidc", sa.Text, nullable=False, server_default=""),  # at the issuer: sub:NAME or email:ADDRESS
 )
 
 # Log-ins that last. What a cookie holds is 256 random bits; here is its hash.

@@ -30,7 +30,15 @@ from agent.common.words import FOLDER
 from collector.access import approvals, enrolment, passwords, users
 from collector.access.enrolment import Approval
 from collector.accounts import directory, policy, sessions
-from collector.config import AlertsSection, CollectorTable, EnrolmentSection, MeasureSection, Settings, WebSection
+from collector.config import (
+    AlertsSection,
+    CollectorTable,
+    EnrolmentSection,
+    MeasureSection,
+    OidcSection,
+    Settings,
+    WebSection,
+)
 from collector.scope import EVERYWHERE, Scope
 from collector.standard import Standards
 from collector.store import Store, schema
@@ -354,6 +362,7 @@ class Served:
     hub: Hub
     app: FastAPI
     health: Health
+    now: list[int]  # what the clock says is the last
 
     @contextmanager
     def client(self, *, logged_in: bool = True, **headers: str) -> Iterator[httpx.Client]:
@@ -377,6 +386,7 @@ def serve(
     second_proof: Literal["offered", "required"] = "offered",
     alerts: AlertsSection | None = None,
     public_page: bool = False,
+    oidc: OidcSection | None = None,
 ) -> Iterator[Served]:
     if has_admin:
         add_account(store, ADMIN, "admin", now_ms=now_ms, cookie=SESSION)
@@ -388,11 +398,12 @@ def serve(
         collector=CollectorTable(data_dir=data_dir),
         enrolment=EnrolmentSection(approval=approval),
         alerts=alerts or AlertsSection(),
+        oidc=oidc or OidcSection(),
         measure=MeasureSection(providers={"PTCL": (17557, 45595)}),
     )
     key = Ed25519PrivateKey.generate()
-    health = Health()
-    app = build(store, config, hub, standards=standards, key=key, now=lambda: now_ms, texts=texts, health=health)
+    health, times = Health(), [now_ms]
+    app = build(store, config, hub, standards=standards, key=key, now=lambda: times[-1], texts=texts, health=health)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -402,7 +413,7 @@ def serve(
             assert time.monotonic() < until, "the web server did not start"
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(f"http://127.0.0.1:{port}", store, hub, app, health)
+        yield Served(f"http://127.0.0.1:{port}", store, hub, app, health, times)
     finally:
         hub.close()
         server.should_exit = True
