@@ -99,6 +99,6 @@ migration: install
 	$(BIN)/ruff format --quiet collector/store/migrations
 
 lock:
-	for role in agent updates seat collector archive reports dev check fuzz; do \
+	for role in agent updates seat collector archive oidc reports dev check fuzz; do \
 	  $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header --allow-unsafe \
-	    $$( [ $$role = updates ] && echo --extra agent; [ $$role = dev ] && echo --extra agent --extra seat --extra collector --extra archive --extra reports; [ $$role = reports ] && echo --constraint requirements/collector.lock; [ $$role = check ] && echo --constraint requirements/dev.lock ) --extra $$role -o requirements/$$role.lock pyproject.toml; done
+	    $$( [ $$role = updates ] && echo --extra agent; [ $$role = dev ] && echo --extra agent --extra seat --extra collector --extra archive --extra oidc --extra reports; [ $$role = reports ] && echo --constraint requirements/collector.lock; [ $$role = check ] && echo --constraint requirements/dev.lock ) --extra $$role -o requirements/$$role.lock pyproject.toml; done

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent.common.errors import describe
 from collector.access.atomic_files import keep_once
 from collector.store import StoreError
 from collector.store.database import KEY_FILE
+
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # SP 800-186 §3.2.1.3
+PUSH_BYTES = 48  # 128 bits more than the order, so that the remainder favours no key (FIPS 186-5 A.2.1)
 
 
 def load_or_make(data_dir: Path) -> Ed25519PrivateKey:
@@ -26,6 +34,20 @@ def load_or_make(data_dir: Path) -> Ed25519PrivateKey:
     if len(raw) != 32:
         raise StoreError(f"{path}: holds {len(raw)} bytes, an Ed25519 key has 32; restore it from a backup")
     return Ed25519PrivateKey.from_private_bytes(raw)
+
+
+def push_key(key: Ed25519PrivateKey) -> ec.EllipticCurvePrivateKey:
+    """The key by which push services know this collector (VAPID, RFC 8292), made of its own: the same for every start,
+    and in its backup."""
+    derive = HKDF(SHA256(), PUSH_BYTES, salt=None, info=b"nabz web push 1")
+    number = int.from_bytes(derive.derive(key.private_bytes_raw()), "big")
+    return ec.derive_private_key(number % (P256_ORDER - 1) + 1, ec.SECP256R1())
+
+
+def push_key_text(key: Ed25519PrivateKey) -> str:
+    """Its public point in base64url, as browsers take it."""
+    point = push_key(key).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return base64.urlsafe_b64encode(point).decode().rstrip("=")
 
 
 def drawing_secret(key: Ed25519PrivateKey) -> bytes:

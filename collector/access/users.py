@@ -31,7 +31,8 @@ MAY: tuple[May, ...] = get_args(May)
 Why = Literal[
     "bad_name", "weak", "known", "unknown", "wrong", "too_many", "busy", "not_proven", "may_not", "not_waiting",
     "which_center", "own_token", "maker_not_proven", "bad_role", "no_scope", "last_admin", "no_link", "out_of_scope",
-    "wrong_code", "no_token", "no_key", "no_contact", "bad_contact",
+    "wrong_code", "no_token", "no_key", "no_contact", "bad_contact", "bad_device",
+    "oidc_away", "oidc_refused", "oidc_unknown",
 ]  # fmt: skip
 Doubt = Literal["nobody", "no_pair"]
 
@@ -97,7 +98,7 @@ def add(
         raise PersonError("known", f"person {name!r}: is registered already; use `nabz-collector person password`")
     table = schema.persons
     had_rights = bool(may) or (held is not None and held.had_rights)
-    row = {"name": name, "kept": kept, "role": role, "scope": scope, "had_rights": had_rights}
+    row = {"name": name, "kept": kept, "role": role, "scope": scope, "had_rights": had_rights, "oidc": ""}
     row |= {f"may_{item}": item in may for item in MAY}
     since = {"added_ms": now_ms, "added_by": by, "removed_ms": None}
     journaled(conn, table, key_of(name))
@@ -272,8 +273,11 @@ Act = Literal[
     "logged_out",
     "sessions_ended",
     "role_set",
+    "oidc_set",
     "factor_added",
     "factor_removed",
+    "push_added",
+    "push_removed",
     "key_added",
     "key_revoked",
     "contact_set",

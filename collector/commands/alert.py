@@ -70,7 +70,7 @@ def _test(options: argparse.Namespace) -> int:
             return 1
         words = plain(person.lang if person else channel.languages[0])
         message = AlertMessage(words("alerts.test.title"), words("alerts.test.text"), address=address)
-        number = queue.queue_test(conn, channel, message, now_ms, person.key if person else "")
+        number = queue.queue_test(conn, channel.name, message, now_ms, person.key if person else "")
     facts = {"id": number, "channel": channel.name}
     say(json.dumps(facts) if options.json else f"message {number}: waits; see `nabz-collector alert list`")
     return 0

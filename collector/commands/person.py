@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from agent.common.files import asked_secret
 from collector.access import passwords, users
-from collector.access.accounts import directory, erasure, second_factors, sessions
+from collector.access.accounts import directory, erasure, oidc, second_factors, sessions
 from collector.access.accounts.directory import Person
 from collector.access.accounts.policy import ROLES, Account
 from collector.commands.console import (
@@ -39,6 +39,7 @@ EXAMPLES = {
     "add": '"Amina Khan" --role desk --district Lahore --ask',
     "password": '"Amina Khan" --ask',
     "role": '"Amina Khan" --role auditor',
+    "oidc": '"Amina Khan" --email amina@example.pk',
     "end-sessions": '"Amina Khan"',
     "remove-factor": '"Amina Khan"',
     "remove": '"Amina Khan"',
@@ -49,6 +50,7 @@ DONE = {
     "add": "registered",
     "password": "has a new password, and every session has ended",
     "role": "has that role now",
+    "oidc": "is known to the issuer of log-ins as that",
     "end-sessions": "has no sessions any more",
     "remove-factor": "logs in without a second proof now",
     "remove": "removed",
@@ -66,6 +68,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verbs.add_parser("password", help="another password for a person; the old one and all sessions end")
     role = verbs.add_parser("role", help="another role, or other centers")
     role.add_argument("--role", required=True, choices=ROLES, help="what the person is")
+    issuer = verbs.add_parser("oidc", help="who a person is at the issuer of [oidc]; without an option nobody")
+    whose = issuer.add_mutually_exclusive_group()
+    whose.add_argument("--email", default="", metavar="ADDRESS", help="as the issuer has verified it")
+    whose.add_argument("--sub", default="", metavar="NAME", help="the issuer's own name for the person")
     added.add_argument("--role", default="desk", choices=ROLES, help="what the person is (default: desk)")
     verbs.add_parser("end-sessions", help="logs a person out everywhere")
     verbs.add_parser("remove-factor", help="turns off the second proof of whoever lost the telephone")
@@ -150,6 +156,9 @@ def _act(conn: sa.Connection, options: argparse.Namespace, name: str, kept: str,
             directory.set_password(conn, name, kept, by, now_ms)
         case "role":
             directory.set_role(conn, name, options.role, scope_of(options), by, now_ms)
+        case "oidc":
+            found = oidc.identity("email", options.email) or oidc.identity("sub", options.sub)
+            directory.set_identity(conn, name, found, by, now_ms)
         case "end-sessions":
             sessions.end_all(conn, account, by, now_ms, proven=False)
         case "remove-factor":

@@ -26,6 +26,7 @@ from collector.config.endpoint import (
     split_listen,
 )
 from collector.config.http import HttpSection, WebSection
+from collector.config.oidc import OidcSection
 from collector.config.reports import ReportsSection
 from collector.config.table import CollectorSection, ConfigError, read_secret
 from collector.config.updates import UpdatesSection
@@ -47,6 +48,7 @@ __all__ = [
     "KeepSection",
     "MailboxSection",
     "MeasureSection",
+    "OidcSection",
     "PublicEndpoint",
     "ReportsSection",
     "Settings",
@@ -268,6 +270,7 @@ class Settings(CollectorSection):
     database: DatabaseSection = DatabaseSection()
     broker: BrokerSection = BrokerSection()
     web: WebSection = WebSection()
+    oidc: OidcSection = OidcSection()
     http: HttpSection = HttpSection()
     enrolment: EnrolmentSection = EnrolmentSection()
     measure: MeasureSection = MeasureSection()

@@ -35,6 +35,9 @@ _TIME = re.compile(f"(daily|{_DAYS}(,{_DAYS})*) ([01]\\d|2[0-3]):[0-5]\\d")
 DigestTime = Annotated[str, AfterValidator(_digest_time)]
 
 
+PushService = Annotated[str, Field(pattern=r"^(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?$", max_length=200)]
+
+
 class ChannelSection(CollectorSection):
     name: str = Field(min_length=1, max_length=64, description="Name of the channel in the log and on the pages.")
     url: str = Field(
@@ -42,7 +45,8 @@ class ChannelSection(CollectorSection):
         description="An Apprise URL: mailto://, json://, tgram:// … One with `{telephone}`, `{email}`, `{whatsapp}` or "
         "`{telegram}` in it sends to persons, as routes say (docs/incidents.md). For programs: "
         "`alertmanager+http://HOST:9093`, `webhook+https://HOST/PATH`. To persons with a button: "
-        "`telegram+https://api.telegram.org`.",
+        "`telegram+https://api.telegram.org`. To the devices on which persons turned it on (Web Push): "
+        "`push+mailto:ADDRESS`, where push services can reach you.",
     )
     url_file: Path | None = Field(default=None, description="File with the URL instead, as it often holds a secret.")
     secret_file: Path | None = Field(
@@ -113,6 +117,13 @@ class AlertsSection(CollectorSection):
         description="File with the secret by which the gateway of text messages signs answers to `/answers/sms` "
         "(`whsec_` and 32 random bytes in base64). None: none are taken.",
     )
+    push_services: tuple[PushService, ...] = Field(
+        default=(
+            "fcm.googleapis.com", "updates.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com"
+        ),
+        description="The push services of browsers that a channel `push+` may send to, by host; `*.` stands for any "
+        "part before a domain. Devices of others are refused, so that nobody makes the collector ask other machines.",
+    )  # fmt: skip
     channels: tuple[ChannelSection, ...] = Field(
         default=(), description="Where alerts go: `[[alerts.channels]]` once for each."
     )

@@ -252,8 +252,9 @@ class Running:
 
     def reload(self, read: Callable[[], Settings]) -> Reload:
         return Reload(
-            self._settings, read, lambda settings: self.outbox.use(read_channels(settings)), self.certificates
-        )
+            self._settings, read, lambda settings: self.outbox.use(read_channels(settings, self._store)),
+            self.certificates,
+        )  # fmt: skip
 
     def _start_broker(self, broker: EmbeddedBroker | MosquittoChild) -> None:
         if isinstance(broker, MosquittoChild):

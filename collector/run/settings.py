@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from agent.common.errors import describe
+from collector.access.signing_key import load_or_make, push_key
 from collector.config import ConfigError, Settings
-from collector.desk.alerts.channel import Channel
+from collector.desk.alerts.channel import Channel, address_kind
+from collector.desk.alerts.channels.push import PushSender
 from collector.desk.alerts.channels.schemes import make
 from collector.desk.alerts.digest import DigestKind
 from collector.desk.routing.due import DueTime, parse_due
 from collector.recovery import settle as recovery
 from collector.standard import StandardError, Standards, examples, load
+from collector.store import Store
 
 
 def read_standards(settings: Settings) -> Standards:
@@ -29,8 +32,12 @@ def read_digest_times(settings: Settings) -> dict[DigestKind, DueTime]:
     return {kind: parse_due(text, moves=kind == "weekly") for kind, text in kinds.items() if text}
 
 
-def read_channels(settings: Settings) -> list[Channel]:
-    """Where alerts go. Raises ConfigError for an address that Apprise does not know."""
+def read_channels(settings: Settings, store: Store | None = None) -> list[Channel]:
+    """Where alerts go; without a store one to devices can be named, not used. Raises ConfigError for an address that
+    Apprise does not know."""
+    sender = None
+    if store is not None and any(address_kind(one.secret_url()) == "push" for one in settings.alerts.channels):
+        sender = PushSender(store, push_key(load_or_make(settings.data_dir)), settings.alerts.push_services)
     try:
         return [
             make(
@@ -41,6 +48,7 @@ def read_channels(settings: Settings) -> list[Channel]:
                 channel.secret(),
                 is_short=channel.form == "short",
                 reply_address=settings.mailbox.address,
+                push_sender=sender,
             )
             for channel in settings.alerts.channels
         ]

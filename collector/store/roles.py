@@ -84,6 +84,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "persons": ("", "raw", ""),
     "plan_steps": ("", "rawd", "r"),
     "pulse": _DERIVED,
+    "push_devices": ("", "rawd", ""),  # whoever has one can send to it
     "questions": ("rw", "raw", "r"),
     "records": ("r", "ras", "r"),
     "remote_settings": ("", "ra", "r"),

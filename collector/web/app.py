@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from starlette.staticfiles import StaticFiles
 from agent.common.logs import Event
 from agent.common.words import FOLDER
 from collector.access.accounts import directory, passkeys
+from collector.access.accounts.oidc import OidcClient
 from collector.access.accounts.second_factors import Seal
 from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
-from collector.access.signing_key import drawing_secret
+from collector.access.signing_key import drawing_secret, push_key_text
 from collector.acts.notices import NoticeBoard, personal_channels
 from collector.common.scope import Scope
-from collector.config import Settings
+from collector.config import ConfigError, Settings
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
@@ -47,6 +49,7 @@ from collector.web.pages import (
     contacts,
     keys,
     log_in,
+    oidc,
     people,
     questions,
     test_now,
@@ -64,6 +67,9 @@ PAGES = (
     register, stories,
     routing, windows, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages,
     visits, register,
+    log_in, oidc, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity,
+    incident_pages, routing, windows, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes,
+    standard_pages, visits, register,
 )  # fmt: skip
 
 
@@ -128,6 +134,7 @@ def _site(
     texts: Path,
     health: Health,
 ) -> Site:
+    channels = personal_channels(config)
     return Site(
         store,
         hub,
@@ -141,18 +148,32 @@ def _site(
         texts=texts,
         health=health,
         providers=config.measure.providers,
+        oidc=_oidc_client(config),
         requires_second_proof=config.web.second_proof == "required",
         boundaries=config.web.boundaries,
         is_public=config.web.public_page,
         data_dir=config.data_dir,
         enrolment_url=config.enrolment_url,
-        board=NoticeBoard(personal_channels(config), config.web_url),
+        board=NoticeBoard(channels, config.web_url),
         drawing_secret=drawing_secret(key),
         dispute_days=config.disputes.file_within_days,
         signature=config.reports,
         releases=config.updates.repository,
         sms_secret=config.alerts.sms_secret(),
+        push_key=push_key_text(key) if any(one.address == "push" for one in channels) else "",
+        push_services=config.alerts.push_services,
     )
+
+
+def _oidc_client(config: Settings) -> OidcClient | None:
+    """Raises ConfigError where the extra is missing."""
+    section = config.oidc
+    if not section.issuer:
+        return None
+    if find_spec("joserfc") is None:
+        raise ConfigError("[oidc] issuer: needs the package joserfc; install the extra `oidc`, or leave the issuer out")
+    back = f"{config.web_url.rstrip('/')}{oidc.PATH}/back"
+    return OidcClient(section.issuer, section.client_id, section.client_secret(), back, section.label)
 
 
 def _enrolment_facts(config: Settings, key: Ed25519PrivateKey, now: Callable[[], int]) -> EnrolmentFacts:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from agent import __version__
 from agent.common.center_time import TZ
 from agent.common.words import FOLDER
+from collector.access.accounts.oidc import OidcClient
 from collector.access.accounts.passkeys import Party
 from collector.access.accounts.second_factors import Seal
 from collector.access.enrolment import EnrolmentFacts
@@ -52,6 +53,7 @@ class Site:
     zone: ZoneInfo = ZONE
     texts: Path = FOLDER  # the files of the languages
     version: str = __version__
+    oidc: OidcClient | None = None  # by which people may log in beside their passwords
     requires_second_proof: bool = False  # of the desk and of admins
     providers: Providers = field(default_factory=dict)
     health: Health = field(default_factory=Health)
@@ -64,6 +66,8 @@ class Site:
     dispute_days: int = 30  # for how long a closed month may be disputed
     signature: ReportsSection = field(default_factory=ReportsSection)  # by which key reports are signed
     releases: Path | None = None  # the repository of releases that gateways take
+    push_key: str = ""  # ours to push services, in base64url; empty: no channel sends to devices
+    push_services: Sequence[str] = ()  # whose devices may be named
     sms_secret: str = ""  # by which the gateway of text messages signs answers; empty: none are taken
 
     def ranks(self, conn: sa.Connection) -> queries.Ranks:

@@ -6,8 +6,10 @@ __all__ = [
     "contacts",
     "directory",
     "erasure",
+    "oidc",
     "passkeys",
     "policy",
+    "push_devices",
     "second_factors",
     "sessions",
 ]

@@ -15,6 +15,7 @@ from collector.register import centers
 from collector.store import Store, schema
 from collector.store.journal import journaled
 
+MAX_IDENTITY = 300
 RIGHTS: Mapping[Role, Sequence[users.May]] = {"operator": (), "desk": users.MAY, "auditor": (), "admin": ()}
 
 
@@ -27,12 +28,13 @@ class Person:
     added_ms: int
     added_by: str
     removed_ms: int | None
+    oidc: str = ""
 
 
 def _person(row: sa.RowMapping) -> Person:
     account = Account(row["name"], row["role"], decode(row["scope"]), row["key"])
     may = tuple(item for item in users.MAY if row[f"may_{item}"])
-    return Person(account, may, row["added_ms"], row["added_by"], row["removed_ms"])
+    return Person(account, may, row["added_ms"], row["added_by"], row["removed_ms"], row["oidc"])
 
 
 def everybody(conn: sa.Connection) -> list[Person]:
@@ -116,11 +118,39 @@ def set_role(
     users.record(conn, "role_set", by, now_ms, is_proven=is_proven, subject=before.name, reason=was)
 
 
+def set_identity(
+    conn: sa.Connection, name: str, identity: str, by: str, now_ms: int, *, is_proven: bool = False
+) -> None:
+    """Who a person is at the issuer of log-ins (accounts.oidc.identity); empty: nobody. Raises PersonError."""
+    table, account = schema.persons, account_of(conn, name)
+    if account is None:
+        raise PersonError("unknown", f"person {name[:40]!r}: is not registered; see `nabz-collector person list`")
+    if len(identity) > MAX_IDENTITY or not identity.isprintable():
+        raise PersonError("bad_name", f"identity: must have up to {MAX_IDENTITY} letters; copy it from the issuer")
+    if identity and (other := account_of_identity(conn, [identity])) is not None and other.key != account.key:
+        raise PersonError("known", f"{identity}: is {other.name}'s already; take it away there first")
+    journaled(conn, table, account.key)
+    conn.execute(sa.update(table).where(table.c.key == account.key).values(oidc=identity))
+    users.record(conn, "oidc_set", by, now_ms, is_proven=is_proven, subject=account.name, reason=identity)
+
+
+def account_of_identity(conn: sa.Connection, identities: Sequence[str]) -> Account | None:
+    """The account of the first of these that is anybody's."""
+    table = schema.persons
+    for identity in filter(None, identities):
+        mine = (table.c.oidc == identity, table.c.removed_ms.is_(None))
+        row = conn.execute(sa.select(table).where(*mine)).mappings().first()
+        if row is not None:
+            return _person(row).account
+    return None
+
+
 def remove(conn: sa.Connection, name: str, by: str, now_ms: int, *, is_proven: bool = False) -> None:
     """The name opens nothing any more. Raises PersonError, also for the last admin."""
     if (before := account_of(conn, name)) is not None:
         _keep_one_admin(conn, before, None)
         conn.execute(sa.delete(schema.sessions).where(schema.sessions.c.person == before.key))
+        conn.execute(sa.delete(schema.push_devices).where(schema.push_devices.c.person == before.key))
     users.remove(conn, name, by, now_ms, is_proven=is_proven)
 
 

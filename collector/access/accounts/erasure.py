@@ -79,12 +79,13 @@ def again(conn: sa.Connection, erased: Iterable[Mapping[str, str]]) -> None:
 
 def _forget_person(conn: sa.Connection, key: str) -> dict[str, int]:
     persons = schema.persons.c
-    conn.execute(sa.update(schema.persons).where(persons.key == key).values(kept=UNUSABLE, scope="{}"))
+    conn.execute(sa.update(schema.persons).where(persons.key == key).values(kept=UNUSABLE, scope="{}", oidc=""))
     people = conn.execute(sa.select(_contacts.id, _contacts.person))
     own = _contacts.id.in_([row.id for row in people if users.key_of(row.person) == key])
     gone = {
         "second_factors": sa.delete(schema.second_factors).where(schema.second_factors.c.person == key),
         "sessions": sa.delete(schema.sessions).where(schema.sessions.c.person == key),
+        "push_devices": sa.delete(schema.push_devices).where(schema.push_devices.c.person == key),
         "contacts": sa.delete(schema.contacts).where(own),
     }
     return {table: conn.execute(statement).rowcount for table, statement in gone.items()}

@@ -56,7 +56,8 @@ SECOND_PROOF: tuple[Role, ...] = ("desk", "admin")  # of whom a second proof is 
 POLICY: Mapping[str, Rule] = {
     "open": Rule(
         (), "anybody",
-        ("GET /login", "POST /login", "POST /login/first", "GET /healthz", "GET /readyz", "GET /favicon.ico",
+        ("GET /login", "POST /login", "POST /login/first", "GET /login/oidc", "GET /login/oidc/back",
+         "GET /healthz", "GET /readyz", "GET /favicon.ico",
          "GET /static/{path:path}", "GET /worker.js", "GET /log/{path:path}",
          "GET /public", "GET /public/badge/{code}.svg"),
     ),
@@ -132,7 +133,7 @@ POLICY: Mapping[str, Rule] = {
     "account.own": Rule(
         ALL, "own",
         ("GET /account", "POST /account/password", "POST /account/sessions", "POST /account/factor",
-         "POST /account/passkey"),
+         "POST /account/passkey", "POST /account/push"),
     ),
     "views.own": Rule(ALL, "own", ("POST /views",)),
     "contacts.list": Rule(ALL, "centers", ("GET /contacts", "GET /api/v1/contacts"), True),

@@ -26,6 +26,7 @@ _STATUS = re.compile(r"error=(\d{3})")
 _AGAIN = {408, 425, 429}  # the only answers of the 4xx kind that a later attempt may change
 MAX_PROBLEM = 300
 _PLACE = re.compile(r"\{(telephone|email|whatsapp|telegram)\}")
+OWN_ADDRESSES: tuple[AddressKind, ...] = ("telegram", "push")  # kinds whose channel has a scheme of that name
 SAMPLES: Mapping[str, str] = {
     "telephone": "+923001234567", "whatsapp": "+923001234567", "email": "desk@example.pk", "telegram": "123456789",
 }  # fmt: skip
@@ -35,9 +36,10 @@ _message_log: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar(
 class SendFailed(Exception):
     """The message did not go out, or nobody knows. `permanent`: trying again cannot help."""
 
-    def __init__(self, problem: str, *, permanent: bool = False, is_unsure: bool = False) -> None:
+    def __init__(self, problem: str, *, permanent: bool = False, is_unsure: bool = False, status: int = 0) -> None:
         super().__init__(problem)
         self.permanent, self.is_unsure = permanent, is_unsure
+        self.status = status  # of HTTP, where that was the answer
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def by_apprise(
 
 def address_kind(url: str) -> AddressKind | None:
     """Of which kind of address a channel's URL has a place for; None: it sends to whatever stands in it."""
-    kinds = ["telegram"] if url.startswith("telegram+") else _PLACE.findall(url)
+    own = next((kind for kind in OWN_ADDRESSES if url.startswith(f"{kind}+")), None)
+    kinds = [own] if own else _PLACE.findall(url)
     return next((kind for kind in ADDRESSES if kind in kinds), None)
 
 

@@ -124,10 +124,10 @@ def finish(conn: sa.Connection, due: ClaimedMessage, problem: SendFailed | None,
     upsert(conn, schema.channels, [{"channel": due.channel, **vars(known)}])
 
 
-def queue_test(conn: sa.Connection, channel: Channel, words: AlertMessage, now_ms: int, person: str = "") -> int:
+def queue_test(conn: sa.Connection, channel: str, words: AlertMessage, now_ms: int, person: str = "") -> int:
     """A message that is about nothing, to see whether the channel reaches anybody; its number."""
     row = {
-        "kind": "test", "change": None, "event": None, "center": EVERYONE, "channel": channel.name,
+        "kind": "test", "change": None, "event": None, "center": EVERYONE, "channel": channel,
         "title": words.title, "text": words.text, "state": "waiting", "attempts": 0, "next_ms": now_ms,
         "made_ms": now_ms, "person": person, "address": words.address,
     }  # fmt: skip

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from collector.access.accounts import contacts
+from collector.access.accounts import contacts, push_devices
 from collector.access.accounts import directory as accounts
 from collector.access.accounts.contacts import Contact
 from collector.access.users import key_of
 from collector.desk.routing import tables
 from collector.desk.routing.decide import RoutingBook
 from collector.desk.routing.facts import PersonalChannel
-from collector.desk.routing.recipients import ADDRESSES, AddressKind, Recipient
+from collector.desk.routing.recipients import OF_CONTACTS, AddressKind, Recipient
 from collector.register import calendar
 from collector.register.opening_hours import DayRule
 
@@ -38,7 +38,7 @@ def holidays(conn: sa.Connection, now_ms: int) -> tuple[DayRule, ...]:
 
 def people(conn: sa.Connection) -> list[Recipient]:
     """Accounts first, by name."""
-    known = contacts.everyone(conn)
+    known, pushed = contacts.everyone(conn), push_devices.people(conn)
     by_key = {key_of(one.name): one for one in known if one.kind == "person"}
     found = []
     for person in accounts.everybody(conn):
@@ -49,7 +49,7 @@ def people(conn: sa.Connection) -> list[Recipient]:
             Recipient(
                 account.key, account.name, account.role, account.scope,
                 lang=contact.lang if contact else "en", hours=contact.hours if contact else "",
-                addresses=_addresses(contact) if contact else {},
+                addresses=_addresses(contact) | ({"push": account.key} if account.key in pushed else {}),
             )
         )  # fmt: skip
     return found + [_of_contact(one) for one in known if one.kind in ("operator", "owner")]
@@ -62,5 +62,5 @@ def _of_contact(contact: Contact) -> Recipient:
     )  # fmt: skip
 
 
-def _addresses(contact: Contact) -> dict[AddressKind, str]:
-    return {kind: address for kind in ADDRESSES if (address := str(getattr(contact, kind)))}
+def _addresses(contact: Contact | None) -> dict[AddressKind, str]:
+    return {kind: address for kind in OF_CONTACTS if (address := str(getattr(contact, kind, "")))}

@@ -10,8 +10,9 @@ from agent.common.center_time import TZ
 from collector.common.scope import EVERYWHERE, Scope
 from collector.register.opening_hours import DayRule, is_open, parse
 
-AddressKind = Literal["telephone", "email", "whatsapp", "telegram"]
-ADDRESSES: tuple[AddressKind, ...] = ("telephone", "email", "whatsapp", "telegram")
+AddressKind = Literal["telephone", "email", "whatsapp", "telegram", "push"]
+OF_CONTACTS: tuple[AddressKind, ...] = ("telephone", "email", "whatsapp", "telegram")
+ADDRESSES: tuple[AddressKind, ...] = (*OF_CONTACTS, "push")  # the last is an account's key: devices are looked up by it
 RecipientRole = Literal["operator", "desk", "auditor", "admin", "contact"]
 
 

@@ -64,8 +64,8 @@ def outbox_of(settings: Settings, store: Store, standards: Standards, now_ms: Ca
     """Without channels it still empties the queue, so that a channel added later gets no old messages. Raises
     ConfigError."""
     return Outbox(
-        store, read_channels(settings), standards, settings.web_url, now_ms, digest_times=read_digest_times(settings),
-        mailboxes=mailboxes(settings.mailbox),
+        store, read_channels(settings, store), standards, settings.web_url, now_ms,
+        digest_times=read_digest_times(settings), mailboxes=mailboxes(settings.mailbox),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0046", "0041"
+revision, down_revision = "0046", "0044"
 
 
 def upgrade() -> None:

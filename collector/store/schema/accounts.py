@@ -24,6 +24,7 @@ persons = sa.Table(
     sa.Column(
         "had_rights", sa.Boolean, nullable=False, server_default=sa.true()
     ),  # may issue or approve, or ever might
+    sa.Column("oidc", sa.Text, nullable=False, server_default=""),  # at the issuer: sub:NAME or email:ADDRESS
 )
 
 # Log-ins that last. What a cookie holds is 256 random bits; here is its hash.
@@ -54,6 +55,20 @@ second_factors = sa.Table(
     sa.Column("added_ms", Ms, nullable=False),
     sa.Column("confirmed_ms", Ms),  # None: shown, not yet proven
     sa.Column("removed_ms", Ms),
+)
+
+# Devices that take messages of a person by Web Push (collector.access.accounts.push_devices).
+push_devices = sa.Table(
+    "push_devices",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # SHA-256 of the endpoint
+    sa.Column("person", sa.Text, nullable=False),  # persons.key
+    sa.Column("endpoint", sa.Text, nullable=False),  # at the push service of its browser
+    sa.Column("public_key", sa.String(100), nullable=False),  # base64url: a point of P-256 (RFC 8291)
+    sa.Column("auth", sa.String(40), nullable=False),  # base64url: the secret of RFC 8291
+    sa.Column("agent", sa.Text, nullable=False),  # the browser, as it names itself
+    sa.Column("added_ms", Ms, nullable=False),
+    sa.Index("push_devices_by_person", "person"),
 )
 
 # Keys of programs that ask the API. A key is `nabz_PREFIX_SECRET`; here is the secret's hash.

@@ -10,6 +10,7 @@ __all__ = [
     "incidents",
     "keys",
     "log_in",
+    "oidc",
     "people",
     "questions",
     "test_now",

@@ -9,18 +9,21 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
+from agent.common.words import plain
 from collector.access import passwords, users
-from collector.access.accounts import directory, passkeys, second_factors, sessions
+from collector.access.accounts import directory, passkeys, push_devices, second_factors, sessions
 from collector.access.accounts.policy import SECOND_PROOF, Account
 from collector.access.accounts.second_factors import NewSecret
 from collector.access.users import PersonError
+from collector.desk.alerts import queue
+from collector.desk.alerts.channel import AlertMessage
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
 from collector.web.site import Site
 from collector.web.view import View
 
 STATUS: dict[users.Why, int] = {"too_many": 429, "busy": 503}
-SAID: tuple[users.Why, ...] = ("weak", "wrong", "wrong_code", "too_many", "busy")
+SAID: tuple[users.Why, ...] = ("weak", "wrong", "wrong_code", "too_many", "busy", "bad_device")
 OTHERS = "others"
 
 
@@ -73,7 +76,36 @@ def router(site: Site) -> APIRouter:
             return _page(site, request, refused.reason)
         return RedirectResponse("/account#factor", status_code=303)
 
+    @routes.post("/account/push")
+    def push(
+        request: Request, mark: str = Form(""), act: str = Form(""), answer: str = Form(""), which: str = Form("")
+    ) -> Response:
+        forms.check(request, mark)
+        try:
+            _push(site, request, act, answer, which)
+        except PersonError as refused:
+            return _page(site, request, refused.reason)
+        return RedirectResponse("/account#push", status_code=303)
+
     return routes
+
+
+def _push(site: Site, request: Request, act: str, answer: str, which: str) -> None:
+    """Messages to a device are turned on, with one to try it, or off. Raises PersonError, Mistaken."""
+    account, now_ms = auth.asker(request).account, site.now()
+    channel = next((one for one in site.board.channels if one.address == "push"), None)
+    if channel is None or act not in ("add", "remove"):
+        raise Mistaken(404, "messages to devices: need a channel push+mailto:ADDRESS; add one to [[alerts.channels]]")
+    with site.store.write() as conn:
+        if act == "remove":
+            push_devices.remove(conn, account, which, now_ms)
+            return
+        agent = request.headers.get("user-agent", "")
+        device = push_devices.parse(answer, account, site.push_services, agent, now_ms)
+        push_devices.add(conn, device, account, now_ms)
+        words = plain(View.of(site, request).words.lang)
+        message = AlertMessage(words("alerts.test.title"), words("alerts.test.text"), address=account.key)
+        queue.queue_test(conn, channel.name, message, now_ms, account.key)
 
 
 def _add_passkey(site: Site, request: Request, answer: str) -> None:
@@ -122,11 +154,13 @@ def _page(site: Site, request: Request, why: users.Why | None = None, made: NewS
         rows = sessions.listing(conn, asker.account.key, site.now())
         factors = second_factors.listing(conn, asker.account)
         passkey_options = _passkey_options(site, request, factors)
+        devices = push_devices.of_person(conn, asker.account.key)
     picture = segno.make(made.address, error="m", micro=False).svg_data_uri(scale=5) if made else ""
     return View.of(site, request).page(
         "account.html", status=STATUS.get(why, 403) if why else 200, why=why or "", rows=rows, factors=factors,
         made=made, picture=picture, own=asker.session.id if asker.session else "", others=OTHERS,
         advised=_is_advised(asker.account), passkey_options=passkey_options,
+        push_key=site.push_key, devices=devices,
     )  # fmt: skip
 
 

@@ -17,8 +17,11 @@ from collector.web.errors import Mistaken
 from collector.web.site import Site
 from collector.web.view import View, home
 
-STATUS: dict[users.Why, int] = {"too_many": 429, "busy": 503}
-SAID: tuple[users.Why, ...] = ("bad_name", "weak", "wrong", "wrong_code", "too_many", "busy", "no_link", "no_token")
+STATUS: dict[users.Why, int] = {"too_many": 429, "busy": 503, "oidc_away": 503}
+SAID: tuple[users.Why, ...] = (
+    "bad_name", "weak", "wrong", "wrong_code", "too_many", "busy", "no_link", "no_token", "oidc_away", "oidc_refused",
+    "oidc_unknown",
+)  # fmt: skip
 HALF_S, FULL_S = sessions.HALF_LASTS_MS // 1000, max(sessions.LASTS_MS.values()) // 1000
 
 FORGOTTEN = {"clear-site-data": '"storage"'}  # the page that was kept for when there is no connection
@@ -30,7 +33,7 @@ def router(site: Site) -> APIRouter:
     @routes.get("/login")
     def login(request: Request, next: str = "/") -> Response:
         """A token in the query would be kept by histories and logs: it is not read there."""
-        return _page(site, request, next)
+        return page(site, request, next)
 
     @routes.post("/login")
     def login_by_form(
@@ -40,8 +43,8 @@ def router(site: Site) -> APIRouter:
         try:
             account = directory.log_in(site.store, name, password, site.now(), auth.network_of(request))
         except PersonError as refused:
-            return _page(site, request, next, name, refused.reason)
-        return _begin(site, request, account, next)
+            return page(site, request, next, name, refused.reason)
+        return begin(site, request, account, next)
 
     @routes.post("/login/first")
     def first(
@@ -85,16 +88,17 @@ def _own_form(request: Request) -> None:
         raise Mistaken(403, "form: came from a page of another site; open the page here and press its button")
 
 
-def _page(site: Site, request: Request, onward: str, name: str = "", why: users.Why | None = None) -> Response:
+def page(site: Site, request: Request, onward: str, name: str = "", why: users.Why | None = None) -> Response:
     status = STATUS.get(why, 403) if why else 200
     return View.of(site, request).page(
         "login.html", status=status, next=auth.onward(onward), name=name[: users.MAX_NAME], why=why or "",
-        first=site.first_link.is_open,
+        first=site.first_link.is_open, issuer=site.oidc.name if site.oidc else "",
     )  # fmt: skip
 
 
-def _begin(site: Site, request: Request, account: Account, onward: str) -> Response:
-    """A session for an account that gave its password: a whole one, unless it has a second proof to give."""
+def begin(site: Site, request: Request, account: Account, onward: str) -> Response:
+    """A session for an account that was proven, by its password or by the issuer: a whole one, unless it has a second
+    proof to give."""
     now_ms = site.now()
     with site.store.write() as conn:
         is_full = not second_factors.listing(conn, account)
@@ -121,15 +125,15 @@ def _with_cookie(site: Site, answer: Response, token: str, lasts_s: int) -> Resp
 def _claim(site: Site, request: Request, token: str, name: str, password: str, onward: str) -> Response:
     """The first admin. The link is used up with it."""
     if not site.first_link.knows(token):
-        return _page(site, request, onward, name, "no_token" if site.first_link.is_open else "no_link")
+        return page(site, request, onward, name, "no_token" if site.first_link.is_open else "no_link")
     try:
         account = directory.claim(site.store, name, password, site.now(), auth.network_of(request))
     except PersonError as refused:
-        return _page(site, request, onward, name, refused.reason)
+        return page(site, request, onward, name, refused.reason)
     except passwords.Weak:
-        return _page(site, request, onward, name, "weak")
+        return page(site, request, onward, name, "weak")
     site.first_link.use_up()
-    return _begin(site, request, account, onward)
+    return begin(site, request, account, onward)
 
 
 def _second(site: Site, request: Request, code: str, onward: str) -> Response:

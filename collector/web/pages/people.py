@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from collector.access import passwords, users
-from collector.access.accounts import directory, second_factors, sessions
+from collector.access.accounts import directory, oidc, second_factors, sessions
 from collector.access.accounts.policy import ROLES, Account
 from collector.access.users import PersonError
 from collector.common.scope import PARTS, Scope
@@ -17,7 +17,8 @@ from collector.web.site import Site
 from collector.web.view import View
 
 SAID: tuple[users.Why, ...] = ("bad_name", "known", "unknown", "bad_role", "no_scope", "last_admin")
-ACTS = ("add", "role", "password", "end_sessions", "remove_factor", "remove")
+ACTS = ("add", "role", "oidc", "password", "end_sessions", "remove_factor", "remove")
+SUB = "sub:"  # begins the issuer's own name for a person; anything else is an e-mail
 
 
 def router(site: Site) -> APIRouter:
@@ -30,13 +31,13 @@ def router(site: Site) -> APIRouter:
     @routes.post("/people")
     def change(
         request: Request, mark: str = Form(""), act: str = Form(""), name: str = Form(""), role: str = Form(""),
-        owner: str = Form(""), district: str = Form(""), province: str = Form(""),
+        owner: str = Form(""), district: str = Form(""), province: str = Form(""), identity: str = Form(""),
     ) -> Response:  # fmt: skip
         forms.check(request, mark)
         if act not in ACTS:
             raise Mistaken(400, "form: is not of this page; open the page again and press its button")
         try:
-            made = _change(site, request, act, name, role, forms.scope_of(owner, district, province))
+            made = _change(site, request, act, name, role, forms.scope_of(owner, district, province), identity)
         except PersonError as refused:
             return _page(site, request, name, refused.reason)
         return _page(site, request, name, made=made) if made else RedirectResponse("/people", status_code=303)
@@ -44,7 +45,7 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def _change(site: Site, request: Request, act: str, name: str, role: str, scope: Scope) -> str:
+def _change(site: Site, request: Request, act: str, name: str, role: str, scope: Scope, identity: str) -> str:
     """The new password, where one was made. Raises PersonError."""
     by, now_ms = auth.asker(request).account.name, site.now()
     made = passwords.make() if act in ("add", "password") else ""
@@ -57,6 +58,8 @@ def _change(site: Site, request: Request, act: str, name: str, role: str, scope:
         match act:
             case "role":
                 directory.set_role(conn, name, directory.check(role, scope), scope, by, now_ms, is_proven=True)
+            case "oidc":
+                directory.set_identity(conn, name, _identity(identity), by, now_ms, is_proven=True)
             case "password":
                 directory.set_password(conn, name, kept, by, now_ms, is_proven=True)
             case "end_sessions":
@@ -66,6 +69,11 @@ def _change(site: Site, request: Request, act: str, name: str, role: str, scope:
             case _:
                 directory.remove(conn, name, by, now_ms, is_proven=True)
     return made
+
+
+def _identity(text: str) -> str:
+    text = text.strip()
+    return oidc.identity("sub", text.removeprefix(SUB)) if text.startswith(SUB) else oidc.identity("email", text)
 
 
 def _known(account: Account | None, name: str) -> Account:

@@ -1,5 +1,5 @@
 // The operator's page without a connection: as it was last seen, with its age. Kept are /mine and what it is made of,
-// nothing else; the end of a session lets go of all of it.
+// nothing else; the end of a session lets go of all of it. And messages that a push service brings to this device.
 const KEPT = "mine-1", PAGE = "/mine", STATIC = "/static/";
 const PATIENCE_MS = 8000; // a line that brings nothing in that time is none
 const HTML = "text/html; charset=utf-8";
@@ -75,3 +75,18 @@ async function part(request) {
   if (answer?.ok) await kept.put(request, answer.clone());
   return (answer?.ok ? answer : mine ?? answer) ?? Response.error();
 }
+
+// {title, text, path, tag}, as collector/desk/alerts/channels/push.py makes it; a browser wants something shown for each.
+addEventListener("push", (event) => {
+  let given = {};
+  try { given = event.data.json(); } catch { /* none of ours */ }
+  const { title = "Nabz", text = "", path = "/", tag = "nabz" } = given;
+  const icon = "/static/icon.svg";
+  event.waitUntil(self.registration.showNotification(title, { body: text, tag, icon, dir: "auto", data: { path } }));
+});
+
+addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  const url = new URL(event.notification.data?.path ?? "/", location.origin);
+  event.waitUntil(clients.openWindow(url.origin === location.origin ? url.href : location.origin));
+});

@@ -36,6 +36,7 @@ from collector.config import (
     CollectorTable,
     EnrolmentSection,
     MeasureSection,
+    OidcSection,
     Settings,
     UpdatesSection,
     WebSection,
@@ -362,6 +363,7 @@ class Served:
     hub: Hub
     app: FastAPI
     health: Health
+    now: list[int]  # what the clock says is the last
 
     @contextmanager
     def client(self, *, logged_in: bool = True, **headers: str) -> Iterator[httpx.Client]:
@@ -386,6 +388,7 @@ def serve(
     alerts: AlertsSection | None = None,
     public_page: bool = False,
     releases: Path | None = None,
+    oidc: OidcSection | None = None,
 ) -> Iterator[Served]:
     if has_admin:
         add_account(store, ADMIN, "admin", now_ms=now_ms, cookie=SESSION)
@@ -398,11 +401,12 @@ def serve(
         enrolment=EnrolmentSection(approval=approval),
         alerts=alerts or AlertsSection(),
         updates=UpdatesSection(repository=releases),
+        oidc=oidc or OidcSection(),
         measure=MeasureSection(providers={"PTCL": (17557, 45595)}),
     )
     key = Ed25519PrivateKey.generate()
-    health = Health()
-    app = build(store, config, hub, standards=standards, key=key, now=lambda: now_ms, texts=texts, health=health)
+    health, times = Health(), [now_ms]
+    app = build(store, config, hub, standards=standards, key=key, now=lambda: times[-1], texts=texts, health=health)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -412,7 +416,7 @@ def serve(
             assert time.monotonic() < until, "the web server did not start"
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(f"http://127.0.0.1:{port}", store, hub, app, health)
+        yield Served(f"http://127.0.0.1:{port}", store, hub, app, health, times)
     finally:
         hub.close()
         server.should_exit = True

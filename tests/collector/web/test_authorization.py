@@ -86,6 +86,7 @@ EXPECTED = {
     "POST /account/sessions": ("odam", "own", False),
     "POST /account/factor": ("odam", "own", False),
     "POST /account/passkey": ("odam", "own", False),
+    "POST /account/push": ("odam", "own", False),
     "GET /contacts": ("odam", "centers", True),
     "POST /contacts": ("dm", "centers", False),
     "GET /people": ("m", "programme", False),
@@ -117,7 +118,8 @@ EXPECTED = {
     "GET /api/v1/live": ("odam", "centers", True),
 }
 OPEN = {
-    "GET /login", "POST /login", "POST /login/first", "GET /healthz", "GET /readyz", "GET /api/v1/ca",
+    "GET /login", "POST /login", "POST /login/first", "GET /login/oidc", "GET /login/oidc/back",
+    "GET /healthz", "GET /readyz", "GET /api/v1/ca",
     "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join", "POST /api/v1/records",
     "GET /api/v1/files/{name}", "GET /log/{path:path}", "GET /a/{secret}", "POST /a/{secret}", "POST /answers/sms",
     "GET /i/{name}", "GET /updates/{path:path}", "POST /api/v1/alive",

@@ -36,6 +36,6 @@ def post(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> byt
         with error:
             answer_text = error.read(MAX_PROBLEM).decode(errors="replace")
         problem = " ".join(f"HTTP {error.code}: {answer_text}".split())
-        raise SendFailed(problem[:MAX_PROBLEM], permanent=permanent) from None
+        raise SendFailed(problem[:MAX_PROBLEM], permanent=permanent, status=error.code) from None
     except (OSError, HTTPException) as error:
         raise SendFailed(describe(error)[:MAX_PROBLEM]) from None
