@@ -21,15 +21,18 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from agent.common.center_time import TZ
 from bench.desk.truth import FAMILIES, MINUTE_MS, NAMES, Kind, TrueCause, has_weak_line, script
 from bench.desk.year import CUTS, LOW_PCT, Year
 from collector.desk import causes, tables
 from collector.desk.incident import Incident
-from collector.simulate.fleet import make_fleet
+from collector.register import opening_hours
+from collector.simulate.fleet import SimulatedCenter, make_fleet
 from collector.standard import Standards, example, examples
 from collector.store import Store
 
 BEGINS_MS = 1_798_743_600_000  # 2027-01-01 00:00 in Karachi
+SILENT_MS = 16 * MINUTE_MS
 EARLY_MS, LATE_MS = 2 * MINUTE_MS, 30 * MINUTE_MS  # a center joins an incident of its trouble within these
 
 
@@ -91,12 +94,16 @@ def standards() -> Standards:
 
 
 def is_felt(cause: TrueCause) -> bool:
-    """Whether a center goes silent or low."""
-    lasted_s = (cause.to_ms - cause.from_ms) / 1000 - 60
-    share = 1 - LOW_PCT / 100
-    return cause.kind not in CUTS or any(
-        has_weak_line(center) or share * center.autonomy_s < lasted_s for center in cause.centers
-    )
+    """Whether a center goes low or silent while it is open, silent for long enough to be judged so."""
+    return any(_is_felt_at(center, cause) for center in cause.centers)
+
+
+def _is_felt_at(center: SimulatedCenter, cause: TrueCause) -> bool:
+    hours = opening_hours.parse(center.opening, TZ)
+    if cause.kind not in CUTS or has_weak_line(center):
+        return opening_hours.open_ms(hours, cause.from_ms, cause.to_ms) > SILENT_MS
+    low_ms = cause.from_ms + round(center.autonomy_s * (1000 - 10 * LOW_PCT)) + 2 * MINUTE_MS
+    return opening_hours.open_ms(hours, low_ms, max(low_ms, cause.to_ms)) > 0
 
 
 class Findings:
@@ -112,8 +119,8 @@ class Findings:
                 self._by_center[center.code].append(cause)
         seen = Counter[int]()
         for incident in tables.some(conn, sa.true()):
-            if incident.state != "merged" and (cause := self._held(conn, incident)) is not None:
-                seen[id(cause)] += 1
+            if incident.state != "merged" and (held := self._held(conn, incident)) is not None:
+                seen[id(held)] += 1
         for cause in truth:
             if is_felt(cause):
                 self.scores[cause.kind].true += 1
@@ -142,7 +149,7 @@ class Findings:
             is_right = name in NAMES[cause.kind]
             score.nameable += 1
             score.named += is_right
-            score.wrong[name] += not is_right
+            score.wrong.update([] if is_right else [name])
             if not is_right:
                 self.remarks.append(
                     f"{name} ({incident.scope} {incident.place}, {incident.centers}) of {_about(cause)}"

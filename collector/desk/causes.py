@@ -49,10 +49,12 @@ def of_center(conn: sa.Connection, code: str, now_ms: int) -> Cause | None:
 
 
 def refresh(conn: sa.Connection, incident: Incident, standards: Standards, now_ms: int) -> Incident:
-    """The incident with its likely cause as it is now. A month at risk has none: many days made it."""
+    """The incident with its likely cause as it is now; the one that it has, while nothing tells: readings that are well
+    again take none back. A month at risk has none: many days made it."""
     if incident.cause_by or incident.family == "month":
         return incident
-    return _kept(conn, incident, _likely(conn, incident, standards, now_ms))
+    cause = _likely(conn, incident, standards, now_ms)
+    return incident if cause is None else _kept(conn, incident, cause)
 
 
 def settle(conn: sa.Connection, incident: Incident, standards: Standards, now_ms: int) -> Incident:
@@ -61,8 +63,8 @@ def settle(conn: sa.Connection, incident: Incident, standards: Standards, now_ms
         return incident
     mine = tables.members(conn, [incident.id], now=False)
     silent = _silent(mine, standards, now_ms)
-    found = [gaps.last(conn, code, incident.began_ms) for code in silent[:SAMPLE]]
-    cause = _most([one for one in found if one is not None])
+    found = [one for code in silent[:SAMPLE] if (one := gaps.last(conn, code, incident.began_ms)) is not None]
+    cause = _most(found) or next(iter(found), None)
     return incident if cause is None else _kept(conn, incident, _with_group(conn, incident, cause))
 
 
@@ -73,8 +75,8 @@ def by_hand(name: str) -> str:
     return _text(Cause(name=name, grade="none", evidence=()))
 
 
-def _kept(conn: sa.Connection, incident: Incident, cause: Cause | None) -> Incident:
-    text = "" if cause is None else _text(cause)
+def _kept(conn: sa.Connection, incident: Incident, cause: Cause) -> Incident:
+    text = _text(cause)
     return incident if text == incident.cause else tables.change(conn, incident, {"cause": text})
 
 
@@ -87,7 +89,7 @@ def _likely(conn: sa.Connection, incident: Incident, standards: Standards, now_m
         return Cause(name="collector", grade="shown", evidence=())
     mine = tables.members(conn, [incident.id])
     silent = _silent(mine, standards, now_ms)
-    found = [gaps.likely(conn, code, now_ms) for code in silent[:SAMPLE]]
+    found = [gaps.likely(conn, code, now_ms) or gaps.last(conn, code, incident.began_ms) for code in silent[:SAMPLE]]
     cause = _most([one for one in found if one is not None]) or _by_family(conn, incident)
     return None if cause is None else _with_group(conn, incident, cause)
 

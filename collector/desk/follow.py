@@ -195,7 +195,7 @@ def _has_company(desk: Desk, symptom: Symptom, place: CenterPlace) -> bool:
     if symptom.family not in ("power", "line", "dark"):
         return False
     survey = desk.survey
-    if len(survey.signs) < desk.rules.crowd:
+    if len(survey.signs) < desk.rules.few - 1:
         return False
     around = groups_around(place, symptom.began_ms, survey.signs, survey.places, survey.sizes(place), desk.rules)
     return is_crowd(around, desk.rules)

@@ -23,16 +23,20 @@ class Level:
     scope: Scope
     key: Callable[[CenterPlace], str]
     families: frozenset[Family]
+    is_narrow: bool = False
 
 
 @dataclass(frozen=True)
 class GroupingRules:
-    """`centers` and `share_pct` of a group in trouble within `within_s` are one incident. Those that are fewer, but at
-    least `crowd`, are waited for `hold_s` seconds. An incident goes on to take members in while a share of `keep_pct`
-    of its group is in trouble. One that ends and begins again within `reopen_s` is the same."""
+    """`centers` and `share_pct` of a group in trouble within `within_s` are one incident. So are `few` and `few_pct` of
+    one that hangs on a single wire (`Level.is_narrow`): most feeders have fewer centers than `centers`. Those that are
+    fewer, but at least `crowd`, are waited for `hold_s` seconds. An incident goes on to take members in while a share
+    of `keep_pct` of its group is in trouble. One that ends and begins again within `reopen_s` is the same."""
 
     centers: int = 8
     share_pct: float = 20.0
+    few: int = 3
+    few_pct: float = 60.0
     within_s: int = 600
     crowd: int = 3
     hold_s: int = 60
@@ -47,9 +51,9 @@ _ANY = _POWER | _LINE
 
 # The most particular first.
 LEVELS: tuple[Level, ...] = (
-    Level("feeder", lambda place: place.feeder, _POWER),
-    Level("exchange", lambda place: place.exchange, _LINE),
-    Level("provider", lambda place: f"{place.isp}, {place.city}" if place.isp and place.city else "", _LINE),
+    Level("feeder", lambda place: place.feeder, _POWER, is_narrow=True),
+    Level("exchange", lambda place: place.exchange, _LINE, is_narrow=True),
+    Level("provider", lambda place: f"{place.isp}, {place.city}" if place.isp and place.city else "", _LINE, True),
     Level("district", lambda place: place.district, _ANY),
     Level("province", lambda place: place.province, _ANY),
     Level("country", lambda _place: "*", _ANY),
@@ -114,11 +118,7 @@ def family_among(signs: Iterable[CenterSign]) -> Family:
 
 def parent_among(groups: Sequence[CenterGroup], center: str, rules: GroupingRules) -> CenterGroup | None:
     """The group that explains the trouble of this center and its neighbours; None if there are too few."""
-    enough = [
-        group
-        for group in groups
-        if center in group.centers and len(group.centers) >= rules.centers and group.share_pct >= rules.share_pct
-    ]
+    enough = [group for group in groups if center in group.centers and _is_enough(group, rules)]
     if not enough:
         return None
     most = max(len(group.centers) for group in enough)
@@ -126,10 +126,33 @@ def parent_among(groups: Sequence[CenterGroup], center: str, rules: GroupingRule
     return max(near, key=lambda group: group.share_pct)  # the first of equals is the most particular
 
 
+def _is_enough(group: CenterGroup, rules: GroupingRules) -> bool:
+    count, share_pct = len(group.centers), group.share_pct
+    if BY_SCOPE[group.scope].is_narrow and count >= rules.few and share_pct >= rules.few_pct:
+        return True
+    return count >= rules.centers and share_pct >= rules.share_pct
+
+
 def is_crowd(groups: Sequence[CenterGroup], rules: GroupingRules) -> bool:
     """Whether so many neighbours are in trouble already that more of them are to be waited for. A district of a
     thousand centers always has some: only a share that might become a parent counts."""
-    return any(len(group.centers) >= rules.crowd and 2 * group.share_pct >= rules.share_pct for group in groups)
+    return any(
+        (len(group.centers) >= rules.crowd and 2 * group.share_pct >= rules.share_pct)
+        or (
+            BY_SCOPE[group.scope].is_narrow and len(group.centers) >= rules.few - 1 and group.share_pct >= rules.few_pct
+        )
+        for group in groups
+    )
+
+
+def goes_on(scope: str, centers: int, size: int, rules: GroupingRules) -> bool:
+    """Whether an incident with so many centers of a group in trouble still takes in more of them: half of what makes
+    one is enough."""
+    level = BY_SCOPE.get(scope)
+    if level is None or 100.0 * centers < rules.keep_pct * size:
+        return False
+    is_few = level.is_narrow and 2 * centers >= rules.few and 200.0 * centers >= rules.few_pct * size
+    return is_few or 2 * centers >= rules.centers
 
 
 def takes_in(
@@ -147,4 +170,4 @@ def takes_in(
     if level is None or level.key(place) != key or sign.family not in level.families:
         return False
     fits = family in (sign.family, "dark") or sign.family == "dark"
-    return fits and 2 * centers >= rules.centers and 100.0 * centers >= rules.keep_pct * size
+    return fits and goes_on(scope, centers, size, rules)

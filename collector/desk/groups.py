@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from agent.common.center_time import TZ
 from agent.common.reasons import Reason
 from collector.desk import causes, tables
-from collector.desk.grouping import BY_SCOPE, CenterGroup, groups_around, parent_among, takes_in
+from collector.desk.grouping import BY_SCOPE, CenterGroup, goes_on, groups_around, parent_among, takes_in
 from collector.desk.incident import OPEN, Incident, Values
 from collector.desk.survey import Desk, by_center
 from collector.desk.symptoms import SHARED, SIGN, CenterPlace, CenterSign, Symptom, worst
@@ -39,7 +39,7 @@ def form(desk: Desk, symptom: Symptom, place: CenterPlace | None) -> Incident | 
         return None
     survey = desk.survey
     own = CenterSign(symptom.center, symptom.family, symptom.began_ms)
-    if len(survey.signs) < desk.rules.centers - 1:
+    if len(survey.signs) < desk.rules.few - 1:
         return None
     places = {**survey.places, place.center: place}
     around = groups_around(place, symptom.began_ms, [*survey.signs, own], places, survey.sizes(place), desk.rules)
@@ -148,8 +148,7 @@ def refresh(desk: Desk, incident: Incident) -> Incident:
     shown |= survey.still_showing(sorted({one.center for one in signs} - shown))
     tables.leave(desk.conn, [one for one in signs if one.center not in shown], desk.now_ms)
     size = survey.size(incident.scope, incident.place)
-    goes_on = 2 * incident.centers >= desk.rules.centers and 100 * incident.centers >= desk.rules.keep_pct * size
-    if goes_on:
+    if goes_on(incident.scope, incident.centers, size, desk.rules):
         add_signs(desk, incident, sorted(shown - {one.center for one in mine} - _elsewhere(desk, shown)))
     return tables.recount(desk.conn, incident, desk.now_ms)
 

@@ -211,7 +211,7 @@ def _told(facts: GapFacts) -> list[str]:
 
 
 def _collector(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
-    if 2 * witness.deaf_ms < facts.to_ms - facts.from_ms:
+    if not 0 < facts.to_ms - facts.from_ms <= 2 * witness.deaf_ms:
         return None
     return Cause(name="collector", grade="shown", evidence=_deaf(facts, witness))
 

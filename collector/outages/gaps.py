@@ -111,9 +111,10 @@ def recompute(
 
 
 def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float = GAP_S) -> Cause | None:
-    """Why a center that is silent now is so, as far as the last readings and the neighbours tell."""
+    """Why a center that is silent now is so, as far as the last readings and the neighbours tell; None for one that is
+    heard."""
     pulse = _heard(conn, [code]).get(code)
-    if pulse is None:
+    if pulse is None or now_ms - pulse.heard_ms <= int(gap_s * 1000):
         return None
     (witness,) = witnesses(conn, [(code, (pulse.heard_ms, now_ms))], int(gap_s * 1000))
     begun = _begun(conn, code, (pulse.heard_ms, now_ms), ())
