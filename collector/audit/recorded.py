@@ -102,9 +102,7 @@ def _standards(conn: sa.Connection, standards: Standards) -> Iterator[Mismatch]:
             yield Mismatch.of("standard_edited", id=version.id)
 
 
-def _days(
-    conn: sa.Connection, code: str, begin: int, received: ReceivedDays
-) -> Iterator[Mismatch]:
+def _days(conn: sa.Connection, code: str, begin: int, received: ReceivedDays) -> Iterator[Mismatch]:
     for leaf in _leaves(conn, "day", code):
         from_ms, facts = day_ms(leaf.name), _facts(leaf)
         if from_ms < begin:

@@ -28,7 +28,7 @@ from collector.scope import Scope
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
-from collector.web.decisions import disputes, register, visits
+from collector.web.decisions import disputes, drafts, proof, register, visits
 from collector.web.decisions import standards as standard_pages
 from collector.web.fleet import layers, lists, map_page, mine, monthly, now, public, reports, setup
 from collector.web.guard import Guard
@@ -60,8 +60,8 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity, incident_pages,
-    routing, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, visits,
-    register,
+    routing, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, drafts,
+    proof, visits, register,
 )  # fmt: skip
 
 
@@ -101,7 +101,8 @@ def build(
     app.include_router(openapi.router(app))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
-    app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes)
+    own_limits = {proof.PATH: config.audit.bundle_mb * 1_000_000 + config.http.body_bytes}
+    app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes, others=own_limits)
     app.add_middleware(Guard, site=site)
     return app
 

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from collector.__main__ import main
 from collector.audit import processes, verify
-from collector.audit.verify import AuditQuestion
 from collector.audit.sheets import unlike
+from collector.audit.verify import AuditQuestion
 from collector.log.sequencing import LogSigner
 from collector.register.dated import day_of
 from collector.reports import revisions, schedule
