@@ -1,8 +1,8 @@
 """The nation's months from day sheets: what making the sheets, closing the month and trying a draft cost.
 
-A few centers are simulated and their days made into sheets by the collector's code; their sheets, under other names and
-dates, then are those of the many, whose month is closed and over which a draft is tried. Figures per sheet and per center
-are measured; those of 10,000 centers are these multiplied, and say so.
+A few centers are simulated and their days made into sheets by the collector's code; their sheets, under other names
+and dates, then are those of the many, whose month is closed and over which a draft is tried. Figures per sheet and per
+center are measured; those of 10,000 centers are these multiplied, and say so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def _nation(made: Ground, database: str, options: argparse.Namespace) -> None:
         span = (MONTH_END_MS - MONTH_DAYS * DAY_MS, MONTH_END_MS)
         url = store.url.render_as_string(hide_password=False)
         with meter:
-            found = trial(lambda: at_url(url), DraftQuestion(held, harder(held), span), lambda _share: None)
+            found = trial(partial(at_url, url), DraftQuestion(held, harder(held), span), lambda _share: None)
         share = NATION * TRIED_DAYS / max(1, found.sheets)
         whole = f"{share * meter.cpu_s:.0f} CPU s, {share * meter.clock_s:.0f} s over {TRIED_DAYS} days"
         _row(database, f"a draft tried, {len(found.changed)} changed", found.sheets, meter, whole)
@@ -143,7 +144,7 @@ def _cloned(store: Store, count: int) -> int:
     sheets: dict[str, list[DaySheet]] = {code: [] for code in known}
     for row in found:
         sheet = unpacked_sheet(zlib.decompress(row.body))
-        if sheet is not None and sum(sheet.minutes.values()):
+        if sheet is not None and any(sheet.minutes.values()):
             sheets[row.center].append(sheet)
     whole = [code for code, some in sheets.items() if some and code in owners]
     for first in range(0, count, AT_ONCE):
