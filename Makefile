@@ -101,4 +101,4 @@ migration: install
 lock:
 	for role in agent updates seat collector archive reports dev check fuzz; do \
 	  $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-annotate --no-header --allow-unsafe \
-	    $$( [ $$role = updates ] && echo --extra agent; [ $$role = dev ] && echo --extra agent --extra seat --extra collector --extra archive --extra reports; [ $$role = check ] && echo --constraint requirements/dev.lock ) --extra $$role -o requirements/$$role.lock pyproject.toml; done
+	    $$( [ $$role = updates ] && echo --extra agent; [ $$role = reports ] && echo --extra collector --constraint requirements/collector.lock; [ $$role = dev ] && echo --extra agent --extra seat --extra collector --extra archive --extra reports; [ $$role = check ] && echo --constraint requirements/dev.lock ) --extra $$role -o requirements/$$role.lock pyproject.toml; done

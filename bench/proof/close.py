@@ -29,7 +29,7 @@ from collector.register import centers
 from collector.reports import day_store, revisions, schedule
 from collector.reports.day_sheets import DaySheet, packed_sheet, unpacked_sheet
 from collector.run.settings import read_standards
-from collector.standard import Standard
+from collector.standard import Standard, Standards
 from collector.store import Store, bulk_insert, schema, upsert
 from collector.trial.draft import DraftQuestion
 from collector.trial.processes import at_url, trial
@@ -91,7 +91,7 @@ def _nation(made: Ground, database: str, options: argparse.Namespace) -> None:
         with meter:
             count = play.sheets_made()
         _row(database, "day sheets made", count, meter, f"{count and NATION * meter.cpu_s / count:.0f} CPU s a day")
-        many = _cloned(store, options.centers)
+        many = _cloned(store, options.centers, standards)
         schedule.begin(store, standards, play.now_ms)
         play.now_ms += revisions.SETTLE_MS
         with meter:
@@ -133,7 +133,7 @@ def harder(held: Standard) -> Standard:
 # ---------------------------------------------------------------- the many
 
 
-def _cloned(store: Store, count: int) -> int:
+def _cloned(store: Store, count: int, standards: Standards) -> int:
     """Registers that many centers, all their days of the month from the sheets that are there; returns how many
     centers there are in all."""
     with store.read() as conn:
@@ -150,7 +150,7 @@ def _cloned(store: Store, count: int) -> int:
     for first in range(0, count, AT_ONCE):
         with store.keep() as conn:
             for number in range(first, min(count, first + AT_ONCE)):
-                _clone(conn, number, whole[number % len(whole)], rows, owners, sheets)
+                _clone(conn, number, whole[number % len(whole)], rows, owners, sheets, standards)
     with store.keep() as conn:
         upsert(conn, schema.about, [{"name": day_store.SHEETS_UNTIL, "value": str(MONTH_END_MS + DAY_MS)}])
     return count + len(whole)
@@ -158,20 +158,21 @@ def _cloned(store: Store, count: int) -> int:
 
 def _clone(
     conn: sa.Connection, number: int, source: str, rows: dict[str, dict[str, Any]], owners: dict[str, Any],
-    sheets: dict[str, list[DaySheet]],
+    sheets: dict[str, list[DaySheet]], standards: Standards,
 ) -> None:  # fmt: skip
     code = f"X-{number:05}"
     bulk_insert(conn, schema.centers, [{**rows[source], "center": code}])
     device = {**owners[source]._mapping, "center": code, "device": f"g{number:016x}", "enrolled_ms": 1}
     bulk_insert(conn, schema.devices, [device])
-    bulk_insert(conn, schema.day_sheets, list(_days(code, sheets[source])))
+    bulk_insert(conn, schema.day_sheets, list(_days(code, sheets[source], standards)))
 
 
-def _days(code: str, some: Sequence[DaySheet]) -> Iterator[dict[str, object]]:
+def _days(code: str, some: Sequence[DaySheet], standards: Standards) -> Iterator[dict[str, object]]:
     for number in range(MONTH_DAYS):
         sheet = some[number % len(some)]
         day_ms = MONTH_END_MS - (MONTH_DAYS - number) * DAY_MS
-        moved = _moved(msgspec.to_builtins(sheet), day_ms - sheet.from_ms) | {"center": code}
+        held = tuple(version.digest for version in standards.within(day_ms, day_ms + DAY_MS).versions)
+        moved = _moved(msgspec.to_builtins(sheet), day_ms - sheet.from_ms) | {"center": code, "standards": held}
         body = zlib.compress(packed_sheet(msgspec.convert(moved, DaySheet)))
         yield {"center": code, "day_ms": day_ms, "marks": 0, "made_ms": day_ms + 2 * DAY_MS, "body": body}
 
