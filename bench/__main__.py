@@ -25,6 +25,7 @@ BENCHES = {
     "fleet.siege": "receipts, pages, memory and log of a collector under attack, over TLS and through ingest",
     "fleet.alerts": "seconds from a reading that crosses a bound to the call of a channel",
     "desk.causes": "a year of a fleet with a scripted truth: incidents per true cause, causes named right",
+    "proof.close": "the nation's day sheets, its month's close and a draft, on both databases",
     "proof.verify": "what `nabz-collector verify` costs a batch, of days in the tables and in the archive",
     "gateway.host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",
 }

@@ -74,14 +74,20 @@ class MonthPlay:
             if (payload := gateway.next_batch(self.now_ms, self.now_ms / 1000)) is not None:
                 yield Message(wire.batch_topic(device), payload)
 
-    def closed(self) -> None:
-        """The day sheets are made, then the report."""
+    def sheets_made(self) -> int:
+        """Of the days that are over; returns how many."""
         with self._store.write() as conn:
             upsert(conn, schema.about, [{"name": day_store.SHEETS_UNTIL, "value": str(self._from_ms)}])
         self.now_ms = MONTH_END_MS + revisions.CLOSE_MS + HOUR_MS
         day_store.begin_days(self._store, self.now_ms)
-        while day_store.make(self._store, self._standards, self.now_ms):
-            pass
+        count = 0
+        while made := day_store.make(self._store, self._standards, self.now_ms):
+            count += made
+        return count
+
+    def closed(self) -> None:
+        """The day sheets are made, then the report."""
+        self.sheets_made()
         schedule.begin(self._store, self._standards, self.now_ms)
         self.now_ms += revisions.SETTLE_MS
         while schedule.finish(self._store, self._standards, self.now_ms):

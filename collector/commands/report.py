@@ -216,7 +216,9 @@ def _check_pdf(path: Path, roots: Path) -> int:
     if not found.is_true:
         complain(f"{path}: not as it was signed: {found.why}")
         return 1
-    say(f"{path}: as it was signed by {found.signer}, {found.signed_at} by its own word")
+    when = f"{found.signed_at} by its own word"
+    when = f"before {found.stamped_at} by the word of a time-stamping authority" if found.stamped_at else when
+    say(f"{path}: as it was signed by {found.signer}, {when}")
     return 0
 
 

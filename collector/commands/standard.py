@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -32,7 +31,7 @@ from collector.commands.console import (
     who_argument,
 )
 from collector.config import Settings
-from collector.register import centers, dated
+from collector.register import dated
 from collector.register.dated import today_ms
 from collector.standard import Standard, StandardError, Standards, examples, load
 from collector.standard.criteria import Criterion, Window
@@ -43,7 +42,6 @@ STATES: Mapping[AdoptionState, str] = {
     "shipped": "shipped, not adopted", "proposed": "proposed, not adopted", "adopted": "adopted",
 }  # fmt: skip
 MOST_DAYS = 366
-FEW = 500  # centers that one process tries sooner than several begin
 EXAMPLE = "nabz-collector standard check my-standard.toml"
 EXAMPLES = {
     "check": "standard.toml",
@@ -156,13 +154,8 @@ def _try(options: argparse.Namespace) -> int:
         return 1
     end_ms = today_ms(now_ms)
     span = (end_ms - options.days * DAY_MS, end_ms)
-    with existing(settings) as store, store.read() as conn, Bar("of the centers") as bar:
-        registered, cores = centers.all_centers(conn), len(os.sched_getaffinity(0))
-        if len(registered) > FEW and cores > 1:
-            question = draft.DraftQuestion(held, new, span)
-            found = processes.tried_by(cores, partial(existing, settings), registered, question, bar.share)
-        else:
-            found = draft.tried(conn, registered, held, new, span, bar.share)
+    with Bar("of the centers") as bar:
+        found = processes.trial(partial(existing, settings), draft.DraftQuestion(held, new, span), bar.share)
     say(json.dumps(draft.facts(found), ensure_ascii=False, indent=2) if options.json else _trial_text(found))
     return 0
 

@@ -251,6 +251,12 @@ class AuditSection(CollectorSection):
         description="Share of the centers whose month is verified from the signed bytes each night; 0: none.",
     )
     hour: int = Field(default=2, ge=0, le=23, description="The hour of Pakistan from which on a night's audit begins.")
+    bundle_mb: int = Field(
+        default=32,
+        ge=1,
+        le=256,
+        description="The largest bundle that the page for checking one takes, in MB; `nabz-verify` takes any.",
+    )
 
 
 class DisputesSection(CollectorSection):

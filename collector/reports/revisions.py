@@ -24,6 +24,7 @@ from collector.judging.evaluate import CenterLike, FreshReading
 from collector.register.dated import today_ms
 from collector.reports.day_store import AROUND_MS, DAY_MS, mark
 from collector.store import schema, upsert
+from collector.store.journal import journaled
 
 CLOSE_MS = 5 * 86_400_000  # a month is reported so long after its end; no official figure exists
 SETTLE_MS = 600_000  # what comes late comes in many batches: a revision is made when they have stopped
@@ -275,7 +276,12 @@ def give(
         "center": code, "from_ms": from_ms, "revision": number, "person": person[:128],
         "means": "file" if given_by else "page", "given_by": given_by, "at_ms": now_ms,
     }  # fmt: skip
+    key = tuple(row[column.name] for column in schema.report_recipients.primary_key)
+    mine = [column == value for column, value in zip(schema.report_recipients.primary_key, key, strict=True)]
+    is_new = conn.execute(sa.select(sa.literal(1)).select_from(schema.report_recipients).where(*mine)).first() is None
     upsert(conn, schema.report_recipients, [row])
+    if is_new:  # that it was fetched again says nothing more
+        journaled(conn, schema.report_recipients, *key)
 
 
 def recipients_of(conn: sa.Connection, code: str, from_ms: int | None = None) -> list[dict[str, Any]]:

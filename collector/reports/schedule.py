@@ -37,7 +37,7 @@ NOT_MADE = Event(
 )  # fmt: skip
 
 AT_ONCE = 16  # centers whose reports are made in one pass over the month
-AROUND = ("revision", "proof")  # parts that come to a report after it was closed
+AROUND = ("revision", "proof", "adoption")  # parts that come to a report after it was closed
 REPORTED = "reported_until_ms"  # in `about`: months before have their rows
 LATER_MS = 3_600_000  # a report that cannot be made is tried again then
 
@@ -208,7 +208,8 @@ def unproven(report: Mapping[str, Any], key: NoteKey | None) -> Iterator[str]:
 
 def told(conn: sa.Connection, code: str, month: str, standards: Standards, now_ms: int) -> dict[str, Any]:
     """A center's month as it was reported, or as the readings tell it while no report stands; `revision` says which.
-    Of what is in the transparency log `proof` is the proof.
+    `adoption` says how far the two persons are who adopt its standard. Of what is in the transparency log `proof` is
+    the proof.
 
     Raises ReportError, centers.CenterError.
     """
@@ -224,8 +225,17 @@ def told(conn: sa.Connection, code: str, month: str, standards: Standards, now_m
     given = revisions.recipients_of(conn, center.code, span.from_ms)
     number = next((entry.number for entry in reversed(closed) if entry.sha256 == sha256_of(report)), None)
     proof = inclusion.proof_of(conn, "report", center.code, f"{month} {number}") if number is not None else None
-    whole = {**report, "revision": _revision(known, changed, given)}
+    adopted = adoption_of(conn, str(report["standard"]["sha256"]))
+    whole = {**report, "revision": _revision(known, changed, given), "adoption": adopted}
     return whole if proof is None else {**whole, "proof": msgspec.to_builtins(proof)}
+
+
+def adoption_of(conn: sa.Connection, digest: str) -> dict[str, Any]:
+    """How far the version of the standard with that document is adopted (collector.acts.adoption)."""
+    a = schema.adoptions.c
+    row = conn.execute(sa.select(a.adopted_ms).where(a.digest == digest)).one_or_none()
+    state = "shipped" if row is None else "proposed" if row.adopted_ms is None else "adopted"
+    return {"state": state, "adopted_ms": row.adopted_ms if row else None}
 
 
 def _changed(

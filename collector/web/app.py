@@ -30,7 +30,7 @@ from collector.config import ConfigError, Settings
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
-from collector.web.decisions import disputes, register, stories, visits
+from collector.web.decisions import disputes, drafts, proof, register, stories, visits
 from collector.web.decisions import standards as standard_pages
 from collector.web.desk import routing, windows
 from collector.web.fleet import layers, lists, map_page, mine, monthly, now, public, reports, setup
@@ -70,6 +70,8 @@ PAGES = (
     log_in, oidc, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity,
     incident_pages, routing, windows, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes,
     standard_pages, visits, register,
+    routing, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, drafts,
+    proof, visits, register,
 )  # fmt: skip
 
 
@@ -109,7 +111,8 @@ def build(
     app.include_router(openapi.router(app))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
-    app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes)
+    own_limits = {proof.PATH: config.audit.bundle_mb * 1_000_000 + config.http.body_bytes}
+    app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes, others=own_limits)
     app.add_middleware(Guard, site=site)
     return app
 

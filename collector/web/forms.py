@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fastapi import Request
+from starlette.datastructures import UploadFile
 
 from agent.common.reasons import Reason
 from collector.common.scope import Scope
@@ -40,6 +43,19 @@ async def given(request: Request) -> dict[str, str]:
     fields = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
     check(request, fields.get("mark", ""))
     return fields
+
+
+@asynccontextmanager
+async def with_file(request: Request, name: str) -> AsyncIterator[tuple[dict[str, str], UploadFile]]:
+    """The texts of a form that was made here, and the one file that came with it, for as long as the block lasts.
+    Raises Mistaken (403, 400)."""
+    async with request.form(max_files=1, max_fields=16) as form:
+        fields = {key: value for key, value in form.items() if isinstance(value, str)}
+        check(request, fields.get("mark", ""))
+        file = form.get(name)
+        if not isinstance(file, UploadFile) or not file.size:
+            raise Mistaken(400, "form: has no file; choose one and press the button again")
+        yield fields, file
 
 
 def is_of_this_site(request: Request) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,21 +12,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 class BodyLimit:
     """Answers 413 by Content-Length, and by count where that is not given; nothing more is read then."""
 
-    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
-        self._app, self._limit_bytes = app, limit_bytes
+    def __init__(self, app: ASGIApp, limit_bytes: int, others: Mapping[str, int] | None = None) -> None:
+        """`others` are those of single paths."""
+        self._app, self._limit_bytes, self._others = app, limit_bytes, others or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "0")  # the server has refused what is no number
-        if int(length) > self._limit_bytes:
-            await self._refusal()(scope, receive, send)
+        limit_bytes = self._others.get(scope["path"], self._limit_bytes)
+        if int(length) > limit_bytes:
+            await self._refusal(limit_bytes)(scope, receive, send)
             return
-        await _Counted(self._app, self._limit_bytes, receive, send).answer(scope, self._refusal())
+        await _Counted(self._app, limit_bytes, receive, send).answer(scope, self._refusal(limit_bytes))
 
-    def _refusal(self) -> JSONResponse:
-        sentence = f"body: is over the limit of {self._limit_bytes} bytes; send less ([http] body_bytes)"
+    def _refusal(self, limit_bytes: int) -> JSONResponse:
+        sentence = f"body: is over the limit of {limit_bytes} bytes; send less ([http] body_bytes, [audit] bundle_mb)"
         return JSONResponse({"error": sentence}, 413, headers={"connection": "close"})
 
 

@@ -28,7 +28,10 @@ ROOMS = {  # of the navigation: where each leads, the action that it is, and wha
     "now": ("/now", "now.read", ("/incidents", "/alerts")),
     "centers": ("/", "centers.list", ("/centers/", "/waiting")),
     "map": ("/map", "map.read", ()),
-    "months": ("/months", "months.read", ("/disputes", "/standards", "/visits", "/calendar", "/confirmations")),
+    "months": (
+        "/months", "months.read",
+        ("/disputes", "/standards", "/drafts", "/proof", "/visits", "/calendar", "/confirmations"),
+    ),
     "setup": (
         "/setup", "setup.read",
         ("/people", "/keys", "/routing", "/windows", "/contacts", "/activity", "/backups", "/settings"),

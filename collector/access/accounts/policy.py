@@ -87,6 +87,8 @@ POLICY: Mapping[str, Rule] = {
     "dispute.file": Rule(("operator",), "centers", ("POST /disputes",)),  # the form names the center: its page compares
     "dispute.decide": Rule(("auditor",), "centers", ("POST /disputes/{number}",)),
     "standards.read": Rule(OFFICERS, "programme", ("GET /standards",)),
+    "standards.try": Rule(OFFICERS, "programme", ("GET /drafts", "POST /drafts")),
+    "proof.check": Rule(OFFICERS, "own", ("GET /proof", "POST /proof")),
     "standards.adopt": Rule(AUDIT, "programme", ("POST /standards",)),
     "visits.read": Rule(OFFICERS, "programme", ("GET /visits", "GET /visits/{name}")),
     "visits.draw": Rule(AUDIT, "programme", ("POST /visits",)),

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 
-from collector.audit.trial.draft import AT_ONCE, DraftQuestion, DraftTrial, Progress, TriedPart, summed, tried_part
+from collector.audit.trial.draft import (
+    AT_ONCE,
+    DraftQuestion,
+    DraftTrial,
+    Progress,
+    TriedPart,
+    summed,
+    tried,
+    tried_part,
+)
+from collector.register import centers
 from collector.register.centers import Center
 from collector.store import Store
+
+FEW = 500  # centers that one process tries sooner than several begin
 
 Open = Callable[[], AbstractContextManager[Store]]
 
@@ -17,11 +30,27 @@ stack = ExitStack()  # until the process of the pool ends
 _job: tuple[Store, DraftQuestion] | None = None  # of a process of the pool
 
 
+def trial(open_store: Open, question: DraftQuestion, progress: Progress) -> DraftTrial:
+    """Of all centers, on as many cores as this machine has. Raises StoreError."""
+    with open_store() as store, store.read() as conn:
+        registered, cores = centers.all_centers(conn), len(os.sched_getaffinity(0))
+        if len(registered) <= FEW or cores < 2:
+            return tried(conn, registered, question.standard, question.draft, question.span, progress)
+    return tried_by(cores, open_store, registered, question, progress)
+
+
+@contextmanager
+def at_url(url: str) -> Iterator[Store]:
+    """For a process that has no settings. Raises StoreError."""
+    with closing(Store.open(url)) as store:
+        yield store
+
+
 def tried_by(
-    cores: int, open_store: Open, centers: Sequence[Center], question: DraftQuestion, progress: Progress
+    cores: int, open_store: Open, registered: Sequence[Center], question: DraftQuestion, progress: Progress
 ) -> DraftTrial:
     """As `draft.tried`, in so many processes, each with the database open for itself; all of it must be picklable."""
-    cut = [centers[first : first + AT_ONCE] for first in range(0, len(centers), AT_ONCE)]
+    cut = [registered[first : first + AT_ONCE] for first in range(0, len(registered), AT_ONCE)]
     parts: list[TriedPart] = []
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, context, initializer=_begin, initargs=(open_store, question)) as pool:

@@ -1,11 +1,12 @@
-"""A PDF's signature: PAdES (ETSI EN 319 142-1, baseline B-B) by pyHanko, with a key of the collector's own authority or
-one that the settings name. It says who made the file and that nothing was changed since; when is the signer's word."""
+"""A PDF's signature: PAdES (ETSI EN 319 142-1) by pyHanko, with a key of the collector's own authority or one that the
+settings name. It says who made the file and that nothing was changed since. When is the signer's word (baseline B-B),
+or that of an authority that the settings name (B-T)."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from agent.common import logs
 from agent.common.errors import describe
 from collector.access.ca import Authority, Issuer
 from collector.config import ReportsSection
+from collector.reports.pdf import time_stamps
 from collector.reports.pdf.document import PdfError, need
 
 if TYPE_CHECKING:
@@ -29,19 +31,23 @@ LEFT_MS = 90 * 86_400_000  # our own certificate is made anew when it holds for 
 
 @dataclass(frozen=True)
 class SignatureKey:
-    """A key and its certificate with what leads to its root, leaf first; all PEM."""
+    """A key and its certificate with what leads to its root, leaf first; all PEM. `time_stamp_url`: who stamps the
+    time; empty: nobody."""
 
     cert_pem: bytes
     key_pem: bytes
+    time_stamp_url: str = ""
 
 
 @dataclass(frozen=True)
 class PdfSignature:
-    """What the signature of a PDF says. `why` is empty where the file is as it was signed, by somebody trusted."""
+    """What the signature of a PDF says. `why` is empty where the file is as it was signed, by somebody trusted.
+    `stamped_at` is the word of an authority that is trusted, too; None: it has no time stamp."""
 
     signer: str
     signed_at: datetime | None
     why: str
+    stamped_at: datetime | None = None
 
     @property
     def is_true(self) -> bool:
@@ -51,10 +57,10 @@ class PdfSignature:
 def key_of(section: ReportsSection, authority: Issuer | None, now_ms: int) -> SignatureKey:
     """The key that the settings name, or one of the collector's own. Raises PdfError, StoreError."""
     if section.certificate is not None and section.key is not None:
-        return _given(section.certificate, section.key)
+        return replace(_given(section.certificate, section.key), time_stamp_url=section.time_stamp_url)
     if not isinstance(authority, Authority):
         raise PdfError("signature: the authority is not our own; name a certificate and its key in [reports]")
-    return own_key(authority, now_ms)
+    return replace(own_key(authority, now_ms), time_stamp_url=section.time_stamp_url)
 
 
 def own_key(authority: Authority, now_ms: int) -> SignatureKey:
@@ -99,11 +105,21 @@ def signed(pdf: bytes, key: SignatureKey, reason: str) -> bytes:
     need("pyhanko")
     from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
     from pyhanko.sign import fields, signers
+    from pyhanko.sign.general import SigningError
 
     meta = signers.PdfSignatureMetadata(
         field_name=FIELD, md_algorithm="sha256", subfilter=fields.SigSeedSubFilter.PADES, reason=reason
     )
-    out = signers.sign_pdf(IncrementalPdfFileWriter(io.BytesIO(pdf)), meta, signer=_signer(key))
+    url = key.time_stamp_url
+    stamper = time_stamps.stamper(url) if url else None
+    try:
+        out = signers.sign_pdf(
+            IncrementalPdfFileWriter(io.BytesIO(pdf)), meta, signer=_signer(key), timestamper=stamper
+        )
+    except (SigningError, ValueError) as error:  # what the authority sent is no stamp, or one of something else
+        if not url:
+            raise
+        raise time_stamps.refused(url, describe(error)) from None
     return bytes(out.getvalue())
 
 
@@ -162,7 +178,9 @@ def checked(pdf: bytes, roots_pem: bytes) -> PdfSignature:
         raise
     except Exception as error:  # a stranger's file: whatever the library stumbles over, it cannot be read
         raise PdfError(f"PDF: cannot be read ({describe(error)[:120]})") from None
-    return PdfSignature(status.signing_cert.subject.human_friendly, status.signer_reported_dt, _why(status))
+    stamp = status.timestamp_validity
+    signer, at = status.signing_cert.subject.human_friendly, status.signer_reported_dt
+    return PdfSignature(signer, at, _why(status), stamp.timestamp if stamp is not None else None)
 
 
 def _why(status: PdfSignatureStatus) -> str:
@@ -172,4 +190,7 @@ def _why(status: PdfSignatureStatus) -> str:
         return "the file was changed after it was signed"
     if status.coverage != SignatureCoverageLevel.ENTIRE_FILE:
         return "something was added to the file after it was signed"
+    stamp = status.timestamp_validity
+    if stamp is not None and not (stamp.intact and stamp.valid and stamp.trusted):
+        return "its time stamp is no word of an authority that these roots trust; add that one's to the roots"
     return "" if status.bottom_line else "who signed it is not trusted by these roots"

@@ -1,6 +1,6 @@
 """A journal beside the database of what decides whom to trust and what months rest on: who may come in, who is out,
-what is used up; facts, calendar, disputes, adopted standards, inspections; routes, plans, rotas, windows; acts on
-incidents and about second stories.
+what is used up; facts, calendar, disputes, standards, inspections, who was given a report; routes, plans, rotas,
+windows; acts on incidents and about second stories.
 
 A database that is restored from a copy forgets what was decided since, and would trust a revoked gateway again; so each
 decision also goes to a file that no copy brings back. A line is signed by the collector's key, numbered, and names the
@@ -52,6 +52,7 @@ DECIDED: dict[str, sa.ColumnElement[bool]] = {
     "adoptions": sa.true(),
     "visit_lists": sa.true(),
     "inspections": sa.true(),
+    "report_recipients": sa.true(),
     "server_tokens": schema.server_tokens.c.used_ms.is_not(None),
     "centers": sa.true(),
     "erasures": sa.true(),
@@ -62,6 +63,7 @@ UNCHANGING = {
     "devices": {"hostname", "version"},
     "second_factors": {"counter"},
     "api_keys": {"used_ms"},
+    "report_recipients": {"at_ms"},  # who has it has it
     "centers": {column.name for column in schema.centers.c if not column.primary_key},
     "second_stories": {"first_ms", "last_ms", "batches", "filed_ms"},
 }

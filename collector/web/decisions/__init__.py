@@ -1,3 +1,11 @@
 """Pages on which people decide about what months rest on, one module each."""
 
-__all__ = ["disputes", "register", "standards", "stories", "visits"]
+__all__ = [
+    "disputes",
+    "drafts",
+    "proof",
+    "register",
+    "standards",
+    "stories",
+    "visits",
+]

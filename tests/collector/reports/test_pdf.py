@@ -5,13 +5,25 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asn1crypto import keys, tsp
+from asn1crypto import x509 as asn1
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.timestamps.dummy_client import DummyTimeStamper
 
 from collector.__main__ import main
 from collector.access.ca import Authority
@@ -161,3 +173,82 @@ def test_the_command_writes_a_signed_pdf_and_checks_it(tmp_path: Path, capsys: p
     assert "not as it was signed" in capsys.readouterr().err
     assert main(["report", *common]) == 2
     assert json.dumps("needs --center and --month")[1:-1] in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- the time, by an authority (pyHanko's own for tests)
+
+
+def stamp_authority() -> tuple[DummyTimeStamper, bytes]:
+    """With its root in PEM."""
+    key = rsa.generate_private_key(65_537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Time of Pakistan")])
+    begin = datetime.now(UTC) - timedelta(days=1)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 7, begin, begin + timedelta(days=9))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, plain)
+    certificate = asn1.Certificate.load(made.public_bytes(serialization.Encoding.DER))
+    stamper = DummyTimeStamper(certificate, keys.PrivateKeyInfo.load(der))
+    return stamper, made.public_bytes(serialization.Encoding.PEM)
+
+
+@contextmanager
+def answering(answer: Callable[[bytes], bytes]) -> Iterator[str]:
+    """A server of time stamps; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = answer(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.send_header("content-type", "application/timestamp-reply")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/tsa"
+        server.shutdown()
+        thread.join()
+
+
+def test_an_authority_stamps_the_time_and_only_where_it_is_trusted_too_the_file_is(
+    printed: bytes, authority: Authority
+) -> None:
+    stamper, root = stamp_authority()
+    with answering(lambda body: stamper.request_tsa_response(tsp.TimeStampReq.load(body)).dump()) as url:
+        section = ReportsSection(time_stamp_url=url)
+        made = pades.signed(printed, pades.key_of(section, authority, NOW_MS), "x")
+    found = pades.checked(made, authority.root_pem + root)
+    assert (found.why, found.is_true) == ("", True)
+    assert found.stamped_at is not None
+    assert abs(found.stamped_at.timestamp() - time.time()) < 600
+    assert pades.checked(made, authority.root_pem).why.startswith("its time stamp is no word of an authority")
+
+
+@pytest.mark.parametrize("answer", [b"", b"<html>", bytes(70_000)])
+def test_without_a_stamp_nothing_is_signed(printed: bytes, authority: Authority, answer: bytes) -> None:
+    with answering(lambda _body: answer) as url, pytest.raises(PdfError, match=r"time stamp: http.* gives none"):
+        pades.signed(printed, pades.key_of(ReportsSection(time_stamp_url=url), authority, NOW_MS), "x")
+    with pytest.raises(PdfError, match="gives none"):  # nobody is there
+        pades.signed(printed, pades.key_of(ReportsSection(time_stamp_url=url), authority, NOW_MS), "x")
+
+
+def test_a_standard_that_nobody_adopted_and_a_center_that_is_not_declared_say_so(report: dict[str, Any]) -> None:
+    assert report["adoption"] == {"state": "shipped", "adopted_ms": None}
+    other = report | {"center": report["center"] | {"lifecycle": "probation"}}
+    for lang, words in (("en", ("is not adopted", "is not declared")), ("ur", ("اختیار نہیں کیا", "اعلان شدہ نہیں"))):
+        text = render.article(other, html_words(lang))
+        assert all(word in text for word in words)
+        whole = render.article(
+            report | {"adoption": {"state": "adopted"}, "center": report["center"] | {"lifecycle": "declared"}},
+            html_words(lang),
+        )
+        assert not any(word in whole for word in words)

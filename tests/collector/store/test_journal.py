@@ -27,6 +27,7 @@ from collector.config import BackupSection, CollectorTable, DatabaseSection, Set
 from collector.recovery import settle
 from collector.register import calendar, centers, facts, imports
 from collector.register.centers import Center
+from collector.reports import revisions
 from collector.reports.disputes import records
 from collector.reports.disputes.dispute import Filing, Ruling
 from collector.run.settings import read_standards
@@ -322,6 +323,8 @@ def test_facts_calendar_and_decisions_after_a_copy_hold_again_after_its_restore(
             disputes.decide(conn, 1, ruling, sara, NoticeBoard())
             adoption.propose(conn, standards.versions[0], "12", ali)
             adoption.adopt(conn, standards.versions[0], sara)
+            for at_ms in (NOW, NOW + 1):
+                revisions.give(conn, "LHR-1", 7, 1, "Owner", at_ms, given_by="Ali")
             header = ",".join(centers.COLUMNS)
             new = replace(
                 centers.get(conn, "LHR-1"), code="KHI-9", name="New", tier="two", opening="Mon-Fri 09:00-21:00"
@@ -340,6 +343,7 @@ def test_facts_calendar_and_decisions_after_a_copy_hold_again_after_its_restore(
             assert entries == {"before": "withdrawn", "after": "holds", "dispute 1: seen": "holds"}
             assert records.get(conn, 1).outcome == "upheld"
             assert [one.state for one in adoption.states_of(conn, standards.versions)][-1] == "adopted"
+            assert [row["person"] for row in revisions.recipients_of(conn, "LHR-1")] == ["Owner"]
         with store.write() as conn:  # and work goes on, numbers and all
             assert disputes.file(conn, replace(filing, day="2026-11-05"), ali, standards, 30).id == 2
             recorded(conn, "Bina", "Third Trust")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -30,6 +31,7 @@ from collector.verifier import servers
 from collector.verifier.__main__ import main
 from collector.verifier.archive import BundleError
 from collector.verifier.check import Outcome, check
+from collector.web.decisions import proof
 from tests.collector.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, close, played
 from tests.timelines.plays.order_play import REPORTED, STANDARDS, make_play
 
@@ -295,6 +297,11 @@ def test_bytes_that_were_harmed_anywhere_never_pass(written: Path, tmp_path: Pat
         except BundleError:
             continue
         assert done.count or done.verdicts == checked(written).verdicts, at
+
+
+def test_the_page_says_what_the_command_says(written: Path) -> None:
+    with written.open("rb") as file:
+        assert proof.checked(file, str(KEY), "") == json.loads(json.dumps(dataclasses.asdict(check(written, KEY))))
 
 
 def test_the_command_needs_nothing_but_the_standard_library_and_cryptography(written: Path, tmp_path: Path) -> None:

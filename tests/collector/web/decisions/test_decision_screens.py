@@ -19,7 +19,7 @@ from tests.helpers.pages.reader import AXE, OUTSIDE, PHONE, reader
 
 CODE = "KHI-0001"
 PAGES = (
-    "/months", "/disputes", "/disputes/1", "/standards", "/visits", "/calendar", "/confirmations",
+    "/months", "/disputes", "/disputes/1", "/standards", "/drafts", "/proof", "/visits", "/calendar", "/confirmations",
     f"/centers/{CODE}/facts", f"/centers/{CODE}/inspection",
 )  # fmt: skip
 
