@@ -54,7 +54,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hours", type=float, default=1.0, metavar="H", help="of backlog in each (default 1)")
     parser.add_argument("--broker", choices=("embedded", "tended", "mosquitto"), default="embedded")
     parser.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
-    parser.add_argument("--tls", action=argparse.BooleanOptionalAction, default=True, help="of the collector's own broker")
+    parser.add_argument(
+        "--tls", action=argparse.BooleanOptionalAction, default=True, help="of the collector's own broker"
+    )
     parser.add_argument("--spread", type=float, default=0.0, metavar="S", help="they come within so long (default 0)")
     parser.add_argument("--least", type=float, default=90.0, metavar="S", help="goes on so long at least (default 90)")
     parser.add_argument("--minutes", type=float, default=60.0, metavar="M", help="give up after so long (default 60)")

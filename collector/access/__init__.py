@@ -1,4 +1,5 @@
-"""Access: enrolment, people and their passwords, devices, the certificate authority and its certificates."""
+"""Access: enrolment, people and their passwords, devices and who of them floods, the certificate authority and its
+certificates."""
 
 __all__ = [
     "acl",
@@ -7,6 +8,7 @@ __all__ = [
     "ca",
     "devices",
     "enrolment",
+    "floods",
     "passwords",
     "people",
     "server_certs",
