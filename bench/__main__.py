@@ -20,6 +20,7 @@ BENCHES = {
     "pages.charts": "what sums of hours save a chart of days, at fleet width",
     "pages.pages": "what the list of centers and a search cost, by the board and by the rows of states",
     "pages.browser": "weight, readiness and frames of the pages in Chromium at 10,000 centers, and their cost",
+    "fleet.growth": "what a live batch and the list of centers cost by centers and by readings held",
     "fleet.storm": "thousands of gateways come back at once with hours of backlog, over TLS",
     "fleet.week": "a fleet's week, time compressed: processor time and disk by part, the month's close, a restart",
     "fleet.siege": "receipts, pages, memory and log of a collector under attack, over TLS and through ingest",

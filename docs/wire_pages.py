@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from agent import wire
+from collector.ingest.backpressure import FLOOD, MANY_WAITING
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "wire" / "v1"
 Schema = dict[str, Any]
@@ -68,6 +69,9 @@ an ask's, {wire.MAX_SMALL_BYTES} for the others.
 At most {wire.MAX_BATCH_READINGS} readings a batch. What is longer, malformed or of another version is set aside with
 the reason; the receipt's `outcome` says so. Unknown fields are ignored, so that later minor versions may add some; a
 changed meaning gets a new version and new topics.
+
+A gateway has a few batches without a receipt, never {MANY_WAITING}: what more of it waits at the collector is dropped
+and to be sent again. One of which {FLOOD} are dropped within a minute is shut out for ten.
 
 ## The chain
 Each reading is bound to all before it of the same spool:

@@ -96,7 +96,7 @@ def measured(database: str, count: int, options: argparse.Namespace) -> Spent:
         folder = Path(name)
         (folder / "data").mkdir()
         with DATABASES[database](folder) as (url, process), closing(Store.open(url)) as store:
-            gateways = _enrolled(store, count)
+            gateways = enrolled(store, count)
             settings = Settings.model_validate({"collector": {"data_dir": str(folder / "data")}})
             judge = judge_with(settings, read_standards(settings))
             ingest = Ingest(store, Ed25519PrivateKey.generate(), judge)
@@ -104,18 +104,18 @@ def measured(database: str, count: int, options: argparse.Namespace) -> Spent:
             profile = cProfile.Profile(time.thread_time) if options.profile else None
             for number in range(WARM_UP + options.rounds):
                 at_ms = begins_ms + number * MINUTE_MS
-                messages = _messages(gateways, at_ms, begins_ms - MINUTE_MS)
+                messages = minute_of(gateways, at_ms, begins_ms - MINUTE_MS)
                 if number == WARM_UP:
                     spent = Spent()
                 pid, watched = process.pid if process else None, profile if number >= WARM_UP else None
-                _take(ingest, messages, at_ms + 2_000, options.group, spent, pid, watched)
+                take_minute(ingest, messages, at_ms + 2_000, options.group, spent, pid, watched)
             if profile is not None:
                 pstats.Stats(profile).sort_stats("cumulative").print_stats(70)
                 pstats.Stats(profile).sort_stats("tottime").print_stats(45)
     return spent
 
 
-def _take(
+def take_minute(
     ingest: Ingest,
     messages: Sequence[Message],
     at_ms: int,
@@ -140,7 +140,7 @@ def _take(
     spent.batches += len(messages)
 
 
-def _enrolled(store: Store, count: int) -> list[Gateway]:
+def enrolled(store: Store, count: int) -> list[Gateway]:
     fleet = [dataclasses.replace(center, seats=SEATS) for center in make_fleet(count, 1)]
     register(store, fleet, now_ms())
     gateways = []
@@ -161,11 +161,11 @@ def _enrolled(store: Store, count: int) -> list[Gateway]:
     return gateways
 
 
-def _messages(gateways: Sequence[Gateway], at_ms: int, boot_ms: int) -> list[Message]:
-    return list(_signed(gateways, at_ms, boot_ms))
+def minute_of(gateways: Sequence[Gateway], at_ms: int, boot_ms: int) -> list[Message]:
+    return list(signed(gateways, at_ms, boot_ms))
 
 
-def _signed(gateways: Sequence[Gateway], at_ms: int, boot_ms: int) -> Iterator[Message]:
+def signed(gateways: Sequence[Gateway], at_ms: int, boot_ms: int) -> Iterator[Message]:
     for gateway in gateways:
         raws = round_of(gateway.center, at_ms, boot_ms)
         batch = wire.Batch(

@@ -1,5 +1,8 @@
 """Access: accounts of people, enrolment, passwords, devices, the certificate authority and its certificates."""
 
+"""Access: enrolment, people and their passwords, devices and who of them floods, the certificate authority and its
+certificates."""
+
 __all__ = [
     "accounts",
     "acl",
@@ -8,6 +11,7 @@ __all__ = [
     "ca",
     "devices",
     "enrolment",
+    "floods",
     "passwords",
     "people",
     "server_certs",
