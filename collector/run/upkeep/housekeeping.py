@@ -12,6 +12,7 @@ from collector.reports import day_store, schedule
 from collector.reports.outlook import schedule as month_risks
 from collector.standard import Standards
 from collector.store import Store
+from collector.store.jobs.shards import WHOLE, Shard
 from collector.store.months import Retention, ahead, forget, settle
 from collector.store.rollups import MOST, roll
 
@@ -62,20 +63,21 @@ class Housekeeping:
         self.make_sheets()
         self.make_reports()
 
-    def make_sheets(self) -> None:
+    def make_sheets(self, shard: Shard = WHOLE) -> None:
         now_ms = self._now_ms()
-        if self._clocks_agree(now_ms):
+        if shard.is_first and self._clocks_agree(now_ms):
             day_store.begin_days(self._store, now_ms)
         for _ in range(SHEETS_A_TICK):
-            day_store.make(self._store, self._standards, now_ms)
+            if not day_store.make(self._store, self._standards, now_ms, shard=shard):
+                break
 
-    def make_reports(self) -> None:
+    def make_reports(self, shard: Shard = WHOLE) -> None:
         now_ms = self._now_ms()
-        if self._clocks_agree(now_ms):
+        if shard.is_first and self._clocks_agree(now_ms):
             month_risks.look(self._store, self._standards, now_ms)
             if begun := schedule.begin(self._store, self._standards, now_ms):
                 REPORTS_DUE.log(months=begun)
-        schedule.finish(self._store, self._standards, now_ms)
+        schedule.finish(self._store, self._standards, now_ms, shard=shard)
 
     def _clocks_agree(self, now_ms: int) -> bool:
         with self._store.read() as conn:
