@@ -7,6 +7,7 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt import client as paho
@@ -25,6 +26,7 @@ class Client(paho.Client):
     """For one session, or for one and those that follow it, until `leave`; then it is of no further use."""
 
     handshake_s: float | None = None  # for TLS; None: as `connect_timeout`
+    place: Callable[[], tuple[str, int]] | None = None  # chooses host and port of each session; None: as in `connect`
     line: socket.socket | None = None  # a second handle, as TLS and WebSocket take the socket itself over
     _made: socket.socket | None = None  # what is to be closed when a connection fails on its way
     _unwanted = False
@@ -67,6 +69,8 @@ class Client(paho.Client):
 
     def reconnect(self) -> MQTTErrorCode:
         """Raises OSError."""
+        if self.place is not None:
+            self._host, self._port = self.place()
         code = super().reconnect()
         if self._unwanted:  # since the socket was looked at last
             self._sock_close()

@@ -53,3 +53,8 @@ def push_key_text(key: Ed25519PrivateKey) -> str:
 def drawing_secret(key: Ed25519PrivateKey) -> bytes:
     """32 bytes of which nobody learns anything by what the key signs; the same for every start of this collector."""
     return hmac.digest(key.private_bytes_raw(), b"nabz drawn tests 1", "sha256")
+
+
+def cluster_password(key: Ed25519PrivateKey) -> str:
+    """By which the machines of one broker know each other; the same for all that are set up by this collector."""
+    return hmac.digest(key.private_bytes_raw(), b"nabz broker cluster 1", "sha256").hex()

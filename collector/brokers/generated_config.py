@@ -27,6 +27,19 @@ SUBSCRIPTIONS = 16  # of one session; a gateway has two, a service three
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterSite:
+    """Of one machine of several that are one broker: `node` is its number, from 1, and its place among `members`."""
+
+    node: int
+    members: Sequence[tuple[str, int]]
+    password: str
+
+    @property
+    def replicas(self) -> int:
+        return min(3, len(self.members))
+
+
+@dataclass(frozen=True, kw_only=True)
 class BrokerSite:
     """Where the broker listens, and its accounts. `websocket` may be None. Certificates lie beside the settings."""
 
@@ -34,6 +47,7 @@ class BrokerSite:
     websocket: tuple[str, int] | None
     people: People
     folder: str
+    cluster: ClusterSite | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +189,9 @@ def _nats_conf(site: BrokerSite) -> str:
             'timeout: "59s"',
         ],
     )
-    listeners = _block("mqtt", [_listen(site.tls), *tls, f"max_ack_pending: {IN_FLIGHT}", "reject_qos2_publish: true"])
+    copies = [f"stream_replicas: {site.cluster.replicas}"] if site.cluster else []
+    bounds = [f"max_ack_pending: {IN_FLIGHT}", "reject_qos2_publish: true"]
+    listeners = _block("mqtt", [_listen(site.tls), *tls, *bounds, *copies])
     if site.websocket:
         listeners += _block("websocket", [_listen(site.websocket), *tls, "compression: false"])
     stored = ["max_file_store: 4GB", f"max_memory_store: {QUEUED_BYTES}"]
@@ -188,7 +204,7 @@ def _nats_conf(site: BrokerSite) -> str:
             "# NATS does not hold client ids against certificates: a gateway that shows another's ends that one's",
             "# session, though it can neither publish nor receive in its name. It reads no revocation list either.",
             "# It has no rate of messages: who floods is held up by the collector's quotas.",
-            "server_name: nabz",
+            f"server_name: nabz-{site.cluster.node}" if site.cluster else "server_name: nabz",
             'listen: "127.0.0.1:4222"',
             f"max_payload: {MAX_PACKET_BYTES}",
             f"max_connections: {MAX_CONNECTIONS}",
@@ -196,11 +212,20 @@ def _nats_conf(site: BrokerSite) -> str:
             f"max_pending: {PENDING_BYTES}",
             'write_deadline: "10s"',
             *_block("jetstream", [f"store_dir: {json.dumps(f'{site.folder}/store')}", *stored]),
+            *(_nats_cluster(site.cluster) if site.cluster else []),
             *listeners,
             'include "users.conf"',
             "",
         ]
     )
+
+
+def _nats_cluster(cluster: ClusterSite) -> list[str]:
+    """The machines talk among themselves without TLS, by a password: on a network of their own."""
+    password, (host, port) = json.dumps(cluster.password), cluster.members[cluster.node - 1]
+    routes = [f"nats://nabz:{cluster.password}@{host}:{port}" for host, port in cluster.members]
+    authorization = f'authorization: {{user: "nabz", password: {password}, timeout: 10}}'
+    return _block("cluster", ["name: nabz", _listen((host, port)), authorization, f"routes: {json.dumps(routes)}"])
 
 
 def nats_people(people: People) -> Mapping[str, str]:

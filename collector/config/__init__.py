@@ -88,7 +88,9 @@ class CollectorTable(CollectorSection):
 class DatabaseSection(CollectorSection):
     url: str = Field(
         default="",
-        description="`sqlite:///FILE` or `postgresql+psycopg://USER@HOST/NAME`; empty: `nabz.db` in `data_dir`.",
+        description="`sqlite:///FILE` or `postgresql+psycopg://USER@HOST/NAME`; of a cluster all its hosts, as in "
+        "`postgresql+psycopg://USER@/NAME?host=A,B,C&port=5432,5432,5432`: the one that leads is used. Empty: "
+        "`nabz.db` in `data_dir`.",
     )
     ingest_url: str = Field(
         default="",

@@ -54,6 +54,11 @@ class BrokerSection(CollectorSection):
         description="Further brokers to listen at, each by itself, with the same name and certificates: a gateway may "
         "be at any of them.",
     )
+    cluster: bool = Field(
+        default=False,
+        description="`url` and `also` are one broker on several machines (a NATS cluster): the collector is at one of "
+        "them at a time, and goes to the next when that dies.",
+    )
     public_also: tuple[Listen, ...] = Field(
         default=(), description="`HOST:PORT` of each of `also` as told to gateways, in its order; empty: as there."
     )

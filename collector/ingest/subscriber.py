@@ -6,6 +6,7 @@ only after that. The broker is a lossy wire all the same: what it loses, gateway
 
 from __future__ import annotations
 
+import itertools
 import queue
 import random
 import ssl
@@ -64,6 +65,10 @@ UNSUITABLE = Event(
     __name__, "critical", "broker_unsuitable", "a broker can never serve these settings; this process ends",
     key="broker", fields="error",
 )  # fmt: skip
+SILENT = Event(
+    __name__, "warning", "broker_silent", "nothing comes by this machine of the cluster; the next one is tried",
+    key="broker",
+)  # fmt: skip
 UNSENT = Event(
     __name__, "warning", "receipts_unsent", "receipts are not sent, as the broker is away; gateways send again",
     fields="receipts",
@@ -83,6 +88,8 @@ GROUP_NAME = "nabz"  # of the shared subscription
 UNSUPPORTED_VERSION, NO_SHARES = 0x84, 0x9E  # MQTT 5, section 2.4
 UNSERVED_CODES = ("ask_late", "ask_no_server")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+DATABASE_PAUSE_S = 4.0  # a new leader is found soon; a few workers ask, not thousands of gateways
+SILENT_S = 20.0  # of one machine of a cluster: no figure exists, a nation sends 167 batches a second
 CONNECT_TIMEOUT_S = 3.0  # receipts wait this long for the broker to be back
 
 
@@ -99,7 +106,7 @@ class IngestWorker:
     """Takes deliveries in groups, in a thread of its own.
 
     `publish` sends receipts, `notify` gets the centers whose state moved, `pause(True)` requests that no more be
-    delivered (the database is away), `pause(False)` that all be as before.
+    delivered (the database is away), `pause(False)` that all be as before; `idle` is called when nothing is in hand.
     """
 
     def __init__(
@@ -109,8 +116,9 @@ class IngestWorker:
         notify: Callable[[set[str]], None],
         now_ms: Callable[[], int],
         pause: Callable[[bool], None] = lambda _paused: None,
+        idle: Callable[[], None] = lambda: None,
     ) -> None:
-        self._ingest = ingest
+        self._ingest, self._idle = ingest, idle
         self._publish_receipts = publish
         self._notify = notify
         self._now_ms = now_ms
@@ -165,6 +173,8 @@ class IngestWorker:
     def _run(self) -> None:
         while not self._stopped.is_set():
             group = self._gather()
+            if not group:
+                self._idle()
             self._begun_s = time.monotonic() if group else None
             taken = self._taken(group) if group else None
             self._begun_s = None
@@ -210,7 +220,7 @@ class IngestWorker:
                 return taken
             if self._stopped.wait(random.uniform(0, pause_s)):  # noqa: S311 - spreads load, guards nothing
                 return None
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            pause_s = min(pause_s * 2, DATABASE_PAUSE_S)
 
     def _set_away(self, *, away: bool) -> None:
         if away != self._away.is_set():
@@ -243,12 +253,15 @@ class Subscriber:
         client_id: str = "nabz-collector",
         *,
         shared: bool = False,
+        others: Sequence[Address] = (),
     ) -> None:
-        self._address = address
+        """`others` are further machines of the same broker: each session is at the next one."""
+        self._address, self._next = address, itertools.cycle([address, *others])
         self._share = f"$share/{GROUP_NAME}/" if shared else ""
         self._client_id = client_id
         self._client: Client | None = None
-        self._worker = IngestWorker(ingest, self._publish_receipts, notify, now_ms, self._pause)
+        self._worker = IngestWorker(ingest, self._publish_receipts, notify, now_ms, self._pause, self._look)
+        self._several, self._heard_s = bool(others), time.monotonic()
         self.connected = threading.Event()
         self.refused = ""  # why this broker can never do, in a sentence
 
@@ -299,11 +312,16 @@ class Subscriber:
         if self._address.username:
             client.username_pw_set(self._address.username, self._address.password)
         client.ws_set_options(path=WEBSOCKET_PATH)
+        client.place = self._place
         if self._address.tls:
             context = client_context(self._address.ca, self._address.cert, self._address.key)
             client.tls_set_context(context)
             client.on_pre_connect = lambda *_args: self._refresh(context)
         return client
+
+    def _place(self) -> tuple[str, int]:
+        self._address = next(self._next)
+        return self._address.host, self._address.port
 
     def _refresh(self, context: ssl.SSLContext) -> None:
         """Certificates are renewed while sessions last; a new session shows the newest."""
@@ -343,6 +361,14 @@ class Subscriber:
         if not paused:
             self._connect(self._make_client())
 
+    def _look(self) -> None:
+        """Leaves a machine over which nothing comes: cut off from the others, it still answers us."""
+        if not self._several or not self.connected.is_set() or time.monotonic() - self._heard_s < SILENT_S:
+            return
+        SILENT.log(broker=self._address.where)
+        self._disconnect()
+        self._connect(self._make_client())
+
     def _on_connect(
         self, client: mqtt.Client, _data: object, _flags: mqtt.ConnectFlags, reason: ReasonCode, _more: object
     ) -> None:
@@ -361,6 +387,7 @@ class Subscriber:
             if self._share and refused[0].value == NO_SHARES:
                 self._refuse("has no shared subscriptions")
             return
+        self._heard_s = time.monotonic()
         self.connected.set()
         CONNECTED.log(broker=self._address.where)
 
@@ -377,6 +404,7 @@ class Subscriber:
             DISCONNECTED.log(broker=self._address.where, code=describe(reason))
 
     def _on_message(self, client: mqtt.Client, _data: object, incoming: mqtt.MQTTMessage) -> None:
+        self._heard_s = time.monotonic()
         message = Message(_topic(incoming), bytes(incoming.payload))
         self._worker.offer(Unacknowledged(message, lambda: _acknowledge(client, incoming)))
 

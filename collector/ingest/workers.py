@@ -69,7 +69,10 @@ class IngestWorkers:
         name = f"nabz-{socket.gethostname()}-{os.getpid()}" if shared else "nabz-collector"
         watch = ClockWatch(lambda: time.monotonic_ns() // 1_000_000)
         ingest = Ingest(store, key, judge_with(settings, standards), settings.sweep.silent_after_s, watch=watch)
-        self.listeners = [Subscriber(address, ingest, notify, now_ms, name, shared=shared) for address in addresses]
+        groups = [addresses] if settings.broker.cluster else [[address] for address in addresses]
+        self.listeners = [
+            Subscriber(first, ingest, notify, now_ms, name, shared=shared, others=others) for first, *others in groups
+        ]
 
     def start(self) -> None:
         for listener in self.listeners:

@@ -23,7 +23,7 @@ from collector.access.enrolment import is_signed
 from collector.config import Settings
 from collector.recovery import contents, copies, server
 from collector.recovery.archive import Keys
-from collector.store import Store, StoreError, schema
+from collector.store import Store, StoreError, schema, single
 from collector.store.backup import restore
 from collector.store.cold import parts
 from collector.store.database import AUTHORITY, KEY_FILE, ROOTS
@@ -129,7 +129,7 @@ def _restored(unpacked: server.Unpacked, settings: Settings) -> Iterator[Store]:
         return
     name = f"nabz_drill_{secrets.token_hex(6)}"
     url = sa.make_url(settings.database_url)
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    engine = single(url).execution_options(isolation_level="AUTOCOMMIT")
     with engine.connect() as conn:
         conn.exec_driver_sql(f"CREATE DATABASE {name}")
     try:

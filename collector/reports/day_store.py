@@ -27,6 +27,7 @@ from collector.reports.ledger import MinuteStates, Span, ledger, minutes_open, m
 from collector.standard import Standards
 from collector.standard.criteria import DEAF, EVERYONE
 from collector.store import Store, schema, upsert
+from collector.store.jobs.shards import WHOLE, Shard
 from collector.store.months import raw_from
 
 DAY_MS = 86_400_000
@@ -272,10 +273,10 @@ def _next_day(conn: sa.Connection, now_ms: int) -> int | None:
     return today_ms(now_ms) - DAY_MS if until_ms is None else int(until_ms)
 
 
-def make(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE) -> int:
+def make(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE, shard: Shard = WHOLE) -> int:
     """Makes some of the sheets that are due, of one day; returns how many. Call it again and again."""
     with store.read() as conn:
-        due = _due(conn, most)
+        due = _due(conn, most, shard)
         made = _made(conn, due, standards, now_ms) if due else {}
     with store.keep() as conn:
         for code, day_ms, marks in due:
@@ -289,8 +290,8 @@ def make(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE) -
     return len(due)
 
 
-def _due(conn: sa.Connection, most: int) -> list[tuple[str, int, int]]:
-    query = sa.select(_d.center, _d.day_ms, _d.marks).where(_d.made_ms.is_(None))
+def _due(conn: sa.Connection, most: int, shard: Shard) -> list[tuple[str, int, int]]:
+    query = sa.select(_d.center, _d.day_ms, _d.marks).where(_d.made_ms.is_(None), *shard.mine(_d.center))
     rows = [
         (row.center, row.day_ms, row.marks) for row in conn.execute(query.order_by(_d.day_ms, _d.center).limit(most))
     ]

@@ -29,6 +29,7 @@ from collector.reports.monthly import ReportError, build, build_some, period
 from collector.reports.revisions import CLOSE_MS, SETTLE_MS, Revision, Why
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
+from collector.store.jobs.shards import WHOLE, Shard
 from collector.store.months import raw_from
 
 NOT_MADE = Event(
@@ -101,10 +102,10 @@ def reported_until(conn: sa.Connection) -> int:
 # ---------------------------------------------------------------- making them
 
 
-def finish(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE) -> int:
+def finish(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE, shard: Shard = WHOLE) -> int:
     """Makes some of the reports that are due, of one month; returns how many it looked at."""
     with store.read() as conn, uncollected():
-        due = _due(conn, now_ms, most)
+        due = _due(conn, now_ms, most, shard)
         made = _made(conn, due, standards, now_ms) if due else {}
     for item in due:
         with store.keep() as conn:
@@ -112,8 +113,8 @@ def finish(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE)
     return len(due)
 
 
-def _due(conn: sa.Connection, now_ms: int, most: int) -> list[DueRevision]:
-    query = sa.select(_r.center, _r.from_ms, _r.revision, _r.marks).where(_r.look_ms <= now_ms)
+def _due(conn: sa.Connection, now_ms: int, most: int, shard: Shard) -> list[DueRevision]:
+    query = sa.select(_r.center, _r.from_ms, _r.revision, _r.marks).where(_r.look_ms <= now_ms, *shard.mine(_r.center))
     rows = [DueRevision(*row) for row in conn.execute(query.order_by(_r.from_ms, _r.center).limit(most))]
     return [row for row in rows if row.from_ms == rows[0].from_ms]
 

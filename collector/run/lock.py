@@ -22,7 +22,7 @@ from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.common.threads import join_started
 from collector.config import Settings
-from collector.store import SERVERS, UNAVAILABLE, Store, StoreError
+from collector.store import SERVERS, UNAVAILABLE, Store, StoreError, single
 from collector.store.database import database_file, make_data_dir
 
 TAKEN = Event(
@@ -84,8 +84,7 @@ class DatabaseLock:
     def __init__(self, store: Store, wait_s: float = WAIT_S, look_s: float = LOOK_S) -> None:
         self._wait_s, self._look_s = wait_s, look_s
         name = f"nabz-collector {os.getpid()} on {socket.gethostname()}"[:63]
-        arguments = {"application_name": name}
-        self._engine = sa.create_engine(store.url, poolclass=sa.pool.NullPool, connect_args=arguments)
+        self._engine = single(store.url, name)
         self._conn: sa.Connection | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="database lock", daemon=True)

@@ -51,16 +51,27 @@ __all__ = [
     "nonces",
     "queries",
     "quotas",
+    "reach",
     "roles",
     "rollups",
     "schema",
+    "single",
     "sqlite3",
     "upsert",
     "warm",
 ]
 
 BUSY_MS = 30_000
-FORMS = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+FORMS = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, with several hosts …//USER@/NAME?host=A,B,C"
+REACH = {
+    "connect_timeout": 3,  # s, of each host
+    "keepalives_idle": 5,  # s
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # ms
+    # What a machine that died had locked is free again then. PgBouncer has to be told to pass over `options`.
+    "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
+}
 PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL")
 WRITERS = 0x6E61627A  # the advisory lock of PostgreSQL that every writer takes ("nabz"); those beside others share it
 KEEPERS = WRITERS + 1  # the one that housekeeping takes: it runs beside writers, but once only
@@ -324,6 +335,8 @@ def _checked(text: str) -> sa.URL:
         raise StoreError(f"database url: not a URL; write {FORMS}") from None
     if url.drivername not in ("sqlite", "postgresql+psycopg") or not url.database:
         raise StoreError(f"database url {url.render_as_string(hide_password=True)}: not known here; write {FORMS}")
+    if not isinstance(url.query.get("host", ""), str):
+        raise StoreError(f"database url: names `host` more than once; write {FORMS}")
     return url
 
 
@@ -344,11 +357,25 @@ def _check_whole(conn: sa.Connection) -> None:
         raise StoreError(f"database: a move into it from {moving} was broken off; run `nabz-collector move` again")
 
 
+def single(url: sa.URL, name: str = "") -> sa.Engine:
+    """For a connection of PostgreSQL that is kept open; `name` is what the server's administrator sees."""
+    words = reach(url) | ({"application_name": name} if name else {})
+    return sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=words)
+
+
+def reach(url: sa.URL) -> dict[str, Any]:
+    """What libpq is told besides the URL, which may say otherwise: of several hosts the one that leads is taken, and a
+    machine that died or is cut off is given up within seconds, at either end."""
+    several = {"target_session_attrs": "read-write"} if "," in url.query.get("host", "") else {}
+    return {name: value for name, value in (REACH | several).items() if name not in url.query}
+
+
 def _engine(url: sa.URL, *, reads_only: bool) -> sa.Engine:
     size = 8 if reads_only else 1
     if url.drivername != "sqlite":
         options = {"postgresql_readonly": reads_only}
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=size, execution_options=options)
+        words = reach(url)
+        return sa.create_engine(url, pool_pre_ping=True, pool_size=size, execution_options=options, connect_args=words)
     arguments = {"check_same_thread": False, "isolation_level": None, "timeout": BUSY_MS / 1000}
     engine = sa.create_engine(url, module=sqlite3, pool_size=size, connect_args=arguments)
 

@@ -1,4 +1,6 @@
-"""The monthly parts of PostgreSQL's big tables, and what is kept of the past on both databases.
+"""The parts of PostgreSQL's big tables, and what is kept of the past on both databases.
+
+They are of a month each, or of a day where the archive takes days away: then what is left of one is dropped whole.
 
 A part is made before its month begins. If rows of that month lie in the part for the rest already (a late start, a
 clock far ahead), they move into it. Months are of UTC. On SQLite the same tables have no parts, and old rows go in
@@ -7,7 +9,8 @@ small batches, so that no writer waits long.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +19,9 @@ import sqlalchemy as sa
 from collector.store import Store, schema, upsert
 
 AHEAD = 2  # months beyond this one
+DAYS_AHEAD = 3
+PATIENCE_MS = 2_000
+NAMES = re.compile(r"p(\d{4})_(\d\d)(?:_(\d\d))?")
 BATCH = 5_000  # rows deleted in one transaction
 DAY_MS = 86_400_000
 SETTLED_MS = 2 * DAY_MS  # what comes later than this of a month is little
@@ -63,29 +69,123 @@ class Retention:
     evidence_days: int = 0
 
 
-def ahead(conn: sa.Connection, now_ms: int) -> list[str]:
-    """Makes the parts of this month and the next ones that are missing; returns their names. Nothing on SQLite."""
+@dataclass(frozen=True)
+class Part:
+    """A part of a table, of a month or a day of UTC; `to_ms` is exclusive."""
+
+    suffix: str
+    from_ms: int
+    to_ms: int
+
+    @classmethod
+    def of_day(cls, at_ms: int) -> Part:
+        from_ms = at_ms // DAY_MS * DAY_MS
+        return cls(datetime.fromtimestamp(from_ms / 1000, UTC).strftime("p%Y_%m_%d"), from_ms, from_ms + DAY_MS)
+
+    @classmethod
+    def of_month(cls, month: Month) -> Part:
+        return cls(month.suffix, month.from_ms, month.to_ms)
+
+    @classmethod
+    def named(cls, suffix: str) -> Part | None:
+        """None for the part for the rest."""
+        if (match := NAMES.fullmatch(suffix)) is None:
+            return None
+        year, month, day = match.groups()
+        if day is None:
+            return cls.of_month(Month(int(year), int(month)))
+        return cls.of_day(int(datetime(int(year), int(month), int(day), tzinfo=UTC).timestamp()) * 1000)
+
+    @property
+    def is_day(self) -> bool:
+        return self.to_ms - self.from_ms == DAY_MS
+
+    def meets(self, other: Part) -> bool:
+        return self.from_ms < other.to_ms and other.from_ms < self.to_ms
+
+
+def ahead(conn: sa.Connection, now_ms: int, daily: Collection[str] = ()) -> list[str]:
+    """Makes the parts of this month and the next ones that are missing, of the tables `daily` those of today and the
+    next days; returns their names. Nothing on SQLite."""
     if conn.dialect.name != "postgresql":
         return []
-    held = set(_parts(conn))
-    made, month = [], Month.of(now_ms)
-    for _ in range(AHEAD + 1):
-        for table, column in schema.PARTED.items():
-            if (name := f"{table}_{month.suffix}") not in held:
-                part(conn, table, column, month)
-                made.append(name)
-        month = month.next
+    month, made = Month.of(now_ms), []
+    months = [Part.of_month(one) for one in (month, month.next, month.next.next)]
+    days = [Part.of_day(now_ms + number * DAY_MS) for number in range(DAYS_AHEAD + 1)]
+    for table, held in parts_of_tables(conn).items():
+        if table in daily:
+            held -= _replaced(conn, table, held, now_ms)
+        # Where days have been made, the rest of their month goes on in days.
+        wanted = days if table in daily or any(one.is_day and one.meets(months[0]) for one in held) else months
+        for one in wanted:
+            if not any(one.meets(other) for other in held):
+                part(conn, table, schema.PARTED[table], one)
+                made.append(f"{table}_{one.suffix}")
     return made
 
 
-def part(conn: sa.Connection, table: str, column: str, month: Month) -> None:
-    """Makes one month's part of a table, with what of it lies in the rest."""
-    name, within = f"{table}_{month.suffix}", f"{column} >= {month.from_ms} AND {column} < {month.to_ms}"
+def _replaced(conn: sa.Connection, table: str, held: Collection[Part], now_ms: int) -> set[Part]:
+    """Months to come that were made already and are empty: days take their place."""
+    gone = set()
+    for one in held:
+        if not one.is_day and one.from_ms > now_ms and _is_empty(conn, f"{table}_{one.suffix}"):
+            _drop(conn, table, f"{table}_{one.suffix}")
+            gone.add(one)
+    return gone
+
+
+def part(conn: sa.Connection, table: str, column: str, one: Part) -> None:
+    """Makes a part of a table, with what of it lies in the rest."""
+    name, within = f"{table}_{one.suffix}", f"{column} >= {one.from_ms} AND {column} < {one.to_ms}"
     conn.execute(sa.text(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS)"))
     moved = f"DELETE FROM {table}_rest WHERE {within} RETURNING *"  # noqa: S608 - names and numbers of our own
     conn.execute(sa.text(f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved"))  # noqa: S608
-    bounds = f"FROM ({month.from_ms}) TO ({month.to_ms})"
+    bounds = f"FROM ({one.from_ms}) TO ({one.to_ms})"
     conn.execute(sa.text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES {bounds}"))
+
+
+def drop_empty(store: Store, before_ms: int) -> list[str]:
+    """Drops parts of days that were over then and have nothing left, as the archive has it; returns their names. What
+    still comes of such a day lies in the rest. Raises one of UNAVAILABLE when others hold a table for too long."""
+    if not store.parted:
+        return []
+    with store.read() as conn:
+        old = [
+            (table, f"{table}_{one.suffix}")
+            for table, held in parts_of_tables(conn).items()
+            for one in sorted(held, key=lambda one: one.from_ms)
+            if one.is_day and one.to_ms <= before_ms and _is_empty(conn, f"{table}_{one.suffix}")
+        ]
+    dropped = []
+    for table, name in old:
+        with store.keep() as conn:
+            patiently(conn)
+            conn.execute(sa.text(f"LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE"))  # first, as writers do
+            conn.execute(sa.text(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE"))
+            if _is_empty(conn, name):
+                _drop(conn, table, name)
+                dropped.append(name)
+    return dropped
+
+
+def patiently(conn: sa.Connection) -> None:
+    """Others wait behind whoever waits for all of a table, so that is given up soon."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(sa.text(f"SET LOCAL lock_timeout = '{PATIENCE_MS}ms'"))
+
+
+def is_busy(error: sa.exc.OperationalError) -> bool:
+    """Whether it is that patience which ended (PostgreSQL's lock_not_available)."""
+    return getattr(error.orig, "sqlstate", None) == "55P03"
+
+
+def _is_empty(conn: sa.Connection, name: str) -> bool:
+    return not conn.scalar(sa.text(f"SELECT EXISTS (SELECT FROM {name})"))  # noqa: S608 - a name of our own
+
+
+def _drop(conn: sa.Connection, table: str, name: str) -> None:
+    conn.execute(sa.text(f"ALTER TABLE {table} DETACH PARTITION {name}"))
+    conn.execute(sa.text(f"DROP TABLE {name}"))
 
 
 def settle(store: Store, now_ms: int) -> list[str]:
@@ -96,11 +196,15 @@ def settle(store: Store, now_ms: int) -> list[str]:
     """
     if not store.parted:
         return []
-    last = Month.of(now_ms - SETTLED_MS).suffix
     with store.keep() as conn:
         valid = set(conn.scalars(sa.text("SELECT i.indexrelid::regclass::text FROM pg_index i WHERE i.indisvalid")))
-        parts = [name for name in _parts(conn) if "_readings_p" in name and name[-len(last) :] < last]
-    made = [name for name in parts if f"{name}_by_center" not in valid]
+        over = [
+            f"{table}_{one.suffix}"
+            for table, held in parts_of_tables(conn).items()
+            for one in held
+            if table.endswith("_readings") and not one.is_day and one.to_ms <= now_ms - SETTLED_MS
+        ]
+    made = sorted(name for name in over if f"{name}_by_center" not in valid)
     for name in made:
         store.outside(f"DROP INDEX IF EXISTS {name}_by_center")  # half built, when it was broken off
         store.outside(f"CREATE INDEX CONCURRENTLY {name}_by_center ON {name} (center, wall_ms)")
@@ -149,14 +253,11 @@ def _policy(kept: Retention) -> Iterator[tuple[str, str, int]]:
 
 
 def _drop_parts(store: Store, table: str, before_ms: int) -> int:
-    last = f"{table}_{Month.of(before_ms).suffix}"
     with store.keep() as conn:
-        mine = (name for name in _parts(conn) if name.startswith(f"{table}_p"))
-        old = [name for name in mine if name < last]
+        old = sorted(f"{table}_{one.suffix}" for one in parts_of_tables(conn)[table] if one.to_ms <= before_ms)
     for name in old:
         with store.keep() as conn:
-            conn.execute(sa.text(f"ALTER TABLE {table} DETACH PARTITION {name}"))
-            conn.execute(sa.text(f"DROP TABLE {name}"))
+            _drop(conn, table, name)
     return len(old)
 
 
@@ -176,7 +277,15 @@ def _delete(store: Store, table: sa.Table, column: str, before_ms: int) -> int:
             return total
 
 
-def _parts(conn: sa.Connection) -> list[str]:
-    """The names of all parts, those for the rest among them."""
-    query = "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-    return sorted(conn.scalars(sa.text(f"{query} JOIN pg_class p ON p.oid = i.inhparent WHERE p.relkind = 'p'")))
+def parts_of_tables(conn: sa.Connection) -> dict[str, set[Part]]:
+    """The parts of each table that has any, without those for the rest."""
+    query = (
+        "SELECT p.relname AS parent, c.relname AS part FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+        "JOIN pg_class p ON p.oid = i.inhparent WHERE p.relkind = 'p'"
+    )
+    found: dict[str, set[Part]] = {table: set() for table in schema.PARTED}
+    for row in conn.execute(sa.text(query)):
+        one = Part.named(row.part.removeprefix(f"{row.parent}_"))
+        if one is not None and row.parent in found:
+            found[row.parent].add(one)
+    return found

@@ -69,6 +69,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "incidents": ("raw", "raw", "r"),
     "inspections": ("", "raw", "r"),
     "integrity": ("ra", "ra", "r"),
+    "job_holders": ("", "rawd", "r"),
     "jobs": ("", "raw", "r"),  # who does what now: no secret, and worth nothing to an attacker
     "journal": ("", "ra", "r"),
     "late_hours": _DERIVED,

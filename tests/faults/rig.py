@@ -112,6 +112,10 @@ class House:
         self.start("broker")
         self.start("collector")
         self.wait_healthy()
+        self.join(center)
+
+    def join(self, center: str = "FAULT-1") -> None:
+        """Register a center, enrol the agent by the real path."""
         config = ("--config", str(self.collector_toml))
         facts = ("--code", center, "--name", "Fault rig", "--tier", "one", "--seats", "1", "--opening", "always")
         self.call(self.collector("center", "add", *config, *facts))

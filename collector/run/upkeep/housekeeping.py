@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import sqlalchemy as sa
+
 from agent.common.logs import Event
 from collector.config import Settings
 from collector.ingest import server_results, spools, taking
@@ -11,13 +13,23 @@ from collector.judging import clock, engines, fast_lane, patterns, place_facts, 
 from collector.reports import day_store, schedule
 from collector.reports.outlook import schedule as month_risks
 from collector.standard import Standards
-from collector.store import Store
-from collector.store.months import Retention, ahead, forget, settle
+from collector.store import Store, schema
+from collector.store.cold import parts
+from collector.store.jobs.shards import WHOLE, Shard
+from collector.store.months import Retention, ahead, drop_empty, forget, is_busy, patiently, settle
 from collector.store.rollups import MOST, roll
 
 PARTITIONS_MADE = Event(
     __name__, "info", "partitions_made", "monthly partitions of tables were made ahead", fields="partitions last"
 )
+PARTITIONS_DROPPED = Event(
+    __name__, "info", "partitions_dropped", "partitions of days that the archive has were dropped whole",
+    fields="partitions last",
+)  # fmt: skip
+PARTITIONS_WAIT = Event(
+    __name__, "warning", "partitions_wait", "partitions could not be made or dropped, as somebody reads the tables for "
+    "long; it is tried again", fields="error",
+)  # fmt: skip
 REPORTS_DUE = Event(__name__, "info", "reports_due", "months are over; their reports are made", fields="months")
 FORGOTTEN = Event(
     __name__, "info", "rows_deleted", "rows older than the settings keep were deleted", key="table", fields="rows"
@@ -50,6 +62,12 @@ FORGET_MS = 3_600_000
 SHEETS_A_TICK = 2  # passes, each of many centers: a nation's day is made within some hours
 
 
+def archived_tables() -> frozenset[str]:
+    """Those that the archive empties, where it is installed."""
+    names = [schema.readings[kind].name for kind in schema.readings if kind not in parts.SELDOM]
+    return frozenset([schema.evidence.name, *names]) if parts.installed() else frozenset()
+
+
 class Housekeeping:
     """`tick` is to be called every minute or so; `store` should be its own, so that no writer waits for it."""
 
@@ -58,6 +76,8 @@ class Housekeeping:
         self._store, self._standards, self._now_ms = store, standards, now_ms
         self._kept = Retention(keep.raw_days, keep.hours_days, keep.evidence_days)
         self._forgot_ms = 0
+        self._archived_after_ms = round(settings.archive.after_h * 3_600_000)
+        self._daily = archived_tables() if self._archived_after_ms else frozenset()
         self._providers = settings.measure.providers
 
     def tick(self) -> None:
@@ -66,20 +86,21 @@ class Housekeeping:
         self.make_sheets()
         self.make_reports()
 
-    def make_sheets(self) -> None:
+    def make_sheets(self, shard: Shard = WHOLE) -> None:
         now_ms = self._now_ms()
-        if self._clocks_agree(now_ms):
+        if shard.is_first and self._clocks_agree(now_ms):
             day_store.begin_days(self._store, now_ms)
         for _ in range(SHEETS_A_TICK):
-            day_store.make(self._store, self._standards, now_ms)
+            if not day_store.make(self._store, self._standards, now_ms, shard=shard):
+                break
 
-    def make_reports(self) -> None:
+    def make_reports(self, shard: Shard = WHOLE) -> None:
         now_ms = self._now_ms()
-        if self._clocks_agree(now_ms):
+        if shard.is_first and self._clocks_agree(now_ms):
             month_risks.look(self._store, self._standards, now_ms)
             if begun := schedule.begin(self._store, self._standards, now_ms):
                 REPORTS_DUE.log(months=begun)
-        schedule.finish(self._store, self._standards, now_ms)
+        schedule.finish(self._store, self._standards, now_ms, shard=shard)
 
     def _clocks_agree(self, now_ms: int) -> bool:
         with self._store.read() as conn:
@@ -88,9 +109,7 @@ class Housekeeping:
     def keep(self) -> None:
         """Months ahead, holes, sums of hours; once an hour what is found over many days, and what is old is let go."""
         now_ms = self._now_ms()
-        with self._store.keep() as conn:
-            if made := ahead(conn, now_ms):
-                PARTITIONS_MADE.log(partitions=len(made), last=made[-1])
+        self._make_partitions(now_ms)
         with self._store.keep() as conn:
             findings = spools.report_holes(conn, now_ms)
         for finding in findings:
@@ -116,6 +135,7 @@ class Housekeeping:
                 FORGOTTEN.log(table=table, rows=count)
             for part in settle(self._store, now_ms):
                 INDEXED.log(partition=part)
+            self._drop_partitions(now_ms)
             self._forgot_ms = now_ms
 
     def _file_stories(self, now_ms: int) -> None:
@@ -124,3 +144,25 @@ class Housekeeping:
         for device, spool in due:
             with self._store.write() as conn:
                 STORY_FILED.log(device=device, readings=taking.file(conn, device, spool, now_ms))
+
+    def _make_partitions(self, now_ms: int) -> None:
+        try:
+            with self._store.keep() as conn:
+                patiently(conn)
+                if made := ahead(conn, now_ms, self._daily):
+                    PARTITIONS_MADE.log(partitions=len(made), last=made[-1])
+        except sa.exc.OperationalError as error:
+            if not is_busy(error):
+                raise
+            PARTITIONS_WAIT.log(error=error)
+
+    def _drop_partitions(self, now_ms: int) -> None:
+        if not self._daily:
+            return
+        try:
+            if dropped := drop_empty(self._store, now_ms - self._archived_after_ms):
+                PARTITIONS_DROPPED.log(partitions=len(dropped), last=dropped[-1])
+        except sa.exc.OperationalError as error:
+            if not is_busy(error):
+                raise
+            PARTITIONS_WAIT.log(error=error)

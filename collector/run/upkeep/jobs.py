@@ -1,7 +1,7 @@
 """Jobs that one process does at a time, whichever of several machines: upkeep, archive, audit, log, messages.
 
 One that dies leaves its leases to run out; within a minute another has taken its jobs. What they work on are rows of
-the database that say themselves what is due, so nothing is handed over.
+the database that say themselves what is due, so nothing is handed over. Jobs about centers are shared out in shards.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -22,6 +23,7 @@ from collector.run.runtime import PeriodicTask
 from collector.store import UNAVAILABLE, Store
 from collector.store.jobs import leases
 from collector.store.jobs.leases import LEASE_MS, LeaseLost, RunOutcome
+from collector.store.jobs.shards import Shard, shards_of
 
 TAKEN = Event(__name__, "info", "job_taken", "this process does a job from now on", fields="jobs")
 LOST = Event(
@@ -61,8 +63,31 @@ class Jobs:
     ) -> None:
         self._store, self.holder, self._now_ms, self._now_s = store, holder, now_ms, now_s
         self._jobs: dict[str, Job] = {}
+        self._shared: list[list[str]] = []  # the shards of each job that is shared out
         self._lock = threading.Lock()
         self._renewed_s = now_s()
+
+    def shared_task(self, name: str, pause_s: float, work: Callable[[Shard], object]) -> PeriodicTask:
+        """Does `work` for each shard that this process has."""
+        shards = shards_of("postgresql" if self._store.parted else "sqlite")
+        mine = [Job(shard.name(name), partial(work, shard), lambda: None) for shard in shards]
+        self._jobs |= {job.name: job for job in mine}
+        self._shared.append([job.name for job in mine])
+
+        def tick() -> None:
+            failures: list[Exception] = []
+            for job in mine:
+                try:
+                    self._run(job)
+                except Exception as error:
+                    failures.append(error)
+            if failures:
+                raise failures[0]
+
+        task = PeriodicTask(name, pause_s, tick)
+        for job in mine:
+            job.wake = task.wake
+        return task
 
     def task(
         self, name: str, pause_s: float, work: Callable[[], object], began: Callable[[], object] = lambda: None
@@ -83,8 +108,13 @@ class Jobs:
         with self._lock:
             unsaved = {job.name: job.outcome for job in self._jobs.values() if not job.is_saved}
         began_s = self._now_s()
+        shards = set[str]().union(*self._shared)
         with self._store.aside() as conn:
-            held = leases.take(conn, list(self._jobs), self.holder, self._now_ms(conn))
+            now_ms = self._now_ms(conn)
+            leases.present(conn, self.holder, now_ms)
+            held = leases.take(conn, self._jobs.keys() - shards, self.holder, now_ms)
+            for names in self._shared:
+                held |= leases.share(conn, names, self.holder, now_ms)
             leases.record(conn, unsaved, self.holder)
         with self._lock:
             self._renewed_s = began_s

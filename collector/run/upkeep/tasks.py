@@ -45,8 +45,8 @@ def upkeep_tasks(
     log = TransparencyLog(keeper, settings, key, standards, now_ms)
     tasks = [
         jobs.task("housekeeping", HOUSEKEEPING_S, housekeeping.keep),
-        jobs.task("sheets", SHEETS_S, housekeeping.make_sheets),
-        jobs.task("reports", SHEETS_S, housekeeping.make_reports),
+        jobs.shared_task("sheets", SHEETS_S, housekeeping.make_sheets),
+        jobs.shared_task("reports", SHEETS_S, housekeeping.make_reports),
         jobs.task("log", LOG_TICK_S, log.tick),
     ]
     if settings.audit.share_pct:

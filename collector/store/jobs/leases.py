@@ -7,19 +7,19 @@ Whoever finds a lease run out takes it. Each transaction of a job looks first wh
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from collector.store.schema import jobs
+from collector.store.schema import job_holders, jobs
 
 LEASE_MS = 40_000
 RENEW_S = 10.0
 
-_j = jobs.c
+_j, _h = jobs.c, job_holders.c
 _guard: ContextVar[tuple[str, str] | None] = ContextVar("lease", default=None)  # of this thread: the job and its holder
 
 
@@ -56,6 +56,34 @@ def take(conn: sa.Connection, names: Collection[str], holder: str, now_ms: int, 
     return set(conn.scalars(sa.select(_j.name).where(_j.name.in_(names), _j.holder == holder)))
 
 
+def share(conn: sa.Connection, names: Sequence[str], holder: str, now_ms: int, lease_ms: int = LEASE_MS) -> set[str]:
+    """As `take`, of the shards of one job: `holder` takes and keeps no more than its share among all that do jobs, so
+    one that comes gets its own from the others, and what one that died had goes to those who are left."""
+    if new := [{"name": name} for name in names if name not in set(conn.scalars(sa.select(_j.name)))]:
+        conn.execute(_INSERT[conn.dialect.name], new)
+    mine = sa.select(_j.name).where(_j.name.in_(names), _j.holder == holder)
+    held = sorted(conn.scalars(mine))
+    most = -(-len(names) // max(1, conn.scalar(sa.select(sa.func.count()).select_from(job_holders)) or 0))
+    free = sa.select(_j.name, _j.holder).where(_j.name.in_(names), (_j.holder == holder) | (_j.until_ms <= now_ms))
+    for name, before in conn.execute(free.order_by(_j.name).with_for_update(skip_locked=True)).all():
+        values: dict[str, object] = {"until_ms": now_ms + lease_ms}
+        if before == holder and name in held[most:]:
+            values = {"until_ms": 0, "holder": ""}
+        elif before != holder:
+            if len(held) >= most:
+                continue
+            held.append(name)
+            values |= {"holder": holder, "began_ms": now_ms}
+        conn.execute(sa.update(jobs).where(_j.name == name).values(values))
+    return set(conn.scalars(mine))
+
+
+def present(conn: sa.Connection, holder: str, now_ms: int, lease_ms: int = LEASE_MS) -> None:
+    """It does jobs, or would; whoever said so too long ago does not."""
+    conn.execute(sa.delete(job_holders).where((_h.until_ms <= now_ms) | (_h.holder == holder)))
+    conn.execute(sa.insert(job_holders).values(holder=holder, until_ms=now_ms + lease_ms))
+
+
 def record(conn: sa.Connection, outcomes: Mapping[str, RunOutcome], holder: str) -> None:
     for name, outcome in outcomes.items():
         values = {"took_ms": outcome.took_ms, "failures": outcome.failures, "error": outcome.error}
@@ -66,11 +94,13 @@ def record(conn: sa.Connection, outcomes: Mapping[str, RunOutcome], holder: str)
 def release(conn: sa.Connection, holder: str) -> None:
     """All that it has: others need not wait."""
     conn.execute(sa.update(jobs).where(_j.holder == holder).values(until_ms=0))
+    conn.execute(sa.delete(job_holders).where(_h.holder == holder))
 
 
 def end(conn: sa.Connection, prefix: str) -> None:
     """The leases of holders whose names begin so, which are known to be gone."""
     conn.execute(sa.update(jobs).where(_j.holder.startswith(prefix, autoescape=True)).values(until_ms=0))
+    conn.execute(sa.delete(job_holders).where(_h.holder.startswith(prefix, autoescape=True)))
 
 
 @contextmanager

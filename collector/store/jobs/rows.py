@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from collector.store import schema
+from collector.store.jobs.shards import job_of
 
 OLD_MS = 600_000  # a job that did not succeed for so long is late
 
@@ -33,24 +34,29 @@ class JobRow:
 
 
 def rows(conn: sa.Connection, now_ms: int) -> list[JobRow]:
-    """By name. A job whose lease ran out has no holder."""
-    found = []
+    """By name; the shards of a job are one row. A job of which somebody's lease ran out has no holder."""
+    found: dict[str, list[sa.Row[Any]]] = {}
     for row in conn.execute(sa.select(schema.jobs).order_by(schema.jobs.c.name)):
-        backlog, first_ms = _backlog(conn, row.name, now_ms)
-        found.append(
-            JobRow(
-                name=row.name,
-                holder=row.holder if row.until_ms > now_ms else "",
-                done_ms=row.done_ms,
-                age_ms=None if row.done_ms is None else max(0, now_ms - row.done_ms),
-                took_ms=row.took_ms,
-                failures=row.failures,
-                error=row.error,
-                backlog=backlog,
-                oldest_ms=None if first_ms is None else max(0, now_ms - first_ms),
-            )
-        )
-    return found
+        found.setdefault(job_of(row.name), []).append(row)
+    return [_row(name, some, *_backlog(conn, name, now_ms), now_ms) for name, some in found.items()]
+
+
+def _row(name: str, shards: Sequence[sa.Row[Any]], backlog: int | None, first_ms: int | None, now_ms: int) -> JobRow:
+    """The worst of its shards stands for all."""
+    holders = {row.holder if row.until_ms > now_ms else "" for row in shards}
+    done = [row.done_ms for row in shards]
+    done_ms = None if None in done else min(done)
+    return JobRow(
+        name=name,
+        holder="" if "" in holders else ", ".join(sorted(holders)),
+        done_ms=done_ms,
+        age_ms=None if done_ms is None else max(0, now_ms - done_ms),
+        took_ms=max(row.took_ms for row in shards),
+        failures=sum(row.failures for row in shards),
+        error=next((row.error for row in shards if row.error), ""),
+        backlog=backlog,
+        oldest_ms=None if first_ms is None else max(0, now_ms - first_ms),
+    )
 
 
 def _backlog(conn: sa.Connection, name: str, now_ms: int) -> tuple[int | None, int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0050", "0046"
+revision, down_revision = "0050", "0049"
 
 
 def upgrade() -> None:

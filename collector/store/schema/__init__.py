@@ -85,7 +85,7 @@ from collector.store.schema.sheets import (
     visit_lists,
 )
 from collector.store.schema.speed import grants, measure_servers, records, server_tokens
-from collector.store.schema.upkeep import about, clock_jumps, copies, heartbeats, jobs, journal, restores
+from collector.store.schema.upkeep import about, clock_jumps, copies, heartbeats, job_holders, jobs, journal, restores
 
 __all__ = [
     "FIGURES",
@@ -136,6 +136,7 @@ __all__ = [
     "incidents",
     "inspections",
     "integrity",
+    "job_holders",
     "jobs",
     "journal",
     "late_hours",

@@ -79,3 +79,11 @@ jobs = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # since then
     sa.Column("error", sa.Text, nullable=False, server_default=""),
 )
+
+# Processes that do jobs, each as long as it says so: shards of a job are shared out among them.
+job_holders = sa.Table(
+    "job_holders",
+    metadata,
+    sa.Column("holder", sa.Text, primary_key=True),
+    sa.Column("until_ms", Ms, nullable=False),
+)

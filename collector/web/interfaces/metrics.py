@@ -17,6 +17,7 @@ from starlette.responses import Response
 from collector.desk.alerts import breaker, queue
 from collector.desk.incident import OPEN
 from collector.store import center_states, queries, schema
+from collector.store.jobs import rows as job_rows
 from collector.web.site import Site
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -106,4 +107,22 @@ def _parts(registry: CollectorRegistry, _conn: sa.Connection, site: Site, _now_m
         late.labels(part.part).set(part.is_late)
 
 
-FIGURES: tuple[Fill, ...] = (_centers, _incidents, _flags, _alerts, _parts)
+def _jobs(registry: CollectorRegistry, conn: sa.Connection, _site: Site, now_ms: int) -> None:
+    """What is not known of a job has no sample."""
+    label = ["job"]
+    age = Gauge("nabz_job_age_seconds", "Since a job last succeeded, of shards the last", label, registry=registry)
+    failures = Gauge("nabz_job_failures", "Failures of a job since it last succeeded", label, registry=registry)
+    held = Gauge("nabz_job_held", "1 while a process does a job, or all shards of it", label, registry=registry)
+    backlog = Gauge("nabz_job_backlog", "What waits for a job", label, registry=registry)
+    oldest = Gauge("nabz_job_oldest_seconds", "How long the first of it waits", label, registry=registry)
+    for row in job_rows.rows(conn, now_ms):
+        failures.labels(row.name).set(row.failures)
+        held.labels(row.name).set(bool(row.holder))
+        for gauge, value in ((age, row.age_ms), (oldest, row.oldest_ms)):
+            if value is not None:
+                gauge.labels(row.name).set(value / 1000)
+        if row.backlog is not None:
+            backlog.labels(row.name).set(row.backlog)
+
+
+FIGURES: tuple[Fill, ...] = (_centers, _incidents, _flags, _alerts, _parts, _jobs)

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
 
 from collector.store import Store, schema
-from collector.store.months import AHEAD, DAY_MS, Month, Retention, ahead, forget, settle
+from collector.store.months import (
+    AHEAD,
+    DAY_MS,
+    Month,
+    Part,
+    Retention,
+    ahead,
+    drop_empty,
+    forget,
+    is_busy,
+    parts_of_tables,
+    settle,
+)
 
 NOW = 1_795_000_000_000  # 2026-11-18
 
@@ -116,3 +129,67 @@ def test_many_rows_go_in_small_batches(sqlite_store: Store) -> None:
     with sqlite_store.write() as conn:
         conn.execute(sa.insert(schema.readings["link"]), [reading(n) for n in range(12_345)])
     assert forget(sqlite_store, Retention(raw_days=1), NOW) == {"link_readings": 12_345}
+
+
+DAILY = ("evidence", "link_readings")
+
+
+def days_of(store: Store, table: str) -> list[str]:
+    with store.read() as conn:
+        return sorted(one.suffix for one in parts_of_tables(conn)[table])
+
+
+@pytest.fixture
+def parted(either_store: Store) -> Store:
+    if not either_store.parted:
+        pytest.skip("SQLite has no parts")
+    return either_store
+
+
+def test_where_the_archive_takes_days_away_parts_are_of_days_once_the_month_is_over(parted: Store) -> None:
+    with parted.keep() as conn:
+        ahead(conn, NOW)
+    put(parted, NOW)
+    with parted.keep() as conn:
+        assert ahead(conn, NOW, DAILY) == [], "this month is there, and the next ones are not needed yet"
+    assert days_of(parted, "link_readings") == ["p2026_11"]
+    assert days_of(parted, "ups_readings") == ["p2026_11", "p2026_12", "p2027_01"]
+    later_ms = Month.of(NOW).to_ms - DAY_MS
+    put(parted, later_ms + 2 * DAY_MS)
+    with parted.keep() as conn:
+        made = ahead(conn, later_ms, DAILY)
+    assert made[:3] == ["evidence_p2026_12_01", "evidence_p2026_12_02", "evidence_p2026_12_03"]
+    assert parts_of(parted, "evidence")["evidence_p2026_12_02"] == 1, "it lay in the rest"
+    with parted.keep() as conn:  # the archive is switched off
+        assert "link_readings_p2027_01" not in ahead(conn, later_ms + 2 * DAY_MS)
+    assert days_of(parted, "link_readings")[-1] == "p2026_12_05"
+
+
+def test_a_day_that_is_over_and_empty_is_dropped_whole_and_what_comes_late_has_a_home(parted: Store) -> None:
+    with parted.keep() as conn:
+        ahead(conn, NOW, DAILY)
+    first_ms = Part.of_day(NOW).from_ms
+    put(parted, first_ms, first_ms + DAY_MS)
+    with parted.write() as conn:
+        conn.execute(sa.delete(schema.evidence).where(schema.evidence.c.received_ms == first_ms))
+    dropped = drop_empty(parted, first_ms + 2 * DAY_MS)
+    assert dropped == ["evidence_p2026_11_18"], "of the readings something is left"
+    assert drop_empty(parted, first_ms + 2 * DAY_MS) == []
+    put(parted, first_ms + 5)
+    assert parts_of(parted, "evidence") == {"evidence_rest": 1, "evidence_p2026_11_19": 1}
+
+
+def test_a_day_is_not_dropped_while_somebody_reads_it_nor_when_something_has_just_come(parted: Store) -> None:
+    with parted.keep() as conn:
+        ahead(conn, NOW, DAILY)
+    first_ms = Part.of_day(NOW).from_ms
+    with parted.write(beside=True) as conn:
+        conn.execute(sa.insert(schema.evidence), [evidence(first_ms)])
+        with (
+            pytest.raises(sa.exc.OperationalError) as caught,
+            closing(Store.attach(parted.url.render_as_string(hide_password=False))) as other,
+        ):
+            drop_empty(other, first_ms + 1 + DAY_MS)
+        assert is_busy(caught.value)
+    assert "evidence_p2026_11_18" not in drop_empty(parted, first_ms + 1 + DAY_MS)
+    assert times(parted)[0] == [first_ms]

@@ -13,6 +13,7 @@ from collector.run.upkeep.jobs import COLLECTOR, WORKER, Jobs, holder_of
 from collector.store import Store, schema
 from collector.store.jobs import rows
 from collector.store.jobs.leases import LEASE_MS
+from collector.store.jobs.shards import Shard, shards_of
 from tests.collector.empty_stores import empty_store
 
 NOW = 1_795_000_000_000
@@ -111,3 +112,23 @@ def test_failures_are_counted_until_it_works_again(store: Store) -> None:
     assert (row().failures, row().error) == (0, "")
     with store.read() as conn:
         assert conn.scalar(sa.select(schema.jobs.c.done_ms)) is not None
+
+
+def test_a_shard_that_fails_holds_up_no_other_and_is_told(either_store: Store) -> None:
+    count = len(shards_of("postgresql" if either_store.parted else "sqlite"))
+    jobs, did = Jobs(either_store, holder_of(WORKER), lambda _conn: NOW, lambda: NOW / 1000), list[int]()
+
+    def work(shard: Shard) -> None:
+        did.append(shard.number)
+        if shard.is_first:
+            raise ValueError("no room")
+
+    task = jobs.shared_task("sheets", 3600, work)
+    jobs.tick()
+    with pytest.raises(ValueError, match="no room"):
+        task.work()
+    jobs.tick()
+    assert did == list(range(1, count + 1))
+    with either_store.read() as conn:
+        (row,) = rows.rows(conn, NOW)
+    assert (row.name, row.holder, row.failures, row.error) == ("sheets", jobs.holder, 1, "no room")

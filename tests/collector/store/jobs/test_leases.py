@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from collector.store import Store, schema
-from collector.store.jobs import leases, rows
+from collector.store.jobs import leases, rows, shards
 from collector.store.jobs.leases import LEASE_MS, LeaseLost, RunOutcome
 
 NOW = 1_795_000_000_000
 NAMES = ["log", "sheets"]
+SHARDS = [f"sheets {number}" for number in range(1, 5)]
 
 
 @pytest.fixture
@@ -89,6 +90,64 @@ def test_a_job_is_not_taken_while_a_transaction_of_it_runs(shared: Store) -> Non
         may_end.set()
         thread.join()
     assert take(shared, "b", NOW + 10 * LEASE_MS) == {"log", "sheets"}
+
+
+def share(store: Store, holder: str, now_ms: int) -> set[str]:
+    with store.aside() as conn:
+        leases.present(conn, holder, now_ms)
+        return leases.share(conn, SHARDS, holder, now_ms)
+
+
+def test_shards_are_shared_out_evenly_and_go_to_those_who_are_left(store: Store) -> None:
+    assert share(store, "a", NOW) == set(SHARDS)
+    assert share(store, "b", NOW + 1) == set(), "the first has not heard of the second yet"
+    assert len(share(store, "a", NOW + 2)) == len(share(store, "b", NOW + 3)) == 2
+    first, second = share(store, "a", NOW + 4), share(store, "b", NOW + 5)
+    assert (first | second, first & second) == (set(SHARDS), set())
+    later_ms = NOW + 5 + LEASE_MS
+    share(store, "a", later_ms - 1)
+    assert share(store, "a", later_ms) == set(SHARDS), "what the silent one had"
+    with store.read() as conn:
+        assert [row.holder for row in rows.rows(conn, later_ms)] == ["a"]
+        assert [row.holder for row in rows.rows(conn, later_ms + LEASE_MS)] == [""]
+    with store.aside() as conn:
+        leases.release(conn, "a")
+    assert share(store, "b", later_ms + 1) == set(SHARDS)
+
+
+def test_a_shard_in_the_middle_of_a_transaction_is_not_moved(shared: Store) -> None:
+    share(shared, "a", NOW)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def long() -> None:
+        with leases.guarding(SHARDS[-1], "a"), shared.keep():
+            begun.set()
+            may_end.wait(60)
+
+    thread = threading.Thread(target=long)
+    thread.start()
+    assert begun.wait(60)
+    try:
+        share(shared, "b", NOW + 1)
+        assert SHARDS[-1] in share(shared, "a", NOW + 2)
+        assert SHARDS[-1] not in share(shared, "b", NOW + 3)
+    finally:
+        may_end.set()
+        thread.join()
+    share(shared, "a", NOW + 4)
+    assert len(share(shared, "b", NOW + 5)) == 2
+
+
+def test_every_center_is_in_one_shard(either_store: Store) -> None:
+    codes = {f"C-{number}" for number in range(60)}
+    day = {"day_ms": NOW, "marks": 0}
+    with either_store.write() as conn:
+        conn.execute(sa.insert(schema.day_sheets), [day | {"center": code} for code in codes])
+        d, found = schema.day_sheets.c, list[list[str]]()
+        for shard in shards.shards_of(conn.dialect.name):
+            found.append(list(conn.scalars(sa.select(d.center).where(*shard.mine(d.center)))))
+    assert sorted(code for some in found for code in some) == sorted(codes)
+    assert all(found)
 
 
 def test_how_a_job_goes_is_on_record(store: Store) -> None:
