@@ -192,24 +192,31 @@ class Service:
 
     def _watchers(self) -> list[Awaitable[None]]:
         trials = [self._changes.watch_trial(), self._replacement.watch_trial(), self._replacement.look_nightly()]
-        upkeep = [self._watchdog(), self._check_spool(), self._renewal.run(), self._changes.take_documents()]
-        beacons = BeaconSender(self._settings.second_path, self._mine, self._receipt_clock, self._uplink)
-        return [*upkeep, *trials, beacons.run()]
+        beacons = BeaconSender(self._settings.second_path, self._mine, self._receipt_clock, self._uplink).run()
+        return [
+            self._watchdog(),
+            self._check_spool(),
+            self._renewal.run(),
+            self._changes.take_documents(),
+            *trials,
+            beacons,
+        ]
 
     def _listeners(self) -> list[Awaitable[None]]:
         settings = self._settings
         page = serve_with_retry("status page", lambda: status.serve(settings.agent.status_listen, self._view))
         listeners: list[Awaitable[None]] = [page]
         if settings.seats.enabled:
-            key = identity.seat_key(settings.state_dir)
-            listeners.append(
-                serve_with_retry("seat listener", lambda: lan.listen(self._registry, settings.seats.listen, key))
-            )
+            listeners.append(serve_with_retry("seat listener", self._listen_to_seats))
         if settings.power.nut_listen:
             listeners.append(serve_with_retry("NUT server", self._serve_nut))
         if settings.power.trap_listen:
             listeners.append(serve_with_retry("trap listener", self._listen_for_traps))
         return listeners
+
+    async def _listen_to_seats(self) -> Listening:
+        key = identity.seat_key(self._settings.state_dir)
+        return await lan.listen(self._registry, self._settings.seats.listen, key, self._replacement.handed_on)
 
     async def _serve_nut(self) -> Listening:
         from agent.local import nut_server  # costs memory only where it is wanted

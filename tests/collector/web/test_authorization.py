@@ -117,7 +117,8 @@ OPEN = {
     "GET /login", "POST /login", "POST /login/first", "GET /healthz", "GET /readyz", "GET /api/v1/ca",
     "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join", "POST /api/v1/records",
     "GET /api/v1/files/{name}", "GET /log/{path:path}", "GET /a/{secret}", "POST /a/{secret}", "POST /answers/sms",
-    "GET /i/{name}", "GET /updates/{path:path}", "POST /api/v1/alive", "GET /worker.js", "GET /public", "GET /public/badge/{code}.svg",
+    "GET /i/{name}", "GET /updates/{path:path}", "POST /api/v1/alive",
+    "GET /worker.js", "GET /public", "GET /public/badge/{code}.svg",
 }  # fmt: skip
 HALF = {"GET /login/second", "POST /login/second", "POST /login/passkey", "POST /logout"}
 
