@@ -251,14 +251,9 @@ class Service:
 
     def _send_answer(self, question: str, answer: str) -> None:
         ask = wire.Ask(
-            v=wire.VERSION,
-            device=self._mine.device,
-            id=question,
-            want="answer",
-            purpose="desk",
-            answer=answer,
+            v=wire.VERSION, device=self._mine.device, id=question, want="answer", purpose="desk", answer=answer,
             expires_ms=self._receipt_clock.now_ms() + ANSWER_MS,
-        )
+        )  # fmt: skip
         self._uplink.send_ask(ask)
 
     def _spool_facts(self) -> dict[str, object]:
