@@ -193,14 +193,8 @@ class Service:
     def _watchers(self) -> list[Awaitable[None]]:
         trials = [self._changes.watch_trial(), self._replacement.watch_trial(), self._replacement.look_nightly()]
         beacons = BeaconSender(self._settings.second_path, self._mine, self._receipt_clock, self._uplink).run()
-        return [
-            self._watchdog(),
-            self._check_spool(),
-            self._renewal.run(),
-            self._changes.take_documents(),
-            *trials,
-            beacons,
-        ]
+        upkeep = [self._watchdog(), self._check_spool(), self._renewal.run(), self._changes.take_documents()]
+        return [*upkeep, *trials, beacons]
 
     def _listeners(self) -> list[Awaitable[None]]:
         settings = self._settings
@@ -215,8 +209,9 @@ class Service:
         return listeners
 
     async def _listen_to_seats(self) -> Listening:
-        key = identity.seat_key(self._settings.state_dir)
-        return await lan.listen(self._registry, self._settings.seats.listen, key, self._replacement.handed_on)
+        key, seats = identity.seat_key(self._settings.state_dir), self._settings.seats
+        handed_on = self._replacement.handed_on
+        return await lan.listen(self._registry, seats.listen, key, handed_on, conditions=seats.conditions)
 
     async def _serve_nut(self) -> Listening:
         from agent.local import nut_server  # costs memory only where it is wanted

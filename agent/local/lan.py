@@ -47,14 +47,16 @@ async def listen(
     seat_key: bytes,
     handed_on: HandedOn = lambda: None,
     *,
+    conditions: bool = False,
     wall: Clock = wall_ms,
     mono: Clock = mono_ms,
 ) -> asyncio.Server:
     """Listens on ``HOST:PORT`` and enters the seats' snapshots into ``registry`` (by monotonic milliseconds).
+    With ``conditions`` seats are asked for theirs.
 
     Raises ValueError for an address that is none, OSError when it cannot be listened on.
     """
-    listener = _SeatListener(registry, seat_key, handed_on, wall, mono)
+    listener = _SeatListener(registry, seat_key, handed_on, wall, mono, conditions=conditions)
     return await http.serve(address, listener.handle, LIMITS)
 
 
@@ -76,7 +78,10 @@ class Nonces:
 
 
 class _SeatListener:
-    def __init__(self, registry: Registry, key: bytes, handed_on: HandedOn, wall: Clock, mono: Clock) -> None:
+    def __init__(
+        self, registry: Registry, key: bytes, handed_on: HandedOn, wall: Clock, mono: Clock, *, conditions: bool = False
+    ) -> None:
+        self.conditions = conditions
         self.registry, self.key, self.handed_on, self.wall, self.mono = registry, key, handed_on, wall, mono
         self.nonces = Nonces()
         self.rate = RateLimiter(SEAT_RATE_PER_S, SEAT_BURST, MAX_PACED_SEATS)
@@ -103,8 +108,9 @@ class _SeatListener:
         hand = "" if problem else self.hand(snapshot, key)
         release = "" if problem or key == self.key else self.offered(snapshot)
         answer = contract.GatewayReply(
-            nonce=snapshot.nonce, ok=not problem, now_ms=self.wall(), error=problem, hand=hand, release=release
-        )
+            nonce=snapshot.nonce, ok=not problem, now_ms=self.wall(), error=problem, hand=hand, release=release,
+            conditions=self.conditions,
+        )  # fmt: skip
         sealed = contract.seal(contract.encode_answer(answer), key, contract.ANSWER)
         return http.HttpAnswer(status=403 if problem else 200, body=sealed)
 

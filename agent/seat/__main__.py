@@ -25,6 +25,7 @@ from agent.common.releases import launch
 from agent.common.releases.trial import FOLDER
 from agent.seat import snapshot as contract
 from agent.seat.clocks import boot_id
+from agent.seat.condition import ConditionReader
 from agent.seat.drives import Seldom
 from agent.seat.drives import read as read_drives
 from agent.seat.identity import SeatIdentity, identify
@@ -58,7 +59,7 @@ RETRY_S = 5.0
 FIRST_CPU_WINDOW_S = 0.5  # psutil averages since its last call; the first needs some time behind it
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class SeatProgram:
     """All a running seat needs to know of itself."""
 
@@ -69,6 +70,8 @@ class SeatProgram:
     interval_s: float
     drives: Seldom = field(default_factory=lambda: Seldom(read_drives))
     releases: SeatReleases | None = None
+    condition: ConditionReader = field(default_factory=ConditionReader)
+    is_asked: bool = False  # for its condition, by the last answer
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -255,6 +258,7 @@ def send(seat: SeatProgram, state: contract.State, offset_ms: int) -> int:
         snapshot = measure(
             seat.identity, seat.name, secrets.token_hex(16), at_ms, state=state, interval_s=seat.interval_s,
             version=__version__, drives=seat.drives(), hand=seat.keyring.hand(key),
+            condition=seat.condition() if seat.is_asked else None,
         )  # fmt: skip
         try:
             answer = post(snapshot, seat.url, key)
@@ -268,6 +272,7 @@ def send(seat: SeatProgram, state: contract.State, offset_ms: int) -> int:
             else:
                 raise
         else:
+            seat.is_asked = answer.conditions
             if trouble := seat.keyring.take(answer.hand):
                 KEY_UNSAVED.log(error=trouble)
             if seat.releases is not None and state == "running":

@@ -61,6 +61,17 @@ class Drive:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeatCondition:
+    """Told only where the gateway asks for it. `in_use`: a session is present; `system` such as debian-13;
+    `updated_days` since the last update; `antivirus` on or off. None and empty: not told."""
+
+    in_use: bool | None = None
+    system: str = ""
+    updated_days: float | None = None
+    antivirus: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """One machine at one moment; None is unknown, never zero.
 
@@ -92,6 +103,7 @@ class Snapshot:
     running_s: float | None = None
     hand: str = ""
     is_virtual: bool | None = None
+    condition: SeatCondition | None = None
 
     @property
     def disk_pct(self) -> float | None:
@@ -105,6 +117,7 @@ class GatewayReply:
 
     `hand` is the gateway's half of the seat's own key, when the snapshot offered one and the seat is approved.
     `release` is the program that it has proven and hands on, as VERSION DIGEST, to a seat under its own key.
+    `conditions`: whether it asks for the seat's condition.
     """
 
     nonce: str
@@ -113,6 +126,7 @@ class GatewayReply:
     error: str = ""
     hand: str = ""
     release: str = ""
+    conditions: bool = False
 
 
 # ---------------------------------------------------------------- bytes
@@ -150,6 +164,7 @@ def decode(body: bytes) -> Snapshot:
         running_s=_maybe(fields, "running_s", 0, 1e10),
         hand=_hand(fields),
         is_virtual=_flag(fields, "is_virtual"),
+        condition=_condition(fields),
     )
 
 
@@ -167,8 +182,9 @@ def decode_answer(body: bytes) -> GatewayReply:
     if not isinstance(release, str) or (release and not _RELEASE.fullmatch(release)):
         raise SnapshotError("answer: `release` must be a version and 64 hex digits")
     return GatewayReply(
-        nonce=_hex(fields, "nonce", 32), ok=ok, now_ms=now_ms, error=error[:200], hand=_hand(fields), release=release
-    )
+        nonce=_hex(fields, "nonce", 32), ok=ok, now_ms=now_ms, error=error[:200], hand=_hand(fields), release=release,
+        conditions=fields.get("conditions") is True,
+    )  # fmt: skip
 
 
 def encode_wish(seat_id: str, digest: str) -> bytes:
@@ -320,6 +336,20 @@ def _disk(value: object) -> Disk:
         role=cast(Literal["system", "data"], _word(value, "role", ("system", "data"))),
         total_gb=_number(value, "total_gb", 0, 1e7),
         used_pct=_number(value, "used_pct", 0, 100),
+    )
+
+
+def _condition(fields: Fields) -> SeatCondition | None:
+    value = fields.get("condition")
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise SnapshotError("snapshot: `condition` must be an object")
+    return SeatCondition(
+        in_use=_flag(value, "in_use"),
+        system=_label(value, "system"),
+        updated_days=_maybe(value, "updated_days", 0, 36_500),
+        antivirus=_flag(value, "antivirus"),
     )
 
 
