@@ -224,6 +224,13 @@ class SeatsSection(AgentSection, frozen=True, kw_only=True):
             "for `nabz-agent seats approve`), always or never"
         ),
     ] = "first"
+    conditions: Annotated[
+        bool,
+        described(
+            "whether seats are asked if a session is present, and for their system, updates' age and antivirus; only "
+            "counts leave the gateway"
+        ),
+    ] = False
     missing_after_s: Annotated[Seconds, described("seconds of silence after which a seat counts as missing")] = 180.0
     max_cpu_pct: Annotated[float, described("not judged any more (a busy PC is in use); older files may have it")] = (
         97.0

@@ -196,24 +196,26 @@ class Service:
 
     def _watchers(self) -> list[Awaitable[None]]:
         trials = [self._changes.watch_trial(), self._replacement.watch_trial(), self._replacement.look_nightly()]
+        beacons = BeaconSender(self._settings.second_path, self._mine, self._receipt_clock, self._uplink).run()
         upkeep = [self._watchdog(), self._check_spool(), self._renewal.run(), self._changes.take_documents()]
-        beacons = BeaconSender(self._settings.second_path, self._mine, self._receipt_clock, self._uplink)
-        return [*upkeep, *trials, beacons.run()]
+        return [*upkeep, *trials, beacons]
 
     def _listeners(self) -> list[Awaitable[None]]:
         settings = self._settings
         page = serve_with_retry("status page", lambda: status.serve(settings.agent.status_listen, self._view))
         listeners: list[Awaitable[None]] = [page]
         if settings.seats.enabled:
-            key = identity.seat_key(settings.state_dir)
-            listeners.append(
-                serve_with_retry("seat listener", lambda: lan.listen(self._registry, settings.seats.listen, key))
-            )
+            listeners.append(serve_with_retry("seat listener", self._listen_to_seats))
         if settings.power.nut_listen:
             listeners.append(serve_with_retry("NUT server", self._serve_nut))
         if settings.power.trap_listen:
             listeners.append(serve_with_retry("trap listener", self._listen_for_traps))
         return listeners
+
+    async def _listen_to_seats(self) -> Listening:
+        key, seats = identity.seat_key(self._settings.state_dir), self._settings.seats
+        handed_on = self._replacement.handed_on
+        return await lan.listen(self._registry, seats.listen, key, handed_on, conditions=seats.conditions)
 
     async def _serve_nut(self) -> Listening:
         from agent.local import nut_server  # costs memory only where it is wanted
@@ -248,14 +250,9 @@ class Service:
 
     def _send_answer(self, question: str, answer: str) -> None:
         ask = wire.Ask(
-            v=wire.VERSION,
-            device=self._mine.device,
-            id=question,
-            want="answer",
-            purpose="desk",
-            answer=answer,
+            v=wire.VERSION, device=self._mine.device, id=question, want="answer", purpose="desk", answer=answer,
             expires_ms=self._receipt_clock.now_ms() + ANSWER_MS,
-        )
+        )  # fmt: skip
         self._uplink.send_ask(ask)
 
     def _spool_facts(self) -> dict[str, object]:

@@ -250,8 +250,22 @@ class SeatColumns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
                 raise ValueError(f"column `{name}` has {len(column)} entries for {len(self.id)} seats")
 
 
+class SeatFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Counts of seats that are there and said so of themselves: ``seats`` said anything, ``systems`` by their name,
+    ``updates_late`` were last updated over 35 days ago, of the ``updates_known``."""
+
+    seats: Count = 0
+    systems: Annotated[dict[Word, Count], msgspec.Meta(max_length=32)] = {}
+    updates_known: Count = 0
+    updates_late: Count = 0
+    antivirus_on: Count = 0
+    antivirus_off: Count = 0
+
+
 class SeatsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="seats"):
-    """The roll call of a center's seats. ``known`` counts every seat approved at this gateway."""
+    """The roll call of a center's seats. ``known`` counts every seat approved at this gateway. ``in_use`` counts those
+    with a session present, and ``facts`` what else they say, where ``[seats] conditions`` asks for it; absent from
+    gateways before 0.3."""
 
     known: Count | None = None
     healthy: Count | None = None
@@ -259,6 +273,8 @@ class SeatsReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="
     missing: Count | None = None
     off: Count | None = None
     seats: SeatColumns | None = None
+    in_use: Count | None = None
+    facts: SeatFacts | None = None
 
 
 class GatewayReading(Reading, frozen=True, kw_only=True, omit_defaults=True, tag="gateway"):
@@ -440,6 +456,7 @@ KINDS: dict[str, Kind] = {
                 Aggregate("missing", "max"),
                 Aggregate("off", "max"),
                 Aggregate("known", "max"),
+                Aggregate("in_use", "avg"),
             ),
             chart=("healthy", "known"),
         ),

@@ -24,6 +24,7 @@ from agent.common.tcp import ConnectionLimits, ListeningSocket, listening
 
 JSON, HTML = "application/json", "text/html; charset=utf-8"
 PIECE_BYTES = 4096
+SLOW_BYTES_S = 50_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +157,9 @@ def encode(answer: HttpAnswer) -> bytes:
 
 
 async def _close(writer: asyncio.StreamWriter, answer: HttpAnswer) -> None:
-    """Sends the answer and closes; a peer that does not read it is dropped after a second."""
+    """Sends the answer and closes; a peer that does not read it is dropped after a second, or what a slow LAN needs."""
     with contextlib.suppress(ConnectionError, TimeoutError):
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(1.0 + len(answer.body) / SLOW_BYTES_S):
             writer.write(encode(answer))
             await writer.drain()
             writer.close()

@@ -14,8 +14,11 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 
 from agent.common.http_server import HttpRefused, RateLimiter
+from agent.common.releases.trial import Release
+from agent.common.releases.version import is_older
 from agent.local import http
 from agent.probes.seats.registry import Registry, RegistryFull
 from agent.seat import keys
@@ -27,6 +30,7 @@ LIMITS = http.HttpLimits(body_bytes=contract.MAX_BYTES + 65)
 SEAT_RATE_PER_S, SEAT_BURST, MAX_PACED_SEATS = 0.5, 20.0, 1024  # a seat; else one could use up all nonces
 
 Clock = Callable[[], int]
+HandedOn = Callable[[], tuple[Release, Path] | None]  # the release that seats may have, and its file
 
 
 def wall_ms() -> int:
@@ -38,13 +42,21 @@ def mono_ms() -> int:
 
 
 async def listen(
-    registry: Registry, address: str, seat_key: bytes, *, wall: Clock = wall_ms, mono: Clock = mono_ms
+    registry: Registry,
+    address: str,
+    seat_key: bytes,
+    handed_on: HandedOn = lambda: None,
+    *,
+    conditions: bool = False,
+    wall: Clock = wall_ms,
+    mono: Clock = mono_ms,
 ) -> asyncio.Server:
     """Listens on ``HOST:PORT`` and enters the seats' snapshots into ``registry`` (by monotonic milliseconds).
+    With ``conditions`` seats are asked for theirs.
 
     Raises ValueError for an address that is none, OSError when it cannot be listened on.
     """
-    listener = _SeatListener(registry, seat_key, wall, mono)
+    listener = _SeatListener(registry, seat_key, handed_on, wall, mono, conditions=conditions)
     return await http.serve(address, listener.handle, LIMITS)
 
 
@@ -66,17 +78,22 @@ class Nonces:
 
 
 class _SeatListener:
-    def __init__(self, registry: Registry, key: bytes, wall: Clock, mono: Clock) -> None:
-        self.registry, self.key, self.wall, self.mono = registry, key, wall, mono
+    def __init__(
+        self, registry: Registry, key: bytes, handed_on: HandedOn, wall: Clock, mono: Clock, *, conditions: bool = False
+    ) -> None:
+        self.conditions = conditions
+        self.registry, self.key, self.handed_on, self.wall, self.mono = registry, key, handed_on, wall, mono
         self.nonces = Nonces()
         self.rate = RateLimiter(SEAT_RATE_PER_S, SEAT_BURST, MAX_PACED_SEATS)
 
     async def handle(self, request: http.HttpRequest) -> http.HttpAnswer:
-        if request.path != "/seat":
+        if request.path not in ("/seat", "/release"):
             raise HttpRefused(404, "only POST /seat is accepted here")
         if request.method != "POST":
             raise HttpRefused(405, "only POST /seat is accepted here")
         claimed = contract.claimed_id(request.body)
+        if request.path == "/release":
+            return await self.program(request.body, claimed)
         try:
             body, key = self.opened(request.body, claimed)
         except contract.SnapshotError as error:
@@ -89,11 +106,36 @@ class _SeatListener:
             raise HttpRefused(400, "snapshot: `v` and `id` must come first, in this order")
         problem = self.take(snapshot, key, request.peer)
         hand = "" if problem else self.hand(snapshot, key)
+        release = "" if problem or key == self.key else self.offered(snapshot)
         answer = contract.GatewayReply(
-            nonce=snapshot.nonce, ok=not problem, now_ms=self.wall(), error=problem, hand=hand
-        )
+            nonce=snapshot.nonce, ok=not problem, now_ms=self.wall(), error=problem, hand=hand, release=release,
+            conditions=self.conditions,
+        )  # fmt: skip
         sealed = contract.seal(contract.encode_answer(answer), key, contract.ANSWER)
         return http.HttpAnswer(status=403 if problem else 200, body=sealed)
+
+    def offered(self, snapshot: contract.Snapshot) -> str:
+        """Only to a seat under its own key: whoever has the center's could pose as this gateway."""
+        found = self.handed_on()
+        if found is None or not is_older(snapshot.version, found[0].version):
+            return ""
+        return f"{found[0].version} {found[0].digest}"
+
+    async def program(self, payload: bytes, claimed: str) -> http.HttpAnswer:
+        """The file of the release, for a seat under its own key."""
+        for key in self.registry.keys_of(claimed):
+            with contextlib.suppress(contract.SnapshotError):
+                digest = contract.decode_wish(contract.unseal(payload, key, contract.WISH))
+                break
+        else:
+            raise HttpRefused(401, "the signature is not made with a key of this seat's own")
+        if not self.rate.admits(claimed, self.mono() / 1000):
+            raise HttpRefused(429, "this seat sends too often")
+        found = self.handed_on()
+        if found is None or found[0].digest != digest:
+            raise HttpRefused(404, "there is no such release here")
+        content = await asyncio.to_thread(found[1].read_bytes)  # half a megabyte
+        return http.HttpAnswer(status=200, body=content, kind="application/octet-stream")
 
     def opened(self, payload: bytes, claimed: str) -> tuple[bytes, bytes]:
         """(body, the key it is sealed under). Raises SnapshotError."""

@@ -26,7 +26,9 @@ REMOTE: Mapping[str, frozenset[str]] = MappingProxyType(
             {"at_start", "cross_check_engine", "cross_checks_per_month", "enabled", "mode", "monthly_budget_mb",
              "plan_mbps", "slots"}
         ),
-        "seats": frozenset({"approve", "max_disk_pct", "max_memory_pct", "max_temperature_c", "missing_after_s"}),
+        "seats": frozenset(
+            {"approve", "conditions", "max_disk_pct", "max_memory_pct", "max_temperature_c", "missing_after_s"}
+        ),
         "spool": frozenset({"max_mb"}),
         "update": frozenset({"monthly_mb", "window"}),
     }

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from agent import __version__
@@ -20,13 +21,18 @@ from agent.common.command_line import Parser
 from agent.common.errors import describe
 from agent.common.files import read_text
 from agent.common.logs import Event
+from agent.common.releases import launch
+from agent.common.releases.trial import FOLDER
 from agent.seat import snapshot as contract
+from agent.seat.clocks import boot_id
+from agent.seat.condition import ConditionReader
 from agent.seat.drives import Seldom
 from agent.seat.drives import read as read_drives
 from agent.seat.identity import SeatIdentity, identify
 from agent.seat.keyring import Keyring
 from agent.seat.measure import hardware, measure
-from agent.seat.post import PostFailed, check_gateway, post
+from agent.seat.post import PostFailed, check_gateway, fetch_release, post
+from agent.seat.releases import MAX_BYTES, SeatReleases
 
 PROGRAM = "nabz-seat"
 STARTED = Event(PROGRAM, "info", "seat_started", "this seat sends snapshots", fields="gateway interval_s")
@@ -53,7 +59,7 @@ RETRY_S = 5.0
 FIRST_CPU_WINDOW_S = 0.5  # psutil averages since its last call; the first needs some time behind it
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class SeatProgram:
     """All a running seat needs to know of itself."""
 
@@ -63,12 +69,17 @@ class SeatProgram:
     keyring: Keyring
     interval_s: float
     drives: Seldom = field(default_factory=lambda: Seldom(read_drives))
+    releases: SeatReleases | None = None
+    condition: ConditionReader = field(default_factory=ConditionReader)
+    is_asked: bool = False  # for its condition, by the last answer
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 the gateway did not take it, 2 wrong use or settings."""
     options = arguments().parse_args(argv)
     logs.start("info", options.log_format)
+    if options.command == "run" and launch.CAN_REPLACE:
+        launch.enter(options.state_dir / FOLDER, "agent.seat.__main__", argv or sys.argv[1:], __version__, boot_id())
     try:
         if options.command == "show":
             return show(options)
@@ -126,7 +137,11 @@ def load(options: argparse.Namespace) -> SeatProgram:
     if is_new:
         save_identity(identity, options.state_dir)
     keyring = Keyring(key, identity.id, options.state_dir, may_agree=options.command == "run")
-    return SeatProgram(identity=identity, name=name, url=url, keyring=keyring, interval_s=options.interval)
+    is_updated = options.command == "run" and launch.CAN_REPLACE
+    releases = SeatReleases(options.state_dir, __version__) if is_updated else None
+    return SeatProgram(
+        identity=identity, name=name, url=url, keyring=keyring, interval_s=options.interval, releases=releases
+    )
 
 
 def check_name(name: str) -> str:
@@ -191,6 +206,8 @@ def run(seat: SeatProgram, form: logs.Format | None = None) -> int:
     logs.start("info", form, context={"seat": seat.name or seat.identity.id})
     STARTED.log(gateway=seat.url, interval_s=seat.interval_s)
     offset_ms = report(seat, lambda seconds: is_stopped(stops, seconds))
+    if seat.releases is not None and seat.releases.ended:
+        launch.again()
     try:
         send(seat, "stopping", offset_ms)
     except PostFailed as error:
@@ -225,6 +242,8 @@ def report(seat: SeatProgram, wait: Callable[[float], bool]) -> int:
         if trouble and not now_trouble:
             RECOVERED.log()
         trouble = now_trouble
+        if seat.releases is not None and seat.releases.ended:
+            return offset_ms
         # A gateway that is only starting, or a cable just plugged in, is not kept waiting for a whole interval.
         if wait(min(RETRY_S, seat.interval_s) if trouble else seat.interval_s):
             return offset_ms
@@ -239,6 +258,7 @@ def send(seat: SeatProgram, state: contract.State, offset_ms: int) -> int:
         snapshot = measure(
             seat.identity, seat.name, secrets.token_hex(16), at_ms, state=state, interval_s=seat.interval_s,
             version=__version__, drives=seat.drives(), hand=seat.keyring.hand(key),
+            condition=seat.condition() if seat.is_asked else None,
         )  # fmt: skip
         try:
             answer = post(snapshot, seat.url, key)
@@ -252,8 +272,12 @@ def send(seat: SeatProgram, state: contract.State, offset_ms: int) -> int:
             else:
                 raise
         else:
+            seat.is_asked = answer.conditions
             if trouble := seat.keyring.take(answer.hand):
                 KEY_UNSAVED.log(error=trouble)
+            if seat.releases is not None and state == "running":
+                offered = answer.release if key != seat.keyring.center_key else ""
+                seat.releases.heard(offered, partial(fetch_release, seat.url, seat.identity.id, key, limit=MAX_BYTES))
             break
     return offset_ms
 

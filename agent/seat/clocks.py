@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 Clock = Callable[[], float]
 
@@ -45,3 +46,11 @@ def _windows() -> tuple[Clock, Clock] | None:
         return float(kernel.kernel32.GetTickCount64()) / 1000
 
     return awake, since_boot
+
+
+def boot_id() -> str:
+    """Another one for each boot; empty where this system tells none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""

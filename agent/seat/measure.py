@@ -15,7 +15,7 @@ from agent.seat.clocks import slept_s
 from agent.seat.drives import built_in, is_removable, serial_of
 from agent.seat.identity import SeatIdentity, facts_of, is_burnt_in, is_hypervisor
 from agent.seat.sensors import hottest_c, sensed, share_pct, within
-from agent.seat.snapshot import MAX_DISKS, Disk, Drive, Snapshot, State
+from agent.seat.snapshot import MAX_DISKS, Disk, Drive, SeatCondition, Snapshot, State
 
 STARTED_S = time.monotonic()  # stops while asleep, and so does a program
 DMI = Path("/sys/class/dmi/id")
@@ -25,6 +25,7 @@ DMI_FACTS = {"board": "board_serial", "product": "product_serial", "uuid": "prod
 def measure(
     identity: SeatIdentity, name: str, nonce: str, at_ms: int, *, state: State = "running", interval_s: float = 60.0,
     version: str = "", drives: tuple[Drive, ...] | None = None, hand: str = "",
+    condition: SeatCondition | None = None,
 ) -> Snapshot:  # fmt: skip
     """One snapshot; processor load is the average since the call before. What cannot be read is None, and costs nothing
     else: a PC with an odd battery is a seat all the same."""
@@ -53,6 +54,7 @@ def measure(
         running_s=round(time.monotonic() - STARTED_S, 1),
         hand=hand,
         is_virtual=sensed("maker", is_virtual),
+        condition=condition,
     )
 
 

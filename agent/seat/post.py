@@ -56,6 +56,21 @@ def post(snapshot: contract.Snapshot, url: str, key: bytes, timeout_s: float = 1
     return read_answer(sealed, snapshot.nonce, key)
 
 
+def fetch_release(url: str, seat_id: str, key: bytes, digest: str, limit: int, timeout_s: float = 60.0) -> bytes:
+    """The file of a release, unverified, up to `limit` bytes. `url` is where snapshots go. Raises OSError."""
+    payload = contract.seal(contract.encode_wish(seat_id, digest), key, contract.WISH)
+    address = f"{url.removesuffix('/seat')}/release"
+    request = urllib.request.Request(address, data=payload, method="POST")  # noqa: S310
+    try:
+        with _direct.open(request, timeout=timeout_s) as response:
+            content: bytes = response.read(limit + 1)
+    except http.client.HTTPException as error:
+        raise OSError(describe(error)) from None
+    if len(content) > limit:
+        raise OSError(f"the release is over {limit} bytes")
+    return content
+
+
 def read_answer(sealed: bytes, nonce: str, key: bytes) -> contract.GatewayReply:
     """The gateway's answer, if it holds the key and answers this very snapshot. Raises PostFailed."""
     try:

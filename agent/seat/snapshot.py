@@ -28,7 +28,8 @@ MAX_FACTS = 32
 MAX_HAND = 512  # hex digits of a public value, see agent.seat.keys
 MIN_KEY_BYTES = 16
 MAX_PARTS = 256  # lists and objects, several times what a snapshot has: built, each takes fifty times its room
-SNAPSHOT, ANSWER = b"nabz-seat-1\n", b"nabz-gateway-1\n"  # labels: one kind of message never passes for the other
+# Labels: one kind of message never passes for another.
+SNAPSHOT, ANSWER, WISH = b"nabz-seat-1\n", b"nabz-gateway-1\n", b"nabz-release-1\n"
 HEX = frozenset("0123456789abcdef")
 NAME_SIGNS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 
@@ -57,6 +58,17 @@ class Drive:
     size_gb: float
     health: Health | None = None
     temperature_c: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeatCondition:
+    """Told only where the gateway asks for it. `in_use`: a session is present; `system` such as debian-13;
+    `updated_days` since the last update; `antivirus` on or off. None and empty: not told."""
+
+    in_use: bool | None = None
+    system: str = ""
+    updated_days: float | None = None
+    antivirus: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +103,7 @@ class Snapshot:
     running_s: float | None = None
     hand: str = ""
     is_virtual: bool | None = None
+    condition: SeatCondition | None = None
 
     @property
     def disk_pct(self) -> float | None:
@@ -103,6 +116,8 @@ class GatewayReply:
     """The gateway's answer: taken or not, why not, and its own time, so that a seat with a wrong clock can go by it.
 
     `hand` is the gateway's half of the seat's own key, when the snapshot offered one and the seat is approved.
+    `release` is the program that it has proven and hands on, as VERSION DIGEST, to a seat under its own key.
+    `conditions`: whether it asks for the seat's condition.
     """
 
     nonce: str
@@ -110,6 +125,8 @@ class GatewayReply:
     now_ms: int
     error: str = ""
     hand: str = ""
+    release: str = ""
+    conditions: bool = False
 
 
 # ---------------------------------------------------------------- bytes
@@ -147,6 +164,7 @@ def decode(body: bytes) -> Snapshot:
         running_s=_maybe(fields, "running_s", 0, 1e10),
         hand=_hand(fields),
         is_virtual=_flag(fields, "is_virtual"),
+        condition=_condition(fields),
     )
 
 
@@ -160,7 +178,23 @@ def decode_answer(body: bytes) -> GatewayReply:
     if not isinstance(ok, bool) or not isinstance(error, str):
         raise SnapshotError("answer: `ok` must be true or false and `error` a text")
     now_ms = int(_number(fields, "now_ms", 0, 2**53))
-    return GatewayReply(nonce=_hex(fields, "nonce", 32), ok=ok, now_ms=now_ms, error=error[:200], hand=_hand(fields))
+    release = fields.get("release", "")
+    if not isinstance(release, str) or (release and not _RELEASE.fullmatch(release)):
+        raise SnapshotError("answer: `release` must be a version and 64 hex digits")
+    return GatewayReply(
+        nonce=_hex(fields, "nonce", 32), ok=ok, now_ms=now_ms, error=error[:200], hand=_hand(fields), release=release,
+        conditions=fields.get("conditions") is True,
+    )  # fmt: skip
+
+
+def encode_wish(seat_id: str, digest: str) -> bytes:
+    """A seat's request for the file of a release."""
+    return _dump({"v": VERSION, "id": seat_id, "digest": digest})
+
+
+def decode_wish(body: bytes) -> str:
+    """The digest that is wanted. Raises SnapshotError."""
+    return _hex(_load(body, "release"), "digest", 64)
 
 
 def seal(body: bytes, key: bytes, label: bytes) -> bytes:
@@ -182,6 +216,7 @@ def claimed_id(payload: bytes) -> str:
     return found[1].decode() if found else ""
 
 
+_RELEASE = re.compile(r"\d{1,5}(\.\d{1,5}){1,3} [0-9a-f]{64}")
 _CLAIM = re.compile(rb'\{"v":1,"id":"(s[0-9a-f]{16})"')
 
 
@@ -301,6 +336,20 @@ def _disk(value: object) -> Disk:
         role=cast(Literal["system", "data"], _word(value, "role", ("system", "data"))),
         total_gb=_number(value, "total_gb", 0, 1e7),
         used_pct=_number(value, "used_pct", 0, 100),
+    )
+
+
+def _condition(fields: Fields) -> SeatCondition | None:
+    value = fields.get("condition")
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise SnapshotError("snapshot: `condition` must be an object")
+    return SeatCondition(
+        in_use=_flag(value, "in_use"),
+        system=_label(value, "system"),
+        updated_days=_maybe(value, "updated_days", 0, 36_500),
+        antivirus=_flag(value, "antivirus"),
     )
 
 

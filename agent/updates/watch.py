@@ -7,13 +7,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 
 from agent.common.center_time import CENTER_TIME, slot_minutes
 from agent.common.logs import Event
 from agent.common.releases import launch
-from agent.common.releases.trial import ReleaseFolder
+from agent.common.releases.trial import Release, ReleaseFolder
 from agent.updates.offers import lot
 from agent.wire import GatewayReading
 
@@ -102,6 +103,11 @@ class ReleaseWatch:
     def is_on_trial(self) -> bool:
         trial = self._releases.state.trial
         return trial is not None and trial.digest == self._running
+
+    def handed_on(self) -> tuple[Release, Path] | None:
+        """What seats may have of this gateway: the release that it runs and has proven."""
+        found = self._releases.handed_on if self._running else None
+        return found if found is not None and found[0].digest == self._running else None
 
     async def look_nightly(self) -> None:
         """Never, without a window."""

@@ -153,3 +153,11 @@ def _day_of_hours(kind: str, day_ms: int) -> sa.Select[Any]:
     return sa.select(hours.center, hours.subject, first, sa.func.sum(hours.n), *figures).group_by(
         hours.center, hours.subject
     )
+
+
+def seat_hours(conn: sa.Connection, center: str, since_ms: int) -> float | None:
+    """How many hours seats were in use since then: the mean of each hour, added up. None where no seat tells."""
+    c = schema.hours["seats"].c
+    mine = (c.center == center) & (c.from_ms >= since_ms) & (c.in_use_n > 0)
+    total = conn.scalar(sa.select(sa.func.sum(c.in_use_sum / c.in_use_n)).where(mine))
+    return None if total is None else float(total)

@@ -21,6 +21,7 @@ RUNNING = "NABZ_RELEASE"  # the file of the release that this process runs
 INSTALLED = "NABZ_INSTALLED"  # the version of the installed program, in a release
 LAUNCHER = "NABZ_LAUNCHER"  # how the installed program was started, as JSON
 GRACE_S = 60
+CAN_REPLACE = hasattr(signal, "alarm")  # not on Windows: no program becomes another there
 _ENTRY = (
     "import sys; path = sys.argv.pop(1); sys.path[:0] = [path] * bool(path); "
     "from importlib import import_module as load; "

@@ -188,6 +188,12 @@ class ReleaseFolder:
     def _file(self, release: Release) -> Path:
         return self.folder / f"{release.digest}.zip"
 
+    @property
+    def handed_on(self) -> tuple[Release, Path] | None:
+        """The proven release and its file, for others, who compare it with its digest."""
+        proven = self.state.proven
+        return (proven, self._file(proven)) if proven is not None else None
+
     def _is_whole(self, release: Release) -> bool:
         try:
             return hashlib.sha256(self._file(release).read_bytes()).hexdigest() == release.digest

@@ -12,3 +12,8 @@ def version_key(version: str) -> tuple[int, ...]:
     if _VERSION.fullmatch(version) is None:
         raise ValueError(f"version {version[:40]!r}: is not of numbers and full stops; write for example 0.3.1")
     return tuple(map(int, version.split(".")))
+
+
+def is_older(version: str, than: str) -> bool:
+    """False where the version is none."""
+    return _VERSION.fullmatch(version) is not None and version_key(version) < version_key(than)

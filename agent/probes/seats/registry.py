@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from agent.common import code_text
 from agent.common.reading_codes import fault
@@ -26,8 +26,8 @@ from agent.probes.probe import SilentSeat
 from agent.probes.seats import reachability, registry_file
 from agent.probes.seats.registry_file import SeatRecord
 from agent.seat.identity import same_machine
-from agent.seat.snapshot import Snapshot
-from agent.wire import SeatColumns, SeatsReading
+from agent.seat.snapshot import SeatCondition, Snapshot
+from agent.wire import SeatColumns, SeatFacts, SeatsReading
 
 MAX_SEATS = 500  # the wire's limit for one roll call
 MAX_WAITING = 64  # hardware not approved: the one longest unheard makes room
@@ -39,6 +39,8 @@ SILENT_S = 150.0  # from here on a pause is a silence that wants a reason
 FIRST_DAY_MS = 24 * 3600_000
 CLOCK_SET_MS = 1_600_000_000_000  # a wall clock before September 2020 was never set
 MOST_AN_ADDRESS = 8  # seats that one address may bring in unasked
+MAX_SYSTEMS = 32
+LATE_DAYS = 35.0  # a month of updates, and some days; ours, no official figure exists
 MAX_FAULTS = 200  # characters of one seat's faults on the wire
 
 UNIQUE_PARTS = ("mac:", "disk:")  # kinds of facts that two machines never share; boards share serial numbers
@@ -256,7 +258,31 @@ def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: Sea
             waiting=sorted(labels[seat.id] for seat in seats if not seat.approved)[:MAX_WAITING],
             faults=faults,
         ),
+        **conditions([last.condition for last in shown if last is not None and last.condition is not None]),
     )
+
+
+class ConditionCounts(TypedDict):
+    in_use: int | None
+    facts: SeatFacts | None
+
+
+def conditions(found: Sequence[SeatCondition]) -> ConditionCounts:
+    """Pure. Only counts: which seat said what leaves the gateway in no form."""
+    if not found:
+        return {"in_use": None, "facts": None}
+    used = [one.in_use for one in found if one.in_use is not None]
+    days = [one.updated_days for one in found if one.updated_days is not None]
+    systems = Counter(one.system for one in found if one.system).most_common(MAX_SYSTEMS)
+    facts = SeatFacts(
+        seats=len(found),
+        systems=dict(sorted(systems)),
+        updates_known=len(days),
+        updates_late=sum(passed > LATE_DAYS for passed in days),
+        antivirus_on=sum(one.antivirus is True for one in found),
+        antivirus_off=sum(one.antivirus is False for one in found),
+    )
+    return {"in_use": sum(used) if used else None, "facts": facts}
 
 
 def _judged(

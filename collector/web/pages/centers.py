@@ -30,7 +30,7 @@ from collector.reports import revisions
 from collector.reports.integrity import story_reason
 from collector.reports.render import named, reasons
 from collector.standard.criteria import DEAF, EVERYONE
-from collector.store import center_states, queries
+from collector.store import center_states, queries, rollups
 from collector.web import auth
 from collector.web.api import filter_of, known_code, test_network
 from collector.web.errors import Mistaken
@@ -40,6 +40,7 @@ from collector.web.site import Site
 from collector.web.view import View
 
 PAGE_ROWS = 100
+USE_MS = 7 * 86_400_000  # so far back are seats' hours of use added up
 MAX_ROWS_ASKED = 400
 WHO_ELSE = ("owner", "isp", "feeder")  # facts that lead to the centers that share them
 REPORTS = 12  # months of a page
@@ -172,6 +173,8 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "stories": [{**one, "detail": story_reason(one)} for one in stories.held(conn, code)],
         "scores": score.of_month(conn, score.month_of(site.now()), code),
         "visit_at": score.shipped().visit_at,
+        "conditions": next((one for one in roll_calls if one.in_use is not None or one.facts is not None), None),
+        "seat_hours": rollups.seat_hours(conn, code, site.now() - USE_MS),
         "seats": [seat for reading in roll_calls for seat in _seats(reading)],
         "waiting": [name for reading in roll_calls for name in _waiting(reading)],
     }

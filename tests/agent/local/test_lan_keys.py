@@ -32,7 +32,7 @@ class Gateway:
 
     def __init__(self, folder: Path | None = None, policy: Policy = "always") -> None:
         self.roll = Registry(folder, 0, policy)
-        self.ear = lan._SeatListener(self.roll, CENTER_KEY, lan.wall_ms, lan.mono_ms)
+        self.ear = lan._SeatListener(self.roll, CENTER_KEY, lambda: None, lan.wall_ms, lan.mono_ms)
 
     def handle(self, body: bytes, peer: str = "192.0.2.20") -> http.HttpAnswer:
         request = http.HttpRequest(method="POST", path="/seat", headers={}, body=body, peer=peer)

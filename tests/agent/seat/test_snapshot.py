@@ -52,7 +52,7 @@ def test_a_snapshot_is_about_the_machine_and_has_no_field_for_a_person() -> None
     assert set(json.loads(contract.encode(WHOLE))) == {
         "v", "id", "name", "at_ms", "nonce", "state", "interval_s", "facts", "cpu_pct", "memory_pct", "memory_mb",
         "disks", "temperature_c", "battery_pct", "on_mains", "uptime_s", "net_errors", "version", "drives", "slept_s",
-        "running_s", "hand", "is_virtual",
+        "running_s", "hand", "is_virtual", "condition",
     }  # fmt: skip
     assert set(json.loads(contract.encode(WHOLE))["disks"][0]) == {"role", "total_gb", "used_pct"}
     assert set(json.loads(contract.encode(WHOLE))["drives"][0]) == {"id", "size_gb", "health", "temperature_c"}
