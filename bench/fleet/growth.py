@@ -116,14 +116,14 @@ class Play:
 def copy_rows(conn: sa.Connection, table: sa.Table, number: int) -> None:
     """The rows that came by themselves once more, in spools named after this number."""
     spool, shift_ms = table.c.spool, number * COPY_MS
-    found: dict[str, sa.ColumnElement[object]] = {
+    columns: dict[str, sa.ColumnElement[Any]] = {
         column.name: column - shift_ms if column.name in ("wall_ms", "received_ms") else column
         for column in table.c
         if column.name != "id"
     }
-    found["spool"] = sa.func.substr(spool, 1, SPOOL_HEAD, type_=sa.String) + f"-{number:05}"
-    mine = sa.select(*found.values()).where(spool.not_like("%-_____"))
-    conn.execute(sa.insert(table).from_select(list(found), mine))
+    columns["spool"] = sa.func.substr(spool, 1, SPOOL_HEAD, type_=sa.String) + f"-{number:05}"
+    mine = sa.select(*columns.values()).where(spool.not_like("%-_____"))
+    conn.execute(sa.insert(table).from_select(list(columns), mine))
 
 
 @contextmanager
