@@ -24,6 +24,7 @@ BENCHES = {
     "fleet.week": "a fleet's week, time compressed: processor time and disk by part, the month's close, a restart",
     "fleet.siege": "receipts, pages, memory and log of a collector under attack, over TLS and through ingest",
     "fleet.alerts": "seconds from a reading that crosses a bound to the call of a channel",
+    "fleet.backups": "what a server's first backup, the next ones and a restore cost, beside a plain copy of the bytes",
     "gateway.host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",
 }
 
