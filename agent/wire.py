@@ -539,7 +539,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``prev`` is the chain before the first reading (hex), ``nonce`` the newest nonce seen from the collector: the
     readings were sent after it was issued. ``live`` marks readings sent ahead of a backlog.
 
-    ``proof`` is a sealed receipt, as it came, of readings that the collector says it lacks while its epoch is the same:
+    ``proof`` is a sealed receipt, as it came, of more decisions than newer ones tell of: the collector's journal is an
+    older one; or of readings that the collector says it lacks while its epoch is the same:
     its database is an older one (design P10). Absent when there is nothing to prove; unknown to collectors before 0.3.
 
     ``settings`` says which of the collector's settings were in force when this was sent; a gateway without it takes
@@ -589,7 +590,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     are ranges of numbers before ``last_seq`` that it does not hold of this spool, the newest first: a gateway that
     still has them sends them again, and accounts for what it has no more. ``standing`` comes when it has changed and
     now and then; absent from collectors before 0.3. ``packing`` is the newest form of packed batches that it reads
-    (`agent.pack`), 0 from collectors before 0.5: in this session they may be sent so.
+    (`agent.pack`), 0 from collectors before 0.5: in this session they may be sent so. ``decisions`` is how many its
+    journal has (gateways revoked, persons removed …), which never grows less; 0 from collectors before 0.5.
     """
 
     v: int
@@ -608,6 +610,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lacks: Annotated[list[tuple[SeqNumber, SeqNumber]], msgspec.Meta(max_length=MAX_LACKS)] = []
     standing: CenterStanding | None = None
     packing: Count = 0
+    decisions: Count = 0
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

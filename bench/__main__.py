@@ -28,6 +28,7 @@ BENCHES = {
     "desk.causes": "a year of a fleet with a scripted truth: incidents per true cause, causes named right",
     "proof.close": "the nation's day sheets, its month's close and a draft, on both databases",
     "proof.verify": "what `nabz-collector verify` costs a batch, of days in the tables and in the archive",
+    "fleet.backups": "what a server's first backup, the next ones and a restore cost, beside a plain copy of the bytes",
     "gateway.host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",
 }
 

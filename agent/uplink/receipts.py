@@ -30,15 +30,26 @@ def code_before_0_2(receipt: Receipt) -> str:
 class ReceiptWitness:
     """Remembers the last receipts. When a later one of the same epoch lacks what one of them was given for, the
     collector's database is older than it was; `proof` is then that receipt as it came, until the epoch is another. A
-    proof is rare and the only one there may be: it outlives a restart (agent.spool.proof)."""
+    proof is rare and the only one there may be: it outlives a restart (agent.spool.proof).
+
+    `older_journal` is the receipt that told of the most decisions, as long as newer ones tell of fewer: the collector's
+    journal is older than it was. It is in memory alone, as every other gateway has heard that too."""
 
     proof: str = ""
     epoch: str = ""
+    older_journal: str = ""
+    _most: tuple[int, str] = (0, "")
     _last: deque[tuple[str, int, str]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+    @property
+    def shown(self) -> str:
+        """What is to be shown to the collector; empty: nothing."""
+        return self.proof or self.older_journal
 
     def learn(self, receipt: Receipt, sealed: bytes) -> bool:
         """Whether there is another proof now, or none any more: time to save it."""
         before = self.proof
+        self._learn_decisions(receipt.decisions, sealed.decode("ascii", errors="replace"))
         if receipt.epoch != self.epoch:
             self.proof, self.epoch = "", receipt.epoch
             self._last.clear()
@@ -48,3 +59,10 @@ class ReceiptWitness:
         if receipt.epoch:
             self._last.append((receipt.spool, receipt.last_seq, sealed.decode("ascii", errors="replace")))
         return self.proof != before
+
+    def _learn_decisions(self, decisions: int, sealed: str) -> None:
+        """A collector that tells of none is one before 0.5."""
+        if decisions >= self._most[0]:
+            self._most, self.older_journal = (decisions, sealed), ""
+        elif decisions:
+            self.older_journal = self._most[1]

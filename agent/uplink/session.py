@@ -296,7 +296,7 @@ class Uplink:
             device=self._identity.device,
             nonce=self._nonce,
             live=live,
-            proof=self._witness.proof,
+            proof=self._witness.shown,
             settings=self._settings(),
         )
         sealed = pack.pack(body, self._identity.sign(body)) if self._packs else wire.seal(body, self._identity.sign)

@@ -17,6 +17,7 @@ from collector.store.journal import journaled
 
 MAX_REASON = 2000
 DECISIONS: dict[str, Decision] = {"take": "taken", "refuse": "refused"}
+DECIDED: dict[str, str] = {"taken": "story.was_taken", "refused": "story.was_refused"}  # what is said of those
 ACTS: dict[Decision, users.Act] = {"taken": "story_taken", "refused": "story_refused"}
 
 _s = schema.second_stories.c
@@ -35,7 +36,7 @@ def center_of(conn: sa.Connection, device: str, spool: str) -> str:
         sa.select(schema.second_stories).where(_s.device == device, _s.spool == spool)
     ).one_or_none()
     if row is None or row.state != "held":
-        raise StoryError("story.unknown" if row is None else f"story.was_{row.state}", device, spool)
+        raise StoryError("story.unknown" if row is None else DECIDED[row.state], device, spool)
     return str(row.center)
 
 

@@ -50,7 +50,7 @@ Finding = Literal[
     # what a gateway signed itself
     "equivocation", "fork",
     # what the collector lacks of what a gateway numbered
-    "hole", "went_back", "lost_by_us",
+    "hole", "went_back", "older_journal", "lost_by_us",
     # a time before its gateway's enrolment, or before what it had sent already; a spool that follows another one
     "past", "new_spool",
     # a speed test that its server contradicts (collector.flags.witness.FINDINGS)

@@ -59,6 +59,7 @@ class BatchWriter:
     nonce: str = ""  # of the receipts
     pace_ms: int = 0  # of the receipts
     epoch: str = ""  # of the receipts
+    decisions: int = 0  # of the receipts
     tallies: Tallies | None = None  # None: a person's word lets it be filed
     boots: BootClocks = field(default_factory=BootClocks)
     receipts: list[wire.Receipt] = field(default_factory=list)
@@ -336,6 +337,7 @@ class BatchWriter:
                 epoch=self.epoch,
                 lacks=spool.holes()[: -wire.MAX_LACKS - 1 : -1],
                 packing=pack.FORMAT,
+                decisions=self.decisions,
             )
         )
 

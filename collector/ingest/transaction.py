@@ -76,9 +76,10 @@ class TransactionFacts:
     now_ms: int
     pace_ms: int
     epoch: str
+    decisions: int
 
     def writer(self) -> BatchWriter:
-        return BatchWriter(self.now_ms, self.nonce, self.pace_ms, self.epoch)
+        return BatchWriter(self.now_ms, self.nonce, self.pace_ms, self.epoch, self.decisions)
 
 
 class Ingest:
@@ -136,10 +137,10 @@ class Ingest:
         claim(conn, names)
         if self._watch is not None:
             self._watch.follow(conn, now_ms)
-        nonce, (epoch, mark) = nonces.current(conn, now_ms), epochs.current_and_mark(conn)
+        nonce, (epoch, mark, decisions) = nonces.current(conn, now_ms), epochs.current_and_mark(conn)
         devices, marks = _devices(conn, names)
         self.memory.begin((epoch, mark), marks, now_ms)
-        return TransactionFacts(devices, nonce, now_ms, pace_ms, epoch)
+        return TransactionFacts(devices, nonce, now_ms, pace_ms, epoch, decisions)
 
     def _sealed(self, receipt: wire.Receipt) -> Message:
         return Message(wire.receipt_topic(receipt.device), wire.seal(wire.encode(receipt), self._key.sign))
@@ -188,9 +189,7 @@ class Ingest:
             if _spool_key(verified) not in held:
                 writer.note_new_spool(verified, last_spool(conn, *_spool_key(verified)))
             spool = held.setdefault(_spool_key(verified), SpoolState())
-            if receipt := epochs.went_back(verified, spool, writer.epoch, self._is_ours):
-                writer.findings += filter(None, [epochs.begin(conn, receipt, verified.device.center, facts.now_ms)])
-                writer.epoch = epochs.current(conn)
+            self._look_at_proof(conn, writer, verified, spool)
             known = stored_raws(conn, writer.evidence, verified, spool)
             after_ms = _after_ms(conn, verified, spool)
             writer.add(verified, spool, known, issued.get(verified.batch.nonce), after_ms, readable=readable)
@@ -200,6 +199,20 @@ class Ingest:
         flush(conn, writer, self._silent_after_ms)
         self._add_standings(conn, writer, verified_batches)
         return writer
+
+    def _look_at_proof(
+        self, conn: sa.Connection, writer: BatchWriter, verified: VerifiedBatch, spool: SpoolState
+    ) -> None:
+        """A gateway may show that the database, or the journal, is an older one."""
+        center, device = verified.device.center, verified.device.device
+        if receipt := epochs.went_back(verified, spool, writer.epoch, self._is_ours):
+            writer.findings += filter(None, [epochs.begin(conn, receipt, center, writer.now_ms)])
+            writer.epoch = epochs.current(conn)
+        receipt = epochs.shown(verified, self._is_ours)
+        if receipt is not None and receipt.decisions > writer.decisions:
+            heard, known = receipt.decisions, writer.decisions
+            writer.findings.append(epochs.note_journal(conn, heard, known, device, center, writer.now_ms))
+            writer.decisions = heard
 
     def _add_standings(self, conn: sa.Connection, writer: BatchWriter, batches: Sequence[VerifiedBatch]) -> None:
         """What the receipts say of the senders' centers, after they were judged."""

@@ -18,8 +18,9 @@ from collector.store import schema
 
 # Of the findings, those that say something about the evidence as a whole.
 TOLD: tuple[Finding, ...] = (
-    "equivocation", "fork", "hole", "lost_by_us", "went_back", "clone", "flapping", "shared_seat", "bad_signature",
-    "disagrees", "replayed", "not_granted_to_this_device", "lan_server", "over_quota", "flood", "unreported",
+    "equivocation", "fork", "hole", "lost_by_us", "went_back", "older_journal", "clone", "flapping", "shared_seat",
+    "bad_signature", "disagrees", "replayed", "not_granted_to_this_device", "lan_server", "over_quota", "flood",
+    "unreported",
     "past", "new_spool", *PLACE_FINDINGS, *PATTERN_FINDINGS, "challenge_missed",
 )  # fmt: skip
 

@@ -26,6 +26,7 @@ from collector.store.journal import MARKS, Journal, JournalError
 
 __all__ = [
     "ARCHIVE",
+    "DECISIONS",
     "DESK",
     "EPOCH",
     "MOVING",
@@ -83,6 +84,7 @@ UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutErr
 
 NEWS = "news"  # of a connection: its transaction has something that people are to be told of; PostgreSQL's channel
 EPOCH = "epoch"  # in `about`
+DECISIONS = "decisions"  # in `about`: how many the journal had once, as gateways have shown
 MOVING = "moving"  # in `about` while a move is under way
 ARCHIVE = "archive"  # of a connection: the folder of its database's archive, if it is known
 
@@ -140,7 +142,8 @@ class Store:
             if (held := migrate.version(conn)) is None:
                 schema.metadata.create_all(conn)
                 migrate.stamp(conn)
-                conn.execute(sa.insert(schema.about).values(name=EPOCH, value=secrets.token_hex(16)))
+                known = {EPOCH: secrets.token_hex(16), DECISIONS: "0"}
+                conn.execute(sa.insert(schema.about), [{"name": key, "value": text} for key, text in known.items()])
             return held if held is not None else migrate.HEAD
 
     @classmethod

@@ -18,6 +18,7 @@ WORDS |= {
     letter: f"UPDATE ({column})"
     for letter, column in zip("qmtvs", ("queued_ms", "routed_ms", "wall_ms", "value", "sampled_ms"), strict=True)
 }
+WORDS["n"] = "SELECT (n)"
 
 # Of each table: what ingest, web and the auditor may do, in letters of WORDS.
 _ADDED = ("ra", "r", "r")
@@ -71,7 +72,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "integrity": ("ra", "ra", "r"),
     "job_holders": ("", "rawd", "r"),
     "jobs": ("", "raw", "r"),  # who does what now: no secret, and worth nothing to an attacker
-    "journal": ("", "ra", "r"),
+    "journal": ("n", "ra", "r"),  # receipts tell how far it goes
     "late_hours": _DERIVED,
     "latest": _DERIVED,
     "links": ("", "raw", ""),

@@ -325,6 +325,12 @@ COLLECTOR: Examples = {
     "story.refused": {"n": 2, "device": "g1", "spool": "s", "by": "Asma", "why": "a copy of the machine"},
     "clock.jumped": {"jump_s": 3600},
     "receipt.went_back": {"device": "g1", "spool": "s", "numbers": "4-5"},
+    "receipt.older_journal": {"device": "g1", "known": 4, "heard": 7},
+    "story.unknown": {"device": "g1", "spool": "s"},
+    "story.was_taken": {"device": "g1", "spool": "s"},
+    "story.was_refused": {"device": "g1", "spool": "s"},
+    "story.no_reason": {"device": "g1", "spool": "s"},
+    "incident.restored": {},
     "receipt.lost_by_us": {"n": 2, "spool": "s", "numbers": "4-5"},
     "receipt.hole": {
         "n": 2,

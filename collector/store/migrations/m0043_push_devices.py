@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0043", "0041"
+revision, down_revision = "0043", "0042"
 
 
 def upgrade() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent import wire
@@ -58,3 +59,25 @@ def test_a_damaged_file_is_no_proof(tmp_path: Path, content: bytes, caplog: pyte
 def test_without_a_disk_it_lives_in_memory(tmp_path: Path) -> None:
     assert proven(None).proof == "the receipt of 5"
     assert proven(tmp_path / "no folder" / "proof").proof == "the receipt of 5"
+
+
+def test_a_receipt_of_more_decisions_than_newer_ones_is_shown_as_long_as_that_is_so() -> None:
+    witness = ReceiptWitness()
+
+    def shown(decisions: int, epoch: str = "e1") -> str:
+        told = msgspec.structs.replace(receipt(5, epoch), decisions=decisions)
+        assert not witness.learn(told, f"of {decisions}".encode())  # nothing to save
+        return witness.shown
+
+    assert [shown(7), shown(9), shown(9)] == ["", "", ""]
+    assert [shown(8), shown(8, "e2"), shown(0, "e2")] == ["of 9"] * 3  # a restored database has another epoch
+    assert [shown(9, "e2"), shown(8, "e2"), shown(12, "e2")] == ["", "of 9", ""]
+
+
+def test_what_proves_the_database_older_goes_first() -> None:
+    witness = ReceiptWitness()
+    witness.learn(msgspec.structs.replace(receipt(5), decisions=9), b"of 5")
+    witness.learn(msgspec.structs.replace(receipt(6, lacks=[(4, 5)]), decisions=8), b"of 6")
+    assert (witness.shown, witness.older_journal) == ("of 5", "of 5")
+    witness.learn(msgspec.structs.replace(receipt(7, "e2"), decisions=8), b"of 7")
+    assert (witness.proof, witness.shown) == ("", "of 5")

@@ -204,3 +204,32 @@ def test_what_proves_nothing_begins_no_epoch(either_store: Store, gateway, forge
     sender = other if forgery == "other device" else mine
     (receipt,) = receipts(either_store, sender.batch([sender.ups()], proof=proof))
     assert receipt.epoch == either_store.epoch
+
+
+def decide(store: Store, count: int) -> None:
+    """So many lines of the journal."""
+    with store.write() as conn:
+        first = (conn.scalar(sa.select(sa.func.max(schema.journal.c.n))) or 0) + 1
+        conn.execute(sa.insert(schema.journal), [{"n": n, "line": "x"} for n in range(first, first + count)])
+
+
+def test_a_journal_that_is_older_than_gateways_have_heard_is_found_once(either_store: Store, gateway) -> None:
+    """Database and journal were put back together, as by an image of the whole disk."""
+    mine, other = gateway(either_store), gateway(either_store, "LHR-2")
+    decide(either_store, 5)
+    proof = proof_of(either_store, mine.batch([mine.ups()]))
+    assert wire.decode_receipt(wire.unseal(proof.encode())[0]).decisions == 5
+    (told,) = receipts(either_store, mine.batch([mine.ups()], proof=proof))
+    assert told.decisions == 5
+    with either_store.write() as conn:
+        conn.execute(sa.delete(schema.journal).where(schema.journal.c.n > 2))
+    stolen = other.batch([other.ups()], proof=proof)
+    assert [one.decisions for one in receipts(either_store, stolen)] == [2]  # another gateway's receipt
+    assert [one.decisions for one in receipts(either_store, mine.batch([mine.ups()], proof=proof))] == [5]
+    assert [one.decisions for one in receipts(either_store, mine.batch([mine.ups()], proof=proof))] == [5]
+    decide(either_store, 4)
+    assert [one.decisions for one in receipts(either_store, other.batch([other.ups()]))] == [6]
+    with either_store.read() as conn:
+        (finding,) = conn.execute(sa.select(schema.integrity))
+    assert finding.finding == "older_journal"
+    assert decode(finding.detail).params == {"device": mine.device, "known": 2, "heard": 5}
