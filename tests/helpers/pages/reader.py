@@ -54,7 +54,8 @@ def reader(
     assert abroad == [], "a page asked somebody else"
     missing = ["Failed to load resource: the server responded with a status of 404 (Not Found)"]
     if refuses:
-        missing.append("Failed to load resource: the server responded with a status of 403 (Forbidden)")
+        said = ("403 (Forbidden)", "400 (Bad Request)")
+        missing += [f"Failed to load resource: the server responded with a status of {status}" for status in said]
     assert [message for message in complaints if message not in missing] == []
 
 
