@@ -25,6 +25,7 @@ BENCHES = {
     "fleet.siege": "receipts, pages, memory and log of a collector under attack, over TLS and through ingest",
     "fleet.alerts": "seconds from a reading that crosses a bound to the call of a channel",
     "desk.causes": "a year of a fleet with a scripted truth: incidents per true cause, causes named right",
+    "desk.grouping": "seconds of CPU a minute that incidents cost, in quiet and in a national outage",
     "gateway.host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",
 }
 

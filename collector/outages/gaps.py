@@ -7,7 +7,7 @@ happens to nearly every transaction, that no gap is touched, costs one question.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
@@ -115,11 +115,19 @@ def recompute(
 def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float = GAP_S) -> Cause | None:
     """Why a center that is silent now is so, as far as the last readings and the neighbours tell; None for one that is
     heard."""
-    pulse = _heard(conn, [code]).get(code)
-    if pulse is None or now_ms - pulse.heard_ms <= int(gap_s * 1000):
-        return None
-    (witness,) = witnesses(conn, [(code, (pulse.heard_ms, now_ms))], int(gap_s * 1000))
-    return name_cause(_begun(conn, code, (pulse.heard_ms, now_ms), ()), witness)
+    return likely_of(conn, [code], now_ms, gap_s).get(code)
+
+
+def likely_of(conn: sa.Connection, codes: Collection[str], now_ms: int, gap_s: float = GAP_S) -> dict[str, Cause]:
+    """`likely` of those that are silent; their neighbours are asked once for all."""
+    gap_ms = int(gap_s * 1000)
+    heard = _heard(conn, list(codes)) if codes else {}
+    spans = [(code, (one.heard_ms, now_ms)) for code, one in heard.items() if now_ms - one.heard_ms > gap_ms]
+    answers = witnesses(conn, spans, gap_ms)
+    return {
+        code: name_cause(_begun(conn, code, span, ()), witness)
+        for (code, span), witness in zip(spans, answers, strict=True)
+    }
 
 
 # ---------------------------------------------------------------- what a transaction says of gaps
