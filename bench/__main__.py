@@ -29,6 +29,7 @@ BENCHES = {
     "proof.close": "the nation's day sheets, its month's close and a draft, on both databases",
     "proof.verify": "what `nabz-collector verify` costs a batch, of days in the tables and in the archive",
     "fleet.backups": "what a server's first backup, the next ones and a restore cost, beside a plain copy of the bytes",
+    "desk.grouping": "seconds of CPU a minute that incidents cost, in quiet and in a national outage",
     "gateway.host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",
 }
 

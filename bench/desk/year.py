@@ -119,7 +119,7 @@ class Year:
     _since_ms: dict[str, int] = field(default_factory=dict)  # of centers that keep their readings
 
     def __post_init__(self) -> None:
-        self.centers = {center.code: _registered(center) for center in self.fleet}
+        self.centers = {center.code: registered(center) for center in self.fleet}
         self.channel = Channel("box", lambda _message: None, ("raised", "cleared"), ("en",))
         pulse = {"device": WELL, "first_ms": 0, "heard_ms": 0, "due_ms": 0}
         with self.store.write() as conn:
@@ -195,7 +195,7 @@ class Year:
         return f"{ILL} s {self._seq}"
 
 
-def _registered(center: SimulatedCenter) -> Center:
+def registered(center: SimulatedCenter) -> Center:
     row = center.row()
     text = {name: row[name] for name in ("name", "city", "district", "province", "tier", "isp", "feeder", "opening")}
     return Center(code=center.code, seats_promised=center.seats, lifecycle="declared", **text)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ centers were heard again. A cause that a person has set stands.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -48,13 +48,17 @@ def of_center(conn: sa.Connection, code: str, now_ms: int) -> Cause | None:
     return known[0] if known else gaps.likely(conn, code, now_ms)
 
 
-def refresh(conn: sa.Connection, incident: Incident, standards: Standards, now_ms: int) -> Incident:
-    """The incident with its likely cause as it is now; the one that it has, while nothing tells: readings that are well
-    again take none back. A month at risk has none: many days made it."""
-    if incident.cause_by or incident.family == "month":
-        return incident
-    cause = _likely(conn, incident, standards, now_ms)
-    return incident if cause is None else _kept(conn, incident, cause)
+def refresh(conn: sa.Connection, incidents: Sequence[Incident], standards: Standards, now_ms: int) -> list[Incident]:
+    """The incidents with their likely causes as they are now; the one that each has, while nothing tells: readings that
+    are well again take none back. A month at risk has none: many days made it."""
+    open_to = [one for one in incidents if not one.cause_by and one.family != "month"]
+    silent = _silent_of(conn, open_to, standards, now_ms)
+    known = gaps.likely_of(conn, {code for codes in silent.values() for code in codes}, now_ms)
+    found = []
+    for one in incidents:
+        cause = _likely(conn, one, silent[one.id], known) if one in open_to else None
+        found.append(one if cause is None else _kept(conn, one, cause))
+    return found
 
 
 def settle(conn: sa.Connection, incident: Incident, standards: Standards, now_ms: int) -> Incident:
@@ -84,14 +88,23 @@ def _text(cause: Cause) -> str:
     return msgspec.json.encode(cause).decode()
 
 
-def _likely(conn: sa.Connection, incident: Incident, standards: Standards, now_ms: int) -> Cause | None:
+def _likely(conn: sa.Connection, incident: Incident, silent: Sequence[str], known: Mapping[str, Cause]) -> Cause | None:
+    """`known`: of those that are silent still."""
     if incident.family == "collector":
         return Cause(name="collector", grade="shown", evidence=())
-    mine = tables.members(conn, [incident.id])
-    silent = _silent(mine, standards, now_ms)
-    found = [gaps.likely(conn, code, now_ms) or gaps.last(conn, code, incident.began_ms) for code in silent[:SAMPLE]]
+    found = [known.get(code) or gaps.last(conn, code, incident.began_ms) for code in silent]
     cause = _most([one for one in found if one is not None]) or _by_family(conn, incident)
     return None if cause is None else _with_group(conn, incident, cause)
+
+
+def _silent_of(
+    conn: sa.Connection, incidents: Sequence[Incident], standards: Standards, now_ms: int
+) -> dict[int, list[str]]:
+    """Some centers of each that are in it by their silence."""
+    mine: dict[int, list[Member]] = {one.id: [] for one in incidents}
+    for member in tables.members(conn, list(mine)) if mine else ():
+        mine[member.incident].append(member)
+    return {number: _silent(some, standards, now_ms)[:SAMPLE] for number, some in mine.items()}
 
 
 def _silent(mine: Sequence[Member], standards: Standards, now_ms: int) -> list[str]:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason
 from collector.desk import causes, groups, news, tables
 from collector.desk.grouping import RULES, GroupingRules, groups_around, is_crowd
-from collector.desk.incident import FLIPS_WITHIN_S, Incident, Values, is_unstable, is_worse, reopened
+from collector.desk.incident import FLIPS_WITHIN_S, OPEN, Incident, Values, is_unstable, is_worse, reopened
 from collector.desk.survey import PAUSED, Desk
 from collector.desk.symptoms import OF_CAUSE, SIGN, CenterPlace, Family, Symptom, family_of
 from collector.desk.tables import Member
@@ -54,6 +54,7 @@ def follow(conn: sa.Connection, standards: Standards, now_ms: int, rules: Groupi
     for row in telling:
         (_raise if row.now == "raised" else _clear)(desk, row)
     _count_groups(desk)
+    _find_causes(desk)
     waits = (skipped - over_within) | {id for id, decision in decided.items() if decision == "wait"}
     over = over_within | {id for id, decision in decided.items() if decision == "over"}
     marks = [
@@ -93,7 +94,16 @@ def adopt(conn: sa.Connection, standards: Standards, now_ms: int) -> int:
     for row in rows:
         symptom = _symptom(desk, row, change=None)
         _open(desk, symptom, symptom.family, is_news=False)
+    _find_causes(desk)
     return len(rows)
+
+
+def _find_causes(desk: Desk) -> None:
+    """Of the incidents that began now and were not taken into others: once for all, as neighbours are asked."""
+    mine = schema.incidents.c.id.in_(sorted(desk.begun)) & schema.incidents.c.state.in_(OPEN)
+    begun = tables.some(desk.conn, mine) if desk.begun else []
+    for incident in causes.refresh(desk.conn, begun, desk.standards, desk.now_ms):
+        desk.keep(incident)
 
 
 def _unfollowed(fl: Any) -> sa.ColumnElement[bool]:
@@ -188,7 +198,8 @@ def _open(
     tables.record(
         desk.conn, incident, "opened", desk.now_ms, at_ms=symptom.began_ms, change=symptom.change, quiet=not is_news
     )
-    return desk.keep(causes.refresh(desk.conn, incident, desk.standards, desk.now_ms))
+    desk.begun.add(incident.id)
+    return desk.keep(incident)
 
 
 def _has_company(desk: Desk, symptom: Symptom, place: CenterPlace) -> bool:
@@ -234,7 +245,7 @@ def _reopen(desk: Desk, incident: Incident, symptom: Symptom) -> None:
     incident = tables.change(desk.conn, incident, values)
     if not _look_for_flips(desk, incident, symptom.key):
         tables.record(desk.conn, incident, "reopened", desk.now_ms, at_ms=symptom.began_ms, change=symptom.change)
-        desk.keep(causes.refresh(desk.conn, incident, desk.standards, desk.now_ms))
+        desk.begun.add(incident.id)
 
 
 def _look_for_flips(desk: Desk, incident: Incident, key: tuple[str, str, str]) -> bool:

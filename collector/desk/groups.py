@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from agent.common.reasons import Reason
-from collector.desk import causes, tables
+from collector.desk import tables
 from collector.desk.grouping import BY_SCOPE, CenterGroup, goes_on, groups_around, parent_among, takes_in
 from collector.desk.incident import OPEN, Incident, Values
 from collector.desk.survey import Desk, by_center
 from collector.desk.symptoms import SHARED, SIGN, CenterPlace, CenterSign, Symptom, worst
 from collector.register.opening_hours import local
+from collector.standard.criteria import Severity
 from collector.store import schema
 
 _i = schema.incidents.c
@@ -51,33 +52,102 @@ def _form(desk: Desk, group: CenterGroup, symptom: Symptom, place: CenterPlace) 
     """1. The centers' own incidents and narrower groups are taken in. 2. Then the flag itself, and those that only show
     signs."""
     taken = _to_take_in(desk, group, symptom)
-    began = [sign.began_ms for code in group.centers for sign in by_center(desk.survey.signs).get(code, ())]
+    shown = by_center(desk.survey.signs)
+    began = [sign.began_ms for code in group.centers for sign in shown.get(code, ())]
     near = [at_ms for at_ms in began if abs(at_ms - symptom.began_ms) <= desk.rules.within_s * 1000]
+    incident = _add(desk, group, taken, symptom.severity, min([symptom.began_ms, *near]))
+    tables.join(desk.conn, incident, [symptom], desk.now_ms)
+    in_it = {one.center for one in tables.members(desk.conn, [incident.id])}
+    add_signs(desk, incident, sorted(group.centers - in_it))
+    return _opened(desk, incident, group, place, symptom.change)
+
+
+def _add(desk: Desk, group: CenterGroup, taken: Sequence[Incident], severity: Severity, began_ms: int) -> Incident:
+    """A new incident of this group, with all that is taken into it, and with the owner of one of those."""
     owner = next((one for one in taken if one.owner), None)
     incident = tables.add(
         desk.conn,
         {
             "scope": group.scope, "place": group.key, "family": group.family,
-            "severity": worst([symptom.severity, *(one.severity for one in taken)]),
-            "began_ms": min([symptom.began_ms, *near]), "opened_ms": desk.now_ms, "changed_ms": desk.now_ms,
+            "severity": worst([severity, *(one.severity for one in taken)]), "began_ms": began_ms,
+            "opened_ms": desk.now_ms, "changed_ms": desk.now_ms,
             "centers": 0, "most": 0, "announced": len(group.centers), "announced_ms": desk.now_ms,
             **({"owner": owner.owner, "state": owner.state} if owner else {}),
         },
     )  # fmt: skip
     for one in taken:
         merge(desk, one, incident)
-    tables.join(desk.conn, incident, [symptom], desk.now_ms)
-    in_it = {one.center for one in tables.members(desk.conn, [incident.id])}
-    add_signs(desk, incident, sorted(group.centers - in_it))
+    return incident
+
+
+def _opened(
+    desk: Desk, incident: Incident, group: CenterGroup, place: CenterPlace, change: int | None = None
+) -> Incident:
+    """People are told of it, with how many it has."""
     incident = tables.recount(desk.conn, incident, desk.now_ms)
     incident = tables.change(desk.conn, incident, {"announced": incident.centers})
     desk.forget_groups()
     incident = hushed(desk, incident, place)
     detail = Reason.of("incident.group", n=incident.centers, whole=group.size)
-    tables.record(
-        desk.conn, incident, "opened", desk.now_ms, at_ms=incident.began_ms, detail=detail, change=symptom.change
-    )
-    return causes.refresh(desk.conn, incident, desk.standards, desk.now_ms)
+    tables.record(desk.conn, incident, "opened", desk.now_ms, at_ms=incident.began_ms, detail=detail, change=change)
+    desk.begun.add(incident.id)
+    return incident
+
+
+def widen(desk: Desk) -> int:
+    """Groups that began together and are parts of a wider one become an incident of that: an outage of a country comes
+    town by town. Returns how many did."""
+    desk.forget_groups()  # the pass before has changed some
+    parts = [one for one in desk.open_groups() if not one.cause_by]
+    if len(parts) < 2:
+        return 0
+    centers: dict[int, set[str]] = {one.id: set() for one in parts}
+    for member in tables.members(desk.conn, list(centers)):
+        centers[member.incident].add(member.center)
+    places = desk.survey.places_of(set[str]().union(*centers.values()))
+    signs = [CenterSign(code, one.family, one.began_ms) for one in parts for code in sorted(centers[one.id])]
+    widened = 0
+    while parts:
+        first = parts.pop(0)
+        place = next((places[code] for code in sorted(centers[first.id]) if code in places), None)
+        group = _wider(desk, first, place, signs, places)
+        taken = [one for one in parts if group and _is_part(one, group, centers[one.id])]
+        if place is None or group is None or not taken:
+            continue
+        _take_together(desk, [first, *taken], group, place)
+        parts = [one for one in parts if one not in taken]
+        widened += 1
+    return widened
+
+
+def _wider(
+    desk: Desk,
+    one: Incident,
+    place: CenterPlace | None,
+    signs: Sequence[CenterSign],
+    places: Mapping[str, CenterPlace],
+) -> CenterGroup | None:
+    if place is None:
+        return None
+    around = groups_around(place, one.began_ms, signs, places, desk.survey.sizes(place), desk.rules)
+    return parent_among(around, place.center, desk.rules)
+
+
+def _is_part(one: Incident, group: CenterGroup, centers: Collection[str]) -> bool:
+    return one.family in BY_SCOPE[group.scope].families and len(group.centers & set(centers)) > COVERED * len(centers)
+
+
+def _take_together(desk: Desk, parts: Sequence[Incident], group: CenterGroup, place: CenterPlace) -> None:
+    """Into the one that is of this group already, or into a new one."""
+    known = next((one for one in parts if (one.scope, one.place) == (group.scope, group.key)), None)
+    if known is None:
+        incident = _add(desk, group, parts, "notice", min(one.began_ms for one in parts))
+        _opened(desk, incident, group, place)
+        return
+    for one in parts:
+        if one is not known:
+            merge(desk, one, known)
+    desk.keep(tables.recount(desk.conn, known, desk.now_ms))
 
 
 def hushed(desk: Desk, incident: Incident, place: CenterPlace | None) -> Incident:

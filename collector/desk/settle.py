@@ -27,9 +27,10 @@ def settle(conn: sa.Connection, standards: Standards, now_ms: int, rules: Groupi
     for before in found:
         after = _settled(desk, before)
         moved += after != before
-    for incident in [one for one in groups.all_open(conn) if not one.cause_by and one.family != "month"][-LOOKS:]:
-        moved += causes.refresh(conn, incident, standards, now_ms) != incident
-    return moved
+    moved += groups.widen(desk)
+    last = [one for one in groups.all_open(conn) if not one.cause_by and one.family != "month"][-LOOKS:]
+    after_all = causes.refresh(conn, last, standards, now_ms)
+    return moved + sum(after != before for before, after in zip(last, after_all, strict=True))
 
 
 def _settled(desk: Desk, incident: Incident) -> Incident:

@@ -3,7 +3,7 @@ indexed questions; it is made only when a flag is raised that no incident has ye
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -45,7 +45,11 @@ class Survey:
     @cached_property
     def places(self) -> dict[str, CenterPlace]:
         """Of the centers that show signs."""
-        codes = sorted({sign.center for sign in self.signs})
+        return self.places_of({sign.center for sign in self.signs})
+
+    def places_of(self, centers: Collection[str]) -> dict[str, CenterPlace]:
+        """Of those that are not paused."""
+        codes = sorted(centers)
         found: dict[str, CenterPlace] = {}
         for first in range(0, len(codes), CHUNK):
             mine = _PLACES.where(_ce.center.in_(codes[first : first + CHUNK]), _ce.lifecycle.not_in(PAUSED))
@@ -132,6 +136,7 @@ class Desk:
     rules: GroupingRules = RULES
     touched: dict[int, Incident] = field(default_factory=dict)
     widened: set[int] = field(default_factory=set)  # groups that centers joined or left: counted once, at the end
+    begun: set[int] = field(default_factory=set)  # incidents of this transaction whose cause is to be found
     left: dict[int, tuple[int, int]] = field(default_factory=dict)  # of those, when and by which change one left last
 
     def __post_init__(self) -> None:

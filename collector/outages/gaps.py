@@ -7,7 +7,7 @@ happens to nearly every transaction, that no gap is touched, costs one question.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -113,12 +113,20 @@ def recompute(
 def likely(conn: sa.Connection, code: str, now_ms: int, gap_s: float = GAP_S) -> Cause | None:
     """Why a center that is silent now is so, as far as the last readings and the neighbours tell; None for one that is
     heard."""
-    pulse = _heard(conn, [code]).get(code)
-    if pulse is None or now_ms - pulse.heard_ms <= int(gap_s * 1000):
-        return None
-    (witness,) = witnesses(conn, [(code, (pulse.heard_ms, now_ms))], int(gap_s * 1000))
-    begun = _begun(conn, code, (pulse.heard_ms, now_ms), ())
-    return name_cause(replace(begun, alive_ms=beacons.last_ms(conn, code, pulse.heard_ms)), witness)
+    return likely_of(conn, [code], now_ms, gap_s).get(code)
+
+
+def likely_of(conn: sa.Connection, codes: Collection[str], now_ms: int, gap_s: float = GAP_S) -> dict[str, Cause]:
+    """`likely` of those that are silent; their neighbours are asked once for all."""
+    gap_ms = int(gap_s * 1000)
+    heard = _heard(conn, list(codes)) if codes else {}
+    spans = [(code, (one.heard_ms, now_ms)) for code, one in heard.items() if now_ms - one.heard_ms > gap_ms]
+    answers = witnesses(conn, spans, gap_ms)
+    causes = {}
+    for (code, span), witness in zip(spans, answers, strict=True):
+        facts = replace(_begun(conn, code, span, ()), alive_ms=beacons.last_ms(conn, code, span[0]))
+        causes[code] = name_cause(facts, witness)
+    return causes
 
 
 # ---------------------------------------------------------------- what a transaction says of gaps

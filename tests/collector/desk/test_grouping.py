@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from collector.desk.grouping import LEVELS, RULES, groups_around, is_crowd, parent_among, takes_in
+from collector.desk.grouping import LEVELS, RULES, goes_on, groups_around, is_crowd, parent_among, takes_in
 from collector.desk.symptoms import CenterPlace, CenterSign, Family, family_of
 
 NOON = 1_770_000_000_000
@@ -124,3 +124,24 @@ def test_what_failed_with_the_mains_has_no_trouble_of_its_own(
 ) -> None:
     cut_ms = None if after_min is None else NOON - after_min * MINUTE
     assert family_of(reading, NOON, cut_ms) == family
+
+
+SMALL = homes(4, feeder="F-1", isp="PTCL") | homes(296, 4, feeder="F-8", isp="Nayatel")
+
+
+@pytest.mark.parametrize(
+    ("family", "scope", "count"), [("power", "feeder", 3), ("dark", "feeder", 4), ("line", "provider", 3)]
+)
+def test_most_of_a_few_that_hang_on_one_wire_are_one(family: Family, scope: str, count: int) -> None:
+    found = parent(SMALL, signs(count, family))
+    assert found is not None
+    assert (found.scope, len(found.centers), found.size) == (scope, count, 4)
+    assert parent(SMALL, signs(2, family)) is None
+
+
+def test_the_second_of_a_few_is_waited_for_and_their_incident_goes_on_at_half() -> None:
+    sizes = sizes_of(SMALL.values())
+    around = [groups_around(SMALL["C-0"], NOON, signs(n, "power"), SMALL, sizes, RULES) for n in (1, 3)]
+    assert [is_crowd(groups, RULES) for groups in around] == [False, True]
+    assert [goes_on("feeder", n, 4, RULES) for n in (1, 2)] == [False, True]
+    assert not goes_on("district", 3, 3, RULES)  # all of a small district share no wire

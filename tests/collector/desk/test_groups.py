@@ -235,3 +235,39 @@ def test_planned_work_at_one_center_hushes_no_other(room: Room, twelve: list[str
     assert room.told() == [(2, "opened")]
     room.silent(twelve)
     assert (3, "opened") in room.told()
+
+
+def test_towns_that_go_dark_together_become_one_incident_of_their_province(room: Room) -> None:
+    """Each was told by itself before enough of the province were in trouble."""
+    room.fleet(20, "O", province="Sindh", isp="Nayatel", city="Karachi")
+    towns = [
+        room.fleet(10, town, isp="PTCL", city=town, district=town, province="Punjab", feeder=f"{town} F-1")
+        for town in ("Lahore", "Multan", "Sahiwal")
+    ]
+    room.fleet(90, "W", isp="Nayatel", city="Lahore", district="Lahore", province="Punjab", feeder="F-9")
+    room.silent(towns[0])
+    room.silent(towns[1])
+    room.passes(0.2)
+    assert {scope for scope, *_ in room.living()} == {"feeder"}  # 20 of 120: two towns of many
+    room.silent(towns[2])
+    room.passes(0.2)
+    assert room.living() == [("province", "Punjab", "dark", 30)]
+    merged = [one for one in room.incidents() if one.state == "merged"]
+    assert {one.merged_into for one in merged} == {next(one.id for one in room.incidents() if one.is_open)}
+    room.back([code for town in towns for code in town])
+    room.passes(0.2)
+    assert room.living() == []
+
+
+def test_a_cause_that_a_person_named_keeps_its_incident_apart(room: Room) -> None:
+    towns = [
+        room.fleet(10, town, isp="PTCL", city=town, district=town, province="Punjab", feeder=f"{town} F-1")
+        for town in ("Lahore", "Multan")
+    ]
+    room.fleet(40, "W", isp="Nayatel", city="Lahore", district="Lahore", province="Punjab", feeder="F-9")
+    room.silent(towns[0])
+    with room.store.write() as conn:
+        work.recause(conn, 1, "isp_down", "Bilal", "their NOC says so", room.now_ms)
+    room.silent(towns[1])
+    room.passes(0.2)
+    assert len(room.living()) == 2

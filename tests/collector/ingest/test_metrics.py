@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from collector.config import ConfigError
 from collector.ingest.metrics import served
+from tests.helpers.prometheus import scraping
 
 
 @dataclass
@@ -34,6 +36,13 @@ def test_a_worker_tells_its_figures_as_they_are_now() -> None:
         second.splitlines()
     )
     assert "process_cpu_seconds_total" in second
+
+
+@pytest.mark.slow
+def test_a_real_prometheus_scrapes_it(tmp_path: Path) -> None:
+    with served(Worker(), 0) as port, scraping(tmp_path, f"127.0.0.1:{port}") as prometheus:
+        prometheus.wait_for("nabz_ingest_readings_total", "7")
+        prometheus.wait_for("up", "1")
 
 
 def _get(port: int) -> str:
