@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -116,7 +117,7 @@ class Play:
 def copy_rows(conn: sa.Connection, table: sa.Table, number: int) -> None:
     """The rows that came by themselves once more, in spools named after this number."""
     spool, shift_ms = table.c.spool, number * COPY_MS
-    found: dict[str, sa.ColumnElement[object]] = {
+    found: dict[str, sa.ColumnElement[Any]] = {
         column.name: column - shift_ms if column.name in ("wall_ms", "received_ms") else column
         for column in table.c
         if column.name != "id"
