@@ -68,7 +68,9 @@ DISPUTED = Event(
 LIVE_MS = 150_000  # readings this close to the newest go ahead of the backlog
 MAX_PACE_S = 600.0
 
-SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
+# With batches out and not even a PUBACK back, somebody in between only pretends. To try another broker costs little.
+SILENT_S, SILENT_OF_SEVERAL_S = 150.0, 30.0
+SILENT_AT_END_S = 10.0  # before the kernel gave a session up: its broker is not tried again first
 
 
 # ---------------------------------------------------------------- the session
@@ -132,7 +134,7 @@ class Uplink:
         self._packs = False  # and reads packed batches
         self._nonce = identity.nonce
         self._proof_file, self._witness = proof_file, ReceiptWitness(*proof.load(proof_file))
-        self._last_packet_s = 0.0
+        self._unanswered_s: float | None = None  # when the first batch went out since the broker's last packet
         self._receipt_s = now_s()
         self._tasks_seen: deque[str] = deque(maxlen=256)
         self._urgent: deque[Ident] = deque(maxlen=16)
@@ -171,13 +173,15 @@ class Uplink:
         while True:
             connected_s: float | None = None
             silent, self._proven, self._packs, shorter = False, False, False, False
+            self._unanswered_s = None
             client = self._client(self._endpoints.current)
             try:
                 await self._connect(client, self._endpoints.current)
                 connected_s = self._now_s()
                 await self._run_session(client)
             except (UplinkLost, IdentityError, OSError, ValueError) as error:
-                silent, self.view.cause = isinstance(error, TimeoutError), self._cause_of(error, connected_s)
+                self.view.cause = self._cause_of(error, connected_s)
+                silent = isinstance(error, TimeoutError) or self._silent_s() > SILENT_AT_END_S
                 self.view.detail = f"{format_endpoint(self._endpoints.current)}: {describe(error)}"
                 SESSION_ENDED.log(broker=format_endpoint(self._endpoints.current), cause=self.view.cause, error=error)
                 if isinstance(error, UplinkLost) and error.code == IDENTIFIER_REJECTED:
@@ -194,7 +198,7 @@ class Uplink:
                 continue
             lasted_s = None if connected_s is None else self._now_s() - connected_s
             failures = failures_after(failures, lasted_s)
-            if failures and not self._proven:
+            if silent or (failures and not self._proven):
                 self._endpoints.failed(silent=silent)
             await self._pause(backoff_s(failures, self._chance()))
 
@@ -258,7 +262,6 @@ class Uplink:
 
     async def _run_session(self, client: Client) -> None:
         """Sends what may be sent and handles what is received, until the session is lost."""
-        self._last_packet_s = self._now_s()
         while True:
             until_s = await self._send_all(client)
             try:
@@ -269,7 +272,7 @@ class Uplink:
             if isinstance(detail, UplinkLost):
                 raise detail
             if name in ("acknowledged", "message"):
-                self._last_packet_s = self._now_s()
+                self._unanswered_s = None
             if isinstance(detail, MQTTMessage):
                 await self._handle_message(detail.topic, bytes(detail.payload))
 
@@ -302,6 +305,7 @@ class Uplink:
         sealed = pack.pack(body, self._identity.sign(body)) if self._packs else wire.seal(body, self._identity.sign)
         client.publish(wire.batch_topic(self._identity.device), sealed, qos=1)
         self._in_flight.sent(step, now_s)
+        self._unanswered_s = now_s if self._unanswered_s is None else self._unanswered_s
         if step.reason == "last_gasp":
             self._urgent.remove(step.groups[0].ident)
             self._wake.clear()
@@ -312,8 +316,13 @@ class Uplink:
         overdue = self._in_flight.overdue(now_s)
         self.view.counts["overdue"] += len(overdue)
         self._packs &= not overdue  # an older collector may stand there by now
-        if overdue and now_s - self._last_packet_s > SILENT_S:
-            raise UplinkLost("silent", f"nothing received from the broker for {SILENT_S:g} s")
+        patience_s = SILENT_OF_SEVERAL_S if self._endpoints.are_several else SILENT_S
+        if overdue and self._silent_s() > patience_s:
+            raise UplinkLost("silent", f"nothing received from the broker for {patience_s:g} s")
+
+    def _silent_s(self) -> float:
+        """How long the broker has not answered what was sent."""
+        return 0.0 if self._unanswered_s is None else self._now_s() - self._unanswered_s
 
     # ------------------------------------------------------------ messages from the collector
 

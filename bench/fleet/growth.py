@@ -33,7 +33,7 @@ from collector.store import Store, center_states, schema
 from collector.store.queries import Filter
 
 GROUP = 50
-COPY_MS = 10 * MINUTE_MS  # between two copies
+COPY_MS = 30 * MINUTE_MS  # between two copies: more than the minutes that are measured
 SPOOL_HEAD = 26  # characters that a copy keeps of a spool's name
 
 
@@ -68,6 +68,7 @@ class Play:
     gateways: list[Gateway]
     standards: Standards
     pid: int | None
+    began_ms: int
     at_ms: int
 
     def minute(self, spent: Spent) -> None:
@@ -106,25 +107,27 @@ class Play:
 
     def lay_history(self, readings: int) -> None:
         present = self.held()
+        with self.store.read() as conn:
+            newest_id = int(conn.scalar(sa.select(sa.func.max(schema.evidence.c.id))) or 0)
         for number in range(1, (readings - present) // present + 1):
             with self.store.write() as conn:
-                for table in (*schema.readings.values(), schema.evidence):
-                    copy_rows(conn, table, number)
+                copy_rows(conn, schema.evidence, number, schema.evidence.c.id <= newest_id)
+                for table in schema.readings.values():
+                    copy_rows(conn, table, number, table.c.wall_ms > self.began_ms)
         if self.store.parted:
             self.store.outside("ANALYZE")
 
 
-def copy_rows(conn: sa.Connection, table: sa.Table, number: int) -> None:
-    """The rows that came by themselves once more, in spools named after this number."""
+def copy_rows(conn: sa.Connection, table: sa.Table, number: int, mine: sa.ColumnElement[bool]) -> None:
+    """The rows that came by themselves (`mine`) once more, in spools named after this number."""
     spool, shift_ms = table.c.spool, number * COPY_MS
-    columns: dict[str, sa.ColumnElement[Any]] = {
+    found: dict[str, sa.ColumnElement[Any]] = {
         column.name: column - shift_ms if column.name in ("wall_ms", "received_ms") else column
         for column in table.c
         if column.name != "id"
     }
-    columns["spool"] = sa.func.substr(spool, 1, SPOOL_HEAD, type_=sa.String) + f"-{number:05}"
-    mine = sa.select(*columns.values()).where(spool.not_like("%-_____"))
-    conn.execute(sa.insert(table).from_select(list(columns), mine))
+    found["spool"] = sa.func.substr(spool, 1, SPOOL_HEAD, type_=sa.String) + f"-{number:05}"
+    conn.execute(sa.insert(table).from_select(list(found), sa.select(*found.values()).where(mine)))
 
 
 @contextmanager
@@ -137,7 +140,7 @@ def play(database: str, count: int) -> Iterator[Play]:
             standards = read_standards(settings)
             ingest = Ingest(store, Ed25519PrivateKey.generate(), judge_with(settings, standards))
             pid = process.pid if process else None
-            made = Play(database, store, ingest, enrolled(store, count), standards, pid, now_ms())
+            made = Play(database, store, ingest, enrolled(store, count), standards, pid, now_ms(), now_ms())
             for _ in range(WARM_UP):
                 made.minute(Spent())
             yield made

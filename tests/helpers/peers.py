@@ -62,6 +62,12 @@ def welcome(made: socket.socket) -> None:
     made.sendall(CONNACK)
 
 
+def subscribed(made: socket.socket) -> None:
+    """Lets a gateway subscribe to its two topics, and says nothing any more (MQTT 3.1.1, 3.9)."""
+    welcome(made)
+    made.sendall(b"\x90\x04" + made.recv(1000)[2:4] + b"\x01\x01")
+
+
 def deaf(made: socket.socket) -> None:
     """Says welcome and reads nothing any more."""
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

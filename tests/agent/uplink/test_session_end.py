@@ -19,8 +19,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent import wire
 from agent.identity import BrokerEndpoint, Identity
 from agent.spool.queue import Spool
-from agent.uplink.session import Uplink
-from tests.helpers.peers import black_hole, gone, peer, silent, welcome
+from agent.uplink.session import SILENT_OF_SEVERAL_S, Uplink
+from tests.helpers.peers import black_hole, gone, peer, silent, subscribed, welcome
 from tests.helpers.waiting import until
 
 ENDS_S = 25.0  # systemd kills the agent 30 s after it asked it to stop
@@ -81,6 +81,30 @@ def test_what_an_old_session_says_late_is_no_news_of_the_new_one(enrolled: Ident
         assert link._events.get_nowait() == ("connected", None)
 
     asyncio.run(story())
+
+
+# ---------------------------------------------------------------- a broker that is cut off
+
+
+def test_a_broker_that_no_longer_answers_is_left_for_the_next(enrolled: Identity, spool: Spool) -> None:
+    clock_s = [1000.0]
+
+    async def story(mine: Identity) -> None:
+        link = Uplink(
+            mine, spool, stamp=stamp, on_task=lambda _task: None, chance=lambda: 0.0, now_s=lambda: clock_s[0]
+        )
+        running = asyncio.create_task(link.run())
+        await until(lambda: link.view.counts["sent"])
+        clock_s[0] += SILENT_OF_SEVERAL_S + 1
+        link.readings_waiting()
+        await until(lambda: link.view.counts["sent"] == 2)
+        assert link._endpoints.current == enrolled.brokers[0]
+        running.cancel()
+        await asyncio.wait([running])
+
+    spool.append([wire.encode_reading(wire.GatewayReading(at=stamp(), cpu_pct=1.0))], "high", stamp().wall_ms)
+    with peer(subscribed) as mute:
+        asyncio.run(story(replace(enrolled, brokers=[BrokerEndpoint("127.0.0.1", mute.port), *enrolled.brokers])))
 
 
 # ---------------------------------------------------------------- ending at every stage

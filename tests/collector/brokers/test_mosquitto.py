@@ -127,6 +127,20 @@ def test_a_gateway_that_floods_is_put_out_for_ten_minutes_and_accused_of_nothing
         wait(lambda: is_let_in(house, mine))
 
 
+def test_whom_a_worker_elsewhere_noticed_is_put_out_too(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        house = House(tmp_path / "collector", stack, kind="mosquitto")
+        mine = joined(house, tmp_path / "one")
+        shared = house.settings.ingest.model_copy(update={"shared": True})
+        house.keeper._settings = house.settings.model_copy(update={"ingest": shared})
+        assert is_let_in(house, mine)
+        with house.store.write() as conn:
+            floods.record(conn, [mine.device, "g" + "0" * 16], now_ms())
+            floods.record(conn, [mine.device], now_ms())
+        wait(lambda: not is_let_in(house, mine))
+        assert house.count(schema.integrity) == 1
+
+
 def test_it_is_started_again_later_and_later_while_it_does_not_last(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     clock = [1000.0]
