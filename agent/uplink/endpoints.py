@@ -38,6 +38,10 @@ class Endpoints:
     def current(self) -> BrokerEndpoint:
         return self._endpoints[self._index]
 
+    @property
+    def are_several(self) -> bool:
+        return len(self._endpoints) > 1
+
     def replace(self, endpoints: Sequence[BrokerEndpoint]) -> bool:
         """Replaces the list, which is not empty; returns whether the current endpoint is no longer in it."""
         current, self._endpoints, self._failures = self.current, list(endpoints), 0

@@ -68,6 +68,7 @@ DISPUTED = Event(
 LIVE_MS = 150_000  # readings this close to the newest go ahead of the backlog
 MAX_PACE_S = 600.0
 
+SILENT_OF_SEVERAL_S = 35.0  # there is another to go to; of what was measured then nothing is late by a minute
 SILENT_S = 150.0  # with batches out and not even a PUBACK back: somebody in between only pretends
 
 
@@ -170,14 +171,15 @@ class Uplink:
         failures = 0
         while True:
             connected_s: float | None = None
-            silent, self._proven, self._packs, shorter = False, False, False, False
+            silent, is_gone, self._proven, self._packs, shorter = False, False, False, False, False
             client = self._client(self._endpoints.current)
             try:
                 await self._connect(client, self._endpoints.current)
                 connected_s = self._now_s()
                 await self._run_session(client)
             except (UplinkLost, IdentityError, OSError, ValueError) as error:
-                silent, self.view.cause = isinstance(error, TimeoutError), self._cause_of(error, connected_s)
+                is_gone = isinstance(error, UplinkLost) and error.cause == "silent"
+                silent, self.view.cause = isinstance(error, TimeoutError) or is_gone, self._cause_of(error, connected_s)
                 self.view.detail = f"{format_endpoint(self._endpoints.current)}: {describe(error)}"
                 SESSION_ENDED.log(broker=format_endpoint(self._endpoints.current), cause=self.view.cause, error=error)
                 if isinstance(error, UplinkLost) and error.code == IDENTIFIER_REJECTED:
@@ -194,7 +196,7 @@ class Uplink:
                 continue
             lasted_s = None if connected_s is None else self._now_s() - connected_s
             failures = failures_after(failures, lasted_s)
-            if failures and not self._proven:
+            if is_gone or (failures and not self._proven):
                 self._endpoints.failed(silent=silent)
             await self._pause(backoff_s(failures, self._chance()))
 
@@ -312,8 +314,9 @@ class Uplink:
         overdue = self._in_flight.overdue(now_s)
         self.view.counts["overdue"] += len(overdue)
         self._packs &= not overdue  # an older collector may stand there by now
-        if overdue and now_s - self._last_packet_s > SILENT_S:
-            raise UplinkLost("silent", f"nothing received from the broker for {SILENT_S:g} s")
+        patience_s = SILENT_OF_SEVERAL_S if self._endpoints.are_several else SILENT_S
+        if overdue and now_s - self._last_packet_s > patience_s:
+            raise UplinkLost("silent", f"nothing received from the broker for {patience_s:g} s")
 
     # ------------------------------------------------------------ messages from the collector
 
