@@ -52,10 +52,12 @@ class SecondSite:
         process = subprocess.Popen(
             [str(SCRIPT), "wal"], env=self._environment, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        rig.wait_for(lambda: any((self.folder / "wal").glob("*.partial")), "PostgreSQL's log")
-        yield
-        process.kill()
-        process.wait()
+        try:
+            rig.wait_for(lambda: any((self.folder / "wal").glob("*.partial")), "PostgreSQL's log")
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
     @property
     def _environment(self) -> dict[str, str]:
