@@ -96,6 +96,8 @@ def drill(site: SecondSite, disk: Path, first: Postgres) -> tuple[dict[str, floa
         house.call(house.collector("backup", "--config", str(house.collector_toml)))
         site.run("copy")
         time.sleep(5)
+    if os.geteuid() == 0:  # there the script runs as PostgreSQL's user
+        subprocess.run(["chown", "-R", "postgres:postgres", str(site.folder)], check=True)
     house.kill("collector")
     first.kill()
     shutil.rmtree(house.folder / "data")
