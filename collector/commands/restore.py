@@ -48,6 +48,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--identity", type=Path, metavar="FILE", help="the secret age key that opens it")
     parser.add_argument("--passphrase", action="store_true", help="that opens it: typed, or standard input")
     parser.add_argument("--force", action="store_true", help="put a server aside that lives here already")
+    parser.add_argument(
+        "--keys-only", action="store_true", help="keys, settings and the files they name: the database and the archive "
+        "came another way, such as PostgreSQL's own log",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="only read and check the backup, and say what is in it")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -69,7 +73,10 @@ def run(options: argparse.Namespace) -> int:
         server.check_target(settings, force=options.force or options.dry_run)
         if not options.dry_run:
             with folder_lock(settings), Bar("restored") as bar:
-                server.install(unpacked, settings, config, now_ms, bar.share)
+                if options.keys_only:
+                    server.install_keys(unpacked, settings, config, now_ms)
+                else:
+                    server.install(unpacked, settings, config, now_ms, bar.share)
     if options.confirm_by and not options.dry_run:
         _confirm(settings, options)
     about = unpacked.manifest.about

@@ -97,6 +97,11 @@ class DatabaseSection(CollectorSection):
         description="The same database as a user of the role `nabz_ingest`, for what takes and judges readings; "
         "empty: as `url`.",
     )
+    direct_url: str = Field(
+        default="",
+        description="Where `url` goes through a PgBouncer: the same database past it, for the two connections that "
+        "have to keep a session of their own; empty: as `url`.",
+    )
     keep_url: str = Field(
         default="",
         description="The same database as a user of the role `nabz_migrate`, for housekeeping and migrations; "
@@ -317,6 +322,11 @@ class Settings(CollectorSection):
     @property
     def database_url(self) -> str:
         return self.database.url or f"sqlite:///{self.data_dir / 'nabz.db'}"
+
+    @property
+    def direct_url(self) -> str:
+        """For connections that keep a session."""
+        return self.database.direct_url or self.database_url
 
     @property
     def as_ingest(self) -> Settings:

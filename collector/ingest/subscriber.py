@@ -89,6 +89,7 @@ UNSUPPORTED_VERSION, NO_SHARES = 0x84, 0x9E  # MQTT 5, section 2.4
 UNSERVED_CODES = ("ask_late", "ask_no_server")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 DATABASE_PAUSE_S = 4.0  # a new leader is found soon; a few workers ask, not thousands of gateways
+REFUSED_S = 2.0  # until the next machine of a cluster is tried
 SILENT_S = 20.0  # of one machine of a cluster: no figure exists, a nation sends 167 batches a second
 CONNECT_TIMEOUT_S = 3.0  # receipts wait this long for the broker to be back
 
@@ -363,7 +364,8 @@ class Subscriber:
 
     def _look(self) -> None:
         """Leaves a machine over which nothing comes: cut off from the others, it still answers us."""
-        if not self._several or not self.connected.is_set() or time.monotonic() - self._heard_s < SILENT_S:
+        client, silent_s = self._client, time.monotonic() - self._heard_s
+        if not self._several or client is None or not client.is_connected() or silent_s < SILENT_S:
             return
         SILENT.log(broker=self._address.where)
         self._disconnect()
@@ -377,6 +379,7 @@ class Subscriber:
             if self._share and reason.value == UNSUPPORTED_VERSION:
                 self._refuse("does not speak MQTT 5")
             return
+        self._heard_s = time.monotonic()
         client.subscribe([(self._share + topic, 1) for topic in (wire.batch_topic("+"), wire.ask_topic("+"))])
 
     def _on_subscribe(
@@ -384,10 +387,10 @@ class Subscriber:
     ) -> None:
         if refused := [reason for reason in reasons if reason.is_failure]:
             NOT_SUBSCRIBED.log(broker=self._address.where, code=describe(refused[0]))
+            self._heard_s -= SILENT_S - REFUSED_S
             if self._share and refused[0].value == NO_SHARES:
                 self._refuse("has no shared subscriptions")
             return
-        self._heard_s = time.monotonic()
         self.connected.set()
         CONNECTED.log(broker=self._address.where)
 

@@ -95,32 +95,46 @@ def install(
     """Puts it all in place and begins a new epoch, which it returns. `config`: where the settings go. Whatever lives
     there is put aside first. Raises StoreError."""
     try:
-        aside = settings.data_dir / f"{ASIDE}-{now_ms}"
-        _put_aside(settings, aside)
+        _put_aside(settings, now_ms, with_data=True)
         with closing(Store.attach(settings.database_url)) as store:
             restore(store, unpacked.database, progress)
             store.close()
             epoch = begin_epoch(store, now_ms)
-        for name, path in unpacked.of(contents.DATA).items():
-            target = settings.data_dir / name
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            put(target, path.read_bytes())
+        _put_keys(unpacked, settings, config)
         _put_archive(unpacked, settings)
-        if config is not None and unpacked.settings is not None:
-            _put_settings(unpacked, settings, config)
     except OSError as error:
         raise StoreError(f"{settings.data_dir}: cannot be written ({describe(error)}); check owner and space") from None
     return epoch
 
 
-def _put_aside(settings: Settings, aside: Path) -> None:
-    file = database_file(settings.database_url)
-    database = [] if file is None else [file.with_name(file.name + suffix) for suffix in ("", "-wal", "-shm")]
+def install_keys(unpacked: Unpacked, settings: Settings, config: Path | None, now_ms: int) -> None:
+    """As `install`, but for the database and the archive, which are there: PostgreSQL counts another timeline after a
+    recovery, by which the collector begins a new epoch at its start. Raises StoreError."""
+    try:
+        _put_aside(settings, now_ms, with_data=False)
+        _put_keys(unpacked, settings, config)
+    except OSError as error:
+        raise StoreError(f"{settings.data_dir}: cannot be written ({describe(error)}); check owner and space") from None
+
+
+def _put_keys(unpacked: Unpacked, settings: Settings, config: Path | None) -> None:
+    for name, path in unpacked.of(contents.DATA).items():
+        target = settings.data_dir / name
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        put(target, path.read_bytes())
+    if config is not None and unpacked.settings is not None:
+        _put_settings(unpacked, settings, config)
+
+
+def _put_aside(settings: Settings, now_ms: int, *, with_data: bool) -> None:
+    aside = settings.data_dir / f"{ASIDE}-{now_ms}"
     own = [settings.data_dir / name for name in (*contents.OWN_FILES, *contents.OWN_FOLDERS)]
-    for path in (path for path in (*own, *database) if path.exists()):
+    if with_data and (file := database_file(settings.database_url)) is not None:
+        own += [file.with_name(file.name + suffix) for suffix in ("", "-wal", "-shm")]
+    for path in (path for path in own if path.exists()):
         aside.mkdir(mode=0o700, exist_ok=True)
         path.rename(aside / path.name)
-    if (folder := settings.archive_folder).exists():  # beside itself: it may be a disk of its own
+    if with_data and (folder := settings.archive_folder).exists():  # beside itself: it may be a disk of its own
         folder.rename(folder.with_name(f"{folder.name}-{aside.name}"))
 
 

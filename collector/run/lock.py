@@ -22,7 +22,7 @@ from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.common.threads import join_started
 from collector.config import Settings
-from collector.store import SERVERS, UNAVAILABLE, Store, StoreError, single
+from collector.store import SERVERS, UNAVAILABLE, StoreError, single
 from collector.store.database import database_file, make_data_dir
 
 TAKEN = Event(
@@ -81,10 +81,11 @@ class DatabaseLock:
     """A PostgreSQL that one collector serves. A connection that is lost takes the lock with it: it is taken again, and
     where another collector was quicker, this one ends."""
 
-    def __init__(self, store: Store, wait_s: float = WAIT_S, look_s: float = LOOK_S) -> None:
+    def __init__(self, url: str | sa.URL, wait_s: float = WAIT_S, look_s: float = LOOK_S) -> None:
+        """`url` is of the database itself, not of a pool before it."""
         self._wait_s, self._look_s = wait_s, look_s
         name = f"nabz-collector {os.getpid()} on {socket.gethostname()}"[:63]
-        self._engine = single(store.url, name)
+        self._engine = single(sa.make_url(url), name)
         self._conn: sa.Connection | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="database lock", daemon=True)

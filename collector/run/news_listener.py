@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from agent.common.logs import Event
 from agent.common.threads import join_started
-from collector.store import NEWS, UNAVAILABLE, Store, single
+from collector.store import NEWS, UNAVAILABLE, single
 
 AWAY = Event(
     __name__, "warning", "news_away", "the database does not announce news of other processes; it is tried again",
@@ -26,10 +26,11 @@ AGAIN_S = 5.0  # after a lost connection
 
 
 class NewsListener:
-    """Calls `wake` after the commit of news in any process; once more after each connection, for what it missed."""
+    """Calls `wake` after the commit of news in any process; once more after each connection, for what it missed. `url`
+    is of the database itself, not of a pool before it."""
 
-    def __init__(self, store: Store, wake: Callable[[], None], again_s: float = AGAIN_S) -> None:
-        self._engine = single(store.url)
+    def __init__(self, url: str | sa.URL, wake: Callable[[], None], again_s: float = AGAIN_S) -> None:
+        self._engine = single(sa.make_url(url))
         self._wake, self._again_s = wake, again_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="news", daemon=True)

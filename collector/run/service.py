@@ -138,7 +138,7 @@ class Running:
         self.parts: list[Component] = []
         self._files = FileWatch(data_files(settings))
         if self._store.parted:
-            self._start(DatabaseLock(self._store))
+            self._start(DatabaseLock(settings.direct_url))
         self._note_start(own)
         if settings.broker.url == "embedded":
             self._start_broker(tls_maintenance.broker())
@@ -215,7 +215,7 @@ class Running:
         self._store.on_news = own.on_news = self._listeners.on_news = alerts.wake
         self._start_watched(alerts)
         if self._store.parted:
-            self._start(NewsListener(self._store, alerts.wake))
+            self._start(NewsListener(settings.direct_url, alerts.wake))
 
     def _start_measurement(self) -> None:
         """The scheduler of tests at measurement servers, and our own server."""

@@ -31,6 +31,7 @@ __all__ = [
     "EPOCH",
     "MOVING",
     "NEWS",
+    "PREPARE",
     "SERVERS",
     "UNAVAILABLE",
     "NeedsMigration",
@@ -73,6 +74,7 @@ REACH = {
     # What a machine that died had locked is free again then. PgBouncer has to be told to pass over `options`.
     "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
 }
+PREPARE = "prepare_threshold"  # in the URL of a PgBouncer, as `none`: what is prepared is of a session
 PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL")
 WRITERS = 0x6E61627A  # the advisory lock of PostgreSQL that every writer takes ("nabz"); those beside others share it
 KEEPERS = WRITERS + 1  # the one that housekeeping takes: it runs beside writers, but once only
@@ -367,10 +369,13 @@ def single(url: sa.URL, name: str = "") -> sa.Engine:
 
 
 def reach(url: sa.URL) -> dict[str, Any]:
-    """What libpq is told besides the URL, which may say otherwise: of several hosts the one that leads is taken, and a
-    machine that died or is cut off is given up within seconds, at either end."""
-    several = {"target_session_attrs": "read-write"} if "," in url.query.get("host", "") else {}
-    return {name: value for name, value in (REACH | several).items() if name not in url.query}
+    """What a connection is told besides the URL, which may say otherwise: of several hosts the one that leads is taken,
+    and a machine that died or is cut off is given up within seconds, at either end."""
+    words: dict[str, Any] = dict(REACH)
+    if "," in url.query.get("host", ""):
+        words["target_session_attrs"] = "read-write"
+    words = {name: value for name, value in words.items() if name not in url.query}
+    return words | ({PREPARE: None} if PREPARE in url.query else {})
 
 
 def _engine(url: sa.URL, *, reads_only: bool) -> sa.Engine:

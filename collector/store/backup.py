@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from pysqlite3 import dbapi2 as sqlite3
 
 from agent.common.errors import describe
-from collector.store import EPOCH, Store, StoreError, migrate, reach, schema
+from collector.store import EPOCH, PREPARE, Store, StoreError, migrate, reach, schema
 
 PAGES = 2_000  # of SQLite at a time
 TIMELINE = "timeline"  # in `about`: which of PostgreSQL's it was at the last start
@@ -142,8 +142,9 @@ def _run(tool: str, url: sa.URL | None, *words: str) -> None:
     if url is not None:
         if url.password:
             environment["PGPASSWORD"] = str(url.password)
-        more = {name: str(value) for name, value in reach(url).items() if name != "options"}
-        where = url.set(drivername="postgresql", password=None).update_query_dict(more).render_as_string()
+        more = {name: str(value) for name, value in reach(url).items() if name not in ("options", PREPARE)}
+        plain = url.difference_update_query([PREPARE]).set(drivername="postgresql", password=None)
+        where = plain.update_query_dict(more).render_as_string()
         argv = [tool, "--dbname", where, *words]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

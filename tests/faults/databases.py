@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -37,6 +38,27 @@ class Sqlite:
 
 class Postgres:
     """A cluster of its own, by an unprivileged user as it demands."""
+
+    @classmethod
+    def restored(cls, disk: Path, fill: Callable[[Path], None]) -> Postgres:
+        """One whose folder `fill` makes, on the socket of one before it. Ready when its recovery is over."""
+        made = cls.__new__(cls)
+        tools = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+        made._bin, made._folder, made._socket = tools[-1].parent, disk / "pg", disk.parent / "socket"
+        made._settings = f"-c listen_addresses= -c unix_socket_directories={made._socket}".split()
+        made.url, made._user = f"postgresql+psycopg://nabz@/nabz?host={made._socket}", None
+        fill(made._folder)
+        if os.geteuid() == 0:
+            made._user = "postgres"
+            subprocess.run(["chown", "-R", f"{made._user}:{made._user}", str(made._folder)], check=True)
+        made.start()
+        query = [str(made._bin / "psql"), "-h", str(made._socket), "-U", "nabz", "-Atc", "SELECT pg_is_in_recovery()"]
+
+        def is_over() -> bool:
+            return subprocess.run([*query, "nabz"], capture_output=True, text=True, check=False).stdout == "f\n"
+
+        rig.wait_for(is_over, "the end of the recovery", 300)
+        return made
 
     def __init__(self, disk: Path, settings: str = "") -> None:
         tools = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))

@@ -72,7 +72,7 @@ ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 @ON_POSTGRESQL
 def test_a_postgresql_serves_one_collector(shared: Store) -> None:
-    first, second = DatabaseLock(shared), DatabaseLock(shared, wait_s=0.3)
+    first, second = DatabaseLock(shared.url), DatabaseLock(shared.url, wait_s=0.3)
     first.start()
     try:
         with pytest.raises(StoreError, match=rf"is served by nabz-collector {os.getpid()} on .*; stop that one"):
@@ -80,20 +80,20 @@ def test_a_postgresql_serves_one_collector(shared: Store) -> None:
     finally:
         second.stop()
         first.stop()
-    third = DatabaseLock(shared)
+    third = DatabaseLock(shared.url)
     third.start()
     third.stop()
 
 
 @ON_POSTGRESQL
 def test_a_lost_connection_is_made_again_or_the_collector_ends(shared: Store) -> None:
-    first = DatabaseLock(shared, look_s=0.05)
+    first = DatabaseLock(shared.url, look_s=0.05)
     first.start()
     try:
         end_all(shared)
         wait_for(lambda: holders(shared) == 1)
         assert first.is_alive()
-        other = DatabaseLock(shared, look_s=60)
+        other = DatabaseLock(shared.url, look_s=60)
         thief = threading.Thread(target=other.start)  # waits for its chance
         thief.start()
         while other._conn is None:

@@ -29,7 +29,7 @@ store.close()
 @contextmanager
 def listening(store: Store, woken: list[int]) -> Iterator[NewsListener]:
     """It has been woken once, as it listens now."""
-    listener = NewsListener(store, lambda: woken.append(1), again_s=0.05)
+    listener = NewsListener(store.url, lambda: woken.append(1), again_s=0.05)
     listener.start()
     try:
         wait_until(lambda: woken)

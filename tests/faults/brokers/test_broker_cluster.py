@@ -1,7 +1,6 @@
 """A NATS cluster of three machines by the settings of `broker-config`; one dies or is cut off, and comes back.
 
-Nothing promised is lost or doubled, and what is measured meanwhile is held within a minute: the agent and the collector
-go to another machine of the cluster by themselves.
+Nothing promised is lost or doubled: the agent and the collector go to another machine of the cluster by themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from tests.faults.makes import tool
 from tests.helpers.machines import Machine, machines
 
 NAMES = ("n1", "n2", "n3")
-LIVE_S = 60.0
 
 BLOWS: dict[str, Callable[[Machine, list[str]], None]] = {
     "power": lambda node, _others: node.kill(),
@@ -95,15 +93,9 @@ def test_of_a_cluster_one_machine_dies_or_is_cut_off_and_comes_back(torture: boo
                 how = list(BLOWS)[turn % len(BLOWS)]
                 took[how].append(brokers.blow(how, brokers.serving()))
                 time.sleep(10)  # the machine finds its peers again, and both sessions last a while
-                print(how, took[how][-1], flush=True)
             account = rig.account(house, house.deliver(120))
-        except AssertionError:
-            print("\n".join((tmp_path / "agent.log").read_text().splitlines()[-25:]))
-            print("\n".join((tmp_path / "collector.log").read_text().splitlines()[-25:]))
-            raise
         finally:
             house.close()
     print(f"{blows} times a machine of the cluster was lost: {account}; live again after {took} s")
     assert account.clean, account
     assert account.promised > 50 * blows
-    assert max(seconds for some in took.values() for seconds in some) < LIVE_S

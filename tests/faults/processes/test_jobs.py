@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -94,6 +94,46 @@ def test_a_machine_that_dies_makes_nothing_late_or_double(tmp_path: Path, hook: 
             played(tmp_path, base.url, hook)
         finally:
             base.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.root
+@pytest.mark.row(2)
+def test_machines_share_the_sheets_and_one_takes_what_another_had(tmp_path: Path) -> None:
+    with shared_disk() as disk:
+        base = Postgres(disk)
+        try:
+            late_s = shared_out(tmp_path, base.url)
+        finally:
+            base.kill()
+    print(f"what a machine had of the sheets was another's after {late_s:.1f} s")
+    assert late_s < LATE_S
+
+
+def shared_out(tmp_path: Path, url: str) -> float:
+    data, config = tmp_path / "data", tmp_path / "collector.toml"
+    data.mkdir()
+    config.write_text(f'[collector]\ndata_dir = "{data}"\n[database]\nurl = "{url}"\n')
+    with closing(Store.open(url)) as store:
+        load_or_make(data)
+        Authority(data, time.time_ns() // 1_000_000)
+        machines = [machine(tmp_path, name, config) for name in ("first", "second")]
+        try:
+            wait(lambda: pids(store, "sheets") == {one.pid for one in machines}, "both do sheets", 180)
+            os.killpg(machines[0].pid, signal.SIGKILL)
+            return wait(lambda: pids(store, "sheets") == {machines[1].pid}, "one does them all", 180)
+        finally:
+            for one in machines:
+                with suppress(ProcessLookupError):
+                    os.killpg(one.pid, signal.SIGKILL)
+                one.wait()
+
+
+def pids(store: Store, job: str) -> set[int]:
+    """Of those who have a job's shards; none while one of these is nobody's."""
+    with store.read() as conn:
+        row = next((row for row in rows.rows(conn, time.time_ns() // 1_000_000) if row.name == job), None)
+    return {int(holder.split()[2]) for holder in row.holder.split(", ")} if row is not None and row.holder else set()
 
 
 def played(tmp_path: Path, url: str, hook: Hook) -> None:
