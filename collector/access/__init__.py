@@ -4,6 +4,7 @@ __all__ = [
     "acl",
     "approvals",
     "atomic_files",
+    "beacons",
     "ca",
     "devices",
     "enrolment",
