@@ -35,7 +35,7 @@ def is_due(section: SecondPathSection, silent_s: float, since_sent_s: float) -> 
     return silent_s >= section.after_min * 60 and since_sent_s >= section.every_min * 60
 
 
-class Line(Protocol):
+class FirstPath(Protocol):
     """What is known of the first path."""
 
     def since_receipt_s(self) -> float: ...
@@ -50,7 +50,7 @@ class BeaconSender:
         section: SecondPathSection,
         mine: Identity,
         clock: trust.TrustedClock,
-        line: Line,
+        line: FirstPath,
         check_s: float = CHECK_S,
     ) -> None:
         self._section, self._mine, self._clock = section, mine, clock

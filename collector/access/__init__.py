@@ -8,6 +8,7 @@ __all__ = [
     "acl",
     "approvals",
     "atomic_files",
+    "beacons",
     "ca",
     "devices",
     "enrolment",
