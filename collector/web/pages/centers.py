@@ -85,7 +85,7 @@ def _list(site: Site, request: Request) -> Response:
         counts = center_states.counts(conn, ranks, wanted)
         offset = (number - 1) * PAGE_ROWS
         rows = center_states.page(conn, ranks, wanted, site.now(), limit=PAGE_ROWS, offset=offset)
-        around = {} if is_part else _around(conn, request, wanted)
+        around: dict[str, Any] = {} if is_part else _around(conn, request, wanted)
         own, hours = lists.views(conn, auth.asker(request).account.key), site.open_hours(conn, rows)
         risks = month_risks.of_centers(conn, {row["center"] for row in rows})
     found = counts[wanted.state] if wanted.state else sum(counts.values())
@@ -97,7 +97,7 @@ def _list(site: Site, request: Request) -> Response:
     )  # fmt: skip
 
 
-def _around(conn: sa.Connection, request: Request, wanted: queries.Filter) -> dict[str, object]:
+def _around(conn: sa.Connection, request: Request, wanted: queries.Filter) -> dict[str, Any]:
     """What stands around the list."""
     waiting = approvals.number_waiting(conn, wanted.scope) if auth.may(request, "gateways.list") else None
     return {"provinces": queries.provinces(conn, wanted.scope), "deaf": _deaf(conn), "waiting": waiting}
