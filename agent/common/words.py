@@ -14,7 +14,7 @@ import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
@@ -302,6 +302,7 @@ def _has_rtl(text: str) -> bool:
     return not text.isascii() and any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text)
 
 
+@lru_cache(maxsize=4096)
 def _fits(rule: str, count: int) -> bool:
     """Whether a whole number fits a rule such as `n % 10 = 2..4 and n % 100 != 12..14`."""
     return any(all(_holds(part, count) for part in either.split(" and ")) for either in rule.split(" or "))

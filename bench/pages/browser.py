@@ -28,7 +28,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 LIST, MAP, CENTER, MINE = "/", "/map", "/centers/{code}?range=7d", "/mine"
 READY = {  # when all of a page is there
-    LIST: "document.querySelector('.live[data-live=on]') && document.querySelector('tbody tr:nth-child(100)')",
+    LIST: "document.querySelector('.live[data-live=on]') && document.querySelector('tbody tr:nth-child(50)')",
     MAP: "Number(document.getElementById('map')?.dataset.drawn) > 0",
     CENTER: "document.querySelectorAll('#charts canvas').length >= 4",
     MINE: "document.fonts.status === 'loaded' && document.readyState === 'complete'",

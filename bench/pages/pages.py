@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason, encode
 from collector.store import Store, bulk_insert, center_states, queries, schema
 from collector.store.queries import Filter, Ranks
+from collector.web.pages.centers import PAGE_ROWS
 
 NOW_MS = 1_795_000_000_000
 CRITERIA = tuple(f"criterion.{number}" for number in range(14))
@@ -57,8 +58,9 @@ def run(options: argparse.Namespace) -> int:
 def _ask(old: Any, wanted: Filter) -> Callable[[sa.Connection], object]:
     def ask(conn: sa.Connection) -> object:
         if old is not None:
-            return queries.counts(conn, RANKS, wanted), queries.page(conn, RANKS, wanted, limit=200)
-        return center_states.counts(conn, RANKS, wanted), center_states.page(conn, RANKS, wanted, NOW_MS, limit=200)
+            return queries.counts(conn, RANKS, wanted), queries.page(conn, RANKS, wanted, limit=PAGE_ROWS)
+        rows = center_states.page(conn, RANKS, wanted, NOW_MS, limit=PAGE_ROWS)
+        return center_states.counts(conn, RANKS, wanted), rows
 
     return ask
 

@@ -8,11 +8,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -32,6 +32,8 @@ from collector.log.sequencing import log_key
 from collector.register import dated
 from collector.store import Store, StoreError
 from collector.store.database import KEY_FILE
+
+T = TypeVar("T")
 
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -215,8 +217,10 @@ class Bar:
 
     WIDTH, EVERY_S = 40, 0.1
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, *, is_seen: bool = True) -> None:
+        """`is_seen`: whether it may show at all; not where what is printed goes to the same terminal."""
         self._what, self._shown_s = what, 0.0
+        self._is_seen = is_seen and sys.stderr.isatty()
 
     def __enter__(self) -> Bar:
         return self
@@ -227,11 +231,23 @@ class Bar:
 
     def share(self, done: float) -> None:
         """`done` is from 0 to 1. Any number of times."""
+        full = round(self.WIDTH * min(1.0, done))
+        self._show(f"[{'#' * full}{'.' * (self.WIDTH - full)}] {100 * done:5.1f} % {self._what}", is_last=done >= 1)
+
+    def over(self, items: Iterable[T], total: int = 0) -> Iterator[T]:
+        """These items, while the bar says how many were taken: of `total`, or only their number where that is 0."""
+        for number, item in enumerate(items, 1):
+            yield item
+            if total:
+                self.share(number / total)
+            else:
+                self._show(f"{number:,} {self._what}")
+
+    def _show(self, text: str, *, is_last: bool = False) -> None:
         now_s = time.monotonic()
-        if sys.stderr.isatty() and (now_s - self._shown_s >= self.EVERY_S or done >= 1):
+        if self._is_seen and (now_s - self._shown_s >= self.EVERY_S or is_last):
             self._shown_s = now_s
-            full = round(self.WIDTH * min(1.0, done))
-            sys.stderr.write(f"\r[{'#' * full}{'.' * (self.WIDTH - full)}] {100 * done:5.1f} % {self._what}")
+            sys.stderr.write(f"\r{text}")
             sys.stderr.flush()
 
 

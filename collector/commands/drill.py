@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from agent.common.words import plain
-from collector.commands.console import answers, common_arguments, say, settings_of
+from collector.commands.console import Bar, answers, common_arguments, say, settings_of
 from collector.recovery import drill
 from collector.store.database import existing
 
@@ -27,8 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 @answers
 def run(options: argparse.Namespace) -> int:
     settings, now_ms = settings_of(options).as_keeper, time.time_ns() // 1_000_000
-    with existing(settings) as store:
-        copy = drill.run(settings, options.file, now_ms)
+    with existing(settings) as store, Bar("restored and compared") as bar:
+        copy = drill.run(settings, options.file, now_ms, bar.share)
         drill.record(store, copy)
     age_h = copy.age_h(now_ms)
     facts = {

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.errors import describe
 from collector.access.enrolment import is_signed
-from collector.commands.console import answers, common_arguments, complain, say, settings_of
+from collector.commands.console import Bar, answers, common_arguments, complain, say, settings_of
 from collector.flags.witness import rate_mbps
 from collector.ingest.spools import fresh_raws
 from collector.speedtests.measure.record import decode
@@ -60,19 +60,22 @@ def run(options: argparse.Namespace) -> int:
     if options.verb == "verify":
         return _verify(options)
     try:
-        with existing(settings_of(options)) as store:
-            if options.verb == "records":
-                for line in record_lines(store, options.center):
-                    sys.stdout.write(json.dumps(line) + "\n")
-                sys.stdout.flush()
-                return 0
-            for device, spool, seq, digest in held_ids(store, options.center):
-                facts = {"device": device, "spool": spool, "seq": seq, "sha256": digest}
-                sys.stdout.write((json.dumps(facts) if options.json else f"{device} {spool} {seq} {digest}") + "\n")
+        with existing(settings_of(options)) as store, Bar("written", is_seen=not sys.stdout.isatty()) as bar:
+            for line in bar.over(_lines(store, options)):
+                sys.stdout.write(line + "\n")
             sys.stdout.flush()
     except BrokenPipeError:  # whoever read has read enough; what is still buffered has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _lines(store: Store, options: argparse.Namespace) -> Iterator[str]:
+    if options.verb == "records":
+        yield from map(json.dumps, record_lines(store, options.center))
+        return
+    for device, spool, seq, digest in held_ids(store, options.center):
+        facts = {"device": device, "spool": spool, "seq": seq, "sha256": digest}
+        yield json.dumps(facts) if options.json else f"{device} {spool} {seq} {digest}"
 
 
 def held_ids(store: Store, center: str | None = None) -> Iterator[tuple[str, str, int, str]]:
@@ -108,8 +111,8 @@ def _verify(options: argparse.Namespace) -> int:
     """Signature, test, server, and that the figures follow from the curves that were signed."""
     right, wrong = 0, []
     try:
-        with options.file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
+        with options.file.open(encoding="utf-8") as lines, Bar("records verified") as bar:
+            for number, line in enumerate(bar.over(lines), 1):
                 why = why_not(line, options.key)
                 right += not why
                 wrong += [f"line {number}: {why}"] if why else []

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from agent.common.errors import describe
 from agent.common.words import plain
-from collector.commands.console import answers, common_arguments, complain, log_key_of, say, settings_of
+from collector.commands.console import Bar, answers, common_arguments, complain, log_key_of, say, settings_of
 from collector.config import Settings
 from collector.log import checking, sequencing
 from collector.log.notes import Checkpoint, Note, NoteError, NoteKey
@@ -98,7 +98,8 @@ def _prove(conn: sa.Connection, note: Note, options: argparse.Namespace) -> int:
 
 
 def _check(conn: sa.Connection, key: NoteKey, *, as_json: bool) -> int:
-    found, size = list(checking.check(conn, key)), sequencing.size_of(conn)
+    with Bar("of the leaves checked") as bar:
+        found, size = list(checking.check(conn, key, bar.share)), sequencing.size_of(conn)
     if as_json:
         say(json.dumps({"leaves": size, "wrong": [one.code for one in found]}, indent=2))
     elif found:

@@ -19,6 +19,7 @@ from collector.access import users
 from collector.access.ca import Authority
 from collector.audit import bundle
 from collector.commands.console import (
+    Bar,
     answers,
     clock_ms,
     common_arguments,
@@ -169,7 +170,9 @@ def _put_bundle(
 def _put_fleet(conn: sa.Connection, options: argparse.Namespace) -> int:
     """Raises ReportError."""
     lang = next(iter(options.language or ()), "en")
-    found = summary.of_month(conn, options.month, period(options.month, TZ, clock_ms()).from_ms, options.by)
+    from_ms = period(options.month, TZ, clock_ms()).from_ms
+    with Bar("of the reports read") as bar:
+        found = summary.of_month(conn, options.month, from_ms, options.by, taken=bar.over)
     if not found.centers:
         raise ReportError(f"month {options.month}: no report of it is closed yet; see one with --center")
     if options.xlsx:

@@ -155,15 +155,17 @@ def _sample(store: Store, standards: Standards, settings: Settings) -> int:
     with store.read() as conn:
         sample = nightly.drawn(conn, settings.audit.share_pct, begin_ms, random.SystemRandom())
     differing = []
-    for code in sample.codes:
-        with store.read() as conn:
-            done = verification(conn, code, sample.month, standards, settings, is_alone=True)
-        if not done.is_true:
-            differing.append(code)
-            ALTERED.log(center=code, month=done.month, differences=sum(done.found.counts.values()), first=_kind(done))
-        keep(store, done, settings)
-        with store.write() as conn:
-            nightly.tell(conn, done, standards, clock_ms())
+    with Bar("verified") as bar:
+        for code in bar.over(sample.codes, len(sample.codes)):
+            with store.read() as conn:
+                done = verification(conn, code, sample.month, standards, settings, is_alone=True)
+            if not done.is_true:
+                differing.append(code)
+                count = sum(done.found.counts.values())
+                ALTERED.log(center=code, month=done.month, differences=count, first=_kind(done))
+            keep(store, done, settings)
+            with store.write() as conn:
+                nightly.tell(conn, done, standards, clock_ms())
     took_s = (clock_ms() - begin_ms) / 1000
     result = nightly.NightResult(
         at_ms=begin_ms, month=sample.month, centers=len(sample.codes), differing=tuple(differing), took_s=took_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import sqlalchemy as sa
 
@@ -18,8 +18,8 @@ PAGE = 20 * WIDTH
 _l, _c = schema.log_leaves.c, schema.log_checkpoints.c
 
 
-def check(conn: sa.Connection, key: NoteKey) -> Iterator[Reason]:
-    """All of it, leaf by leaf."""
+def check(conn: sa.Connection, key: NoteKey, progress: Callable[[float], None] | None = None) -> Iterator[Reason]:
+    """All of it, leaf by leaf; `progress` is told the share of the leaves, from 0 to 1."""
     head = newest(conn)
     if head is None:
         yield Reason("log.unnumbered")
@@ -31,6 +31,8 @@ def check(conn: sa.Connection, key: NoteKey) -> Iterator[Reason]:
         within = _l.number.between(first, first + PAGE - 1)
         rows = conn.execute(sa.select(_l.number, _l.body).where(within).order_by(_l.number))
         yield from numbered((row.number, bytes(row.body)) for row in rows if not _stands(tile_of, row.number, row.body))
+        if progress is not None:
+            progress(min(1.0, (first + PAGE) / size))
     for path in tiles.needed(size):
         if path.level and _folded_below(tile_of, path) != tile_of(path.level, path.index)[: path.width * 32]:
             yield Reason.of("log.tile", tile=str(path))

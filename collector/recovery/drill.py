@@ -24,11 +24,12 @@ from collector.config import Settings
 from collector.recovery import contents, copies, server
 from collector.recovery.archive import Keys
 from collector.store import Store, StoreError, schema, single
-from collector.store.backup import restore
+from collector.store.backup import Progress, quiet, restore
 from collector.store.cold import parts
 from collector.store.database import AUTHORITY, KEY_FILE, ROOTS
 
 SAMPLE = 200  # batches whose signatures are verified
+RESTORING = 0.9  # of the work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class _Differs(Exception):
         self.reason = Reason(code, params)
 
 
-def run(settings: Settings, file: Path | None, now_ms: int) -> Copy:
+def run(settings: Settings, file: Path | None, now_ms: int, progress: Progress = quiet) -> Copy:
     """The newest backup of the folder, or this one. Never raises for what is wrong with it."""
     begun_s, found = time.monotonic(), file
     made_ms, size = None, None
@@ -65,7 +66,7 @@ def run(settings: Settings, file: Path | None, now_ms: int) -> Copy:
             identity = copies.own_identity(settings.data_dir)
             unpacked = server.unpack(found, Keys(identities=(identity,)), folder)
             made_ms = int(unpacked.manifest.about["made_ms"])
-            detail = _compared(unpacked, settings)
+            detail = _compared(unpacked, settings, progress)
     except _Differs as error:
         detail = error.reason
     except (StoreError, OSError, sa.exc.SQLAlchemyError, ValueError, KeyError, TypeError) as error:
@@ -84,15 +85,16 @@ def _newest(settings: Settings) -> Path:
     return found[-1]
 
 
-def _compared(unpacked: server.Unpacked, settings: Settings) -> Reason:
+def _compared(unpacked: server.Unpacked, settings: Settings, progress: Progress) -> Reason:
     _compare_keys(unpacked, settings)
-    with _restored(unpacked, settings) as store, store.read() as conn:
+    with _restored(unpacked, settings, lambda share: progress(RESTORING * share)) as store, store.read() as conn:
         found = contents.facts(conn)
         for name, value in found.items():
             if unpacked.manifest.about.get(name) != value:
                 raise _Differs("drill.differs", name=name)
         _compare_archive(conn, unpacked)
         batches = _compare_signatures(conn)
+    progress(1.0)
     rows = found["rows"]
     count = sum(rows.values()) if isinstance(rows, dict) else 0
     return Reason("drill.good", {"rows": count, "batches": batches})
@@ -120,11 +122,11 @@ def _compare_archive(conn: sa.Connection, unpacked: server.Unpacked) -> None:
 
 
 @contextmanager
-def _restored(unpacked: server.Unpacked, settings: Settings) -> Iterator[Store]:
+def _restored(unpacked: server.Unpacked, settings: Settings, progress: Progress) -> Iterator[Store]:
     """Beside the running system: another file, or another database of the same PostgreSQL, dropped at the end."""
     if not settings.database_url.startswith("postgresql"):
         with closing(Store.attach(f"sqlite:///{unpacked.folder / 'drill.db'}")) as store:
-            restore(store, unpacked.database)
+            restore(store, unpacked.database, progress)
             yield store
         return
     name = f"nabz_drill_{secrets.token_hex(6)}"
@@ -135,7 +137,7 @@ def _restored(unpacked: server.Unpacked, settings: Settings) -> Iterator[Store]:
     try:
         beside = url.set(database=name).render_as_string(hide_password=False)
         with closing(Store.attach(beside)) as store:
-            restore(store, unpacked.database)
+            restore(store, unpacked.database, progress)
             yield store
     finally:
         with engine.connect() as conn:

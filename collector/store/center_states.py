@@ -160,8 +160,11 @@ def page(
     query = sa.select(_s.center).where(*conditions).order_by(*_order(rank, wanted.sort))
     if wanted.sort == "heard":
         query = query.select_from(_STATES.outerjoin(schema.pulse, _p.center == _s.center))
-    codes = conn.scalars(query.limit(limit).offset(offset)).all()
-    return _rows(conn, ranks, codes, now_ms)
+    if wanted.sort == "worst" and not wanted.state:  # a page of what is wrong needs no look at all the rest
+        wrong = query.where(_s.rank < _UNKNOWN).limit(limit).offset(offset)
+        if len(found := _rows(conn, ranks, wrong, wanted.sort, now_ms)) == limit:
+            return found
+    return _rows(conn, ranks, query.limit(limit).offset(offset), wanted.sort, now_ms)
 
 
 def some(conn: sa.Connection, ranks: Ranks, codes: Collection[str], scope: Scope, now_ms: int) -> list[dict[str, Any]]:
@@ -169,7 +172,7 @@ def some(conn: sa.Connection, ranks: Ranks, codes: Collection[str], scope: Scope
     if not is_current(conn, ranks):
         return [row | {"hours_ranks": ""} for row in queries.some(conn, ranks, codes, scope)]
     query = sa.select(_s.center).where(_s.center.in_(sorted(codes)), *queries.within(_STATES, scope))
-    return _rows(conn, ranks, conn.scalars(query.order_by(*_order(_live_rank(ranks), "worst"))).all(), now_ms)
+    return _rows(conn, ranks, query, "worst", now_ms)
 
 
 def pulses(conn: sa.Connection, ranks: Ranks) -> list[sa.RowMapping]:
@@ -216,26 +219,27 @@ def standings(conn: sa.Connection, codes: Collection[str]) -> dict[str, tuple[st
     return {row.center: (STATES[row.rank], row.criterion or "", row.state_since_ms or 0) for row in conn.execute(query)}
 
 
-def _rows(conn: sa.Connection, ranks: Ranks, codes: Sequence[str], now_ms: int) -> list[dict[str, Any]]:
-    """Of these centers, in their order."""
+def _rows(
+    conn: sa.Connection, ranks: Ranks, chosen: sa.Select[tuple[str]], sort: str, now_ms: int
+) -> list[dict[str, Any]]:
+    """Of the centers that a question chooses, in that order. They are chosen among narrow rows first: what is sorted
+    and thrown away is short."""
     own = ("weight", *FLAG, "state_since_ms", "open_flags", "unknown", "hour", "hours_ranks")
+    rank, few = _live_rank(ranks), chosen.subquery()
+    joined = few.join(_STATES, _s.center == few.c.center).join(schema.centers, schema.centers.c.center == _s.center)
     query = (
-        sa.select(schema.centers, _live_rank(ranks).label("rank"), *(_s[name] for name in own), _p.heard_ms)
-        .select_from(
-            _STATES.join(schema.centers, schema.centers.c.center == _s.center).outerjoin(
-                schema.pulse, _p.center == _s.center
-            )
-        )
-        .where(_s.center.in_(codes))
+        sa.select(schema.centers, rank.label("rank"), *(_s[name] for name in own), _p.heard_ms)
+        .select_from(joined.outerjoin(schema.pulse, _p.center == _s.center))
+        .order_by(*_order(rank, sort))
     )
-    result, found = conn.execute(query), {}
+    result, found = conn.execute(query), []
     names = list(result.keys())
     for row in result:
         values = dict(zip(names, row, strict=True))
-        rank = values["rank"] if values["rank"] != _CLOSED else _MEETS
-        values["hours_ranks"] = hours_ranks(values["hours_ranks"], values.pop("hour"), rank, now_ms)
-        found[values["center"]] = queries.stated(values, ranks)
-    return [found[code] for code in codes if code in found]
+        worst = values["rank"] if values["rank"] != _CLOSED else _MEETS
+        values["hours_ranks"] = hours_ranks(values["hours_ranks"], values.pop("hour"), worst, now_ms)
+        found.append(queries.stated(values, ranks))
+    return found
 
 
 def _live_rank(ranks: Ranks) -> sa.ColumnElement[int]:

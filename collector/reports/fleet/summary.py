@@ -200,13 +200,16 @@ def _pct(part: int, whole: int) -> float | None:
 # ---------------------------------------------------------------- read
 
 
-def of_month(conn: sa.Connection, month: str, from_ms: int, by: Part, scope: Scope = EVERYWHERE) -> FleetMonth:
-    """The closed reports of a month within a scope."""
+def of_month(
+    conn: sa.Connection, month: str, from_ms: int, by: Part, scope: Scope = EVERYWHERE,
+    taken: Callable[[Iterable[CenterMonth], int], Iterable[CenterMonth]] = lambda reports, _total: reports,
+) -> FleetMonth:  # fmt: skip
+    """The closed reports of a month within a scope; `taken` sees each go by, and how many there are."""
     begun = sa.select(sa.func.count(sa.distinct(_r.center))).where(_r.from_ms == from_ms)
     mine = _within(scope)
     keys = [(str(row.center), int(row.number)) for row in conn.execute(_newest(from_ms).where(mine))]
     count = conn.scalar(begun.where(mine)) or 0
-    return summed(month, by, _read(conn, from_ms, keys), count - len(keys))
+    return summed(month, by, taken(_read(conn, from_ms, keys), len(keys)), count - len(keys))
 
 
 def _within(scope: Scope) -> sa.ColumnElement[bool]:

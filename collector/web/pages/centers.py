@@ -39,7 +39,7 @@ from collector.web.pages import test_now
 from collector.web.site import Site
 from collector.web.view import View
 
-PAGE_ROWS = 100
+PAGE_ROWS = 50  # two screens: browsers take longer over rows than the server does
 USE_MS = 7 * 86_400_000  # so far back are seats' hours of use added up
 MAX_ROWS_ASKED = 400
 WHO_ELSE = ("owner", "isp", "feeder")  # facts that lead to the centers that share them
@@ -79,7 +79,8 @@ def router(site: Site) -> APIRouter:
 
 
 def _list(site: Site, request: Request) -> Response:
-    wanted = filter_of(request)
+    """The page; for a search in it the list alone, without what stands around it."""
+    wanted, is_part = filter_of(request), request.headers.get("hx-request-type") == "partial"
     number = _page_number(request.query_params.get("page", "1"))
     event = site.hub.last_event  # before the database is read: what comes after it is told by the stream
     with site.store.read() as conn:
@@ -87,17 +88,22 @@ def _list(site: Site, request: Request) -> Response:
         counts = center_states.counts(conn, ranks, wanted)
         offset = (number - 1) * PAGE_ROWS
         rows = center_states.page(conn, ranks, wanted, site.now(), limit=PAGE_ROWS, offset=offset)
-        provinces, deaf = queries.provinces(conn, wanted.scope), _deaf(conn)
-        waiting = approvals.number_waiting(conn, wanted.scope) if auth.may(request, "gateways.list") else None
+        around: dict[str, Any] = {} if is_part else _around(conn, request, wanted)
         own, hours = lists.views(conn, auth.asker(request).account.key), site.open_hours(conn, rows)
         risks = month_risks.of_centers(conn, {row["center"] for row in rows})
     found = counts[wanted.state] if wanted.state else sum(counts.values())
     return View.of(site, request).page(
-        "centers.html", views=own, hours=hours, risks=risks, query=lists.view_of(request.url.query), event=event,
-        left_out=lists.left_out(request), choice=lists.CHOICE,
-        rows=rows, counts=counts, wanted=wanted, provinces=provinces, deaf=deaf, found=found, number=number,
-        pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES, standard=_standard(site), waiting=waiting,
+        "list.html" if is_part else "centers.html", views=own, hours=hours, risks=risks, event=event,
+        query=lists.view_of(request.url.query), left_out=lists.left_out(request), choice=lists.CHOICE,
+        rows=rows, counts=counts, wanted=wanted, found=found, number=number, **around,
+        pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES, standard=_standard(site),
     )  # fmt: skip
+
+
+def _around(conn: sa.Connection, request: Request, wanted: queries.Filter) -> dict[str, Any]:
+    """What stands around the list."""
+    waiting = approvals.number_waiting(conn, wanted.scope) if auth.may(request, "gateways.list") else None
+    return {"provinces": queries.provinces(conn, wanted.scope), "deaf": _deaf(conn), "waiting": waiting}
 
 
 def _page_number(text: str) -> int:

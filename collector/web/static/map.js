@@ -30,7 +30,6 @@ const Disc = L.CircleMarker.extend({
 
 const map = L.map(box, { preferCanvas: true, attributionControl: false, zoomControl: false, zoomSnap: 0.5, minZoom: 4, maxZoom: 17, worldCopyJump: false });
 L.control.zoom({ zoomInTitle: box.dataset.zoomIn, zoomOutTitle: box.dataset.zoomOut }).addTo(map);
-map.createPane("cities").style.zIndex = 350; // under the discs: their numbers come first
 const layer = L.layerGroup().addTo(map);
 let points = { codes: [] }, at = new Map(); // the columns, and where in them each center is
 
@@ -100,15 +99,32 @@ function leads(i) {
   return box;
 }
 
-// The names of the cities that most centers are in, so that the points can be told apart without lines.
+// The names of the cities that most centers are in, so that the points can be told apart without lines. Each stands
+// below, above or beside its city, as near as it hides no disc and no other name; one that has no such place is left out.
+const NAMED = 30, LETTER_PX = 7, HIGH_PX = 16, APART_PX = [20, 45, 70];
+const labels = L.layerGroup().addTo(map);
+
 function cities() {
+  labels.clearLayers();
   const found = new Map();
   points.cities.forEach((city, i) => { if (city) found.set(city, [...(found.get(city) ?? []), i]); });
-  const largest = [...found].sort((a, b) => b[1].length - a[1].length).slice(0, 30);
+  const largest = [...found].sort((a, b) => b[1].length - a[1].length).slice(0, NAMED);
+  const taken = layer.getLayers().map((disc) => {
+    const at = map.latLngToLayerPoint(disc.getLatLng()), r = disc.getRadius();
+    return [at.x - r, at.y - r, at.x + r, at.y + r];
+  });
   for (const [city, own] of largest) {
     const middle = (column) => own.map((i) => points[column][i]).sort((a, b) => a - b)[own.length >> 1];
-    L.tooltip([middle("lat"), middle("lon")], { permanent: true, pane: "cities", direction: "bottom", offset: [0, 14], className: "city", interactive: false })
-      .setContent(element("bdi", city)).addTo(map);
+    const place = [middle("lat"), middle("lon")], at = map.latLngToLayerPoint(place), wide = LETTER_PX * city.length;
+    const ways = APART_PX.flatMap((px) => [[0, px], [0, -px], [wide / 2 + px, 0], [-wide / 2 - px, 0]]);
+    for (const [x, y] of ways) {
+      const box = [at.x + x - wide / 2, at.y + y - HIGH_PX / 2, at.x + x + wide / 2, at.y + y + HIGH_PX / 2];
+      if (taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
+      taken.push(box);
+      L.tooltip(place, { permanent: true, direction: "center", offset: [x, y], className: "city", interactive: false })
+        .setContent(element("bdi", city)).addTo(labels);
+      break;
+    }
   }
 }
 
@@ -159,7 +175,7 @@ draw();
 cities();
 box.dataset.drawn = points.codes.length;
 addEventListener("hashchange", start);
-map.on("zoomend", draw);
+map.on("zoomend", () => { draw(); cities(); });
 map.on("moveend", () => {
   const { lat, lng } = map.getCenter();
   history.replaceState(history.state, "", `#${map.getZoom()}/${lat.toFixed(4)}/${lng.toFixed(4)}`);

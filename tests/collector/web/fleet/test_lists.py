@@ -38,6 +38,16 @@ def table(client: httpx.Client, query: str = "") -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+def test_a_search_within_the_page_is_answered_with_the_list_alone(site) -> None:
+    with site.client() as client:
+        whole = client.get("/?q=LHE-0000").text
+        part = client.get("/?q=LHE-0000", headers={"hx-request-type": "partial"}).text
+    assert part.strip() in re.sub(r"(?m)^ +", "", whole) or part.strip() in whole
+    assert part.lstrip().startswith('<div id="list"')
+    assert "<html" in whole
+    assert "<html" not in part
+
+
 def test_each_row_has_a_bar_of_its_last_day_that_says_so_in_words(site) -> None:
     with site.client() as client:
         page = client.get("/?q=LHE-0000").text

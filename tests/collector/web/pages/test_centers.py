@@ -35,9 +35,9 @@ def joined(page: str) -> str:
 
 def test_centers_stand_worst_first_and_oldest_first_within(fleet) -> None:
     with fleet.client() as client:
-        page, rest = client.get("/").text, client.get("/?page=2").text
+        page, *rest = (client.get("/", params={"page": n}).text for n in (1, 2, 3))
     order = ["silent", "below", "watch", "unknown", "waiting", "meets", "closed", "paused"]
-    states = states_of(page) + states_of(rest)
+    states = [state for part in (page, *rest) for state in states_of(part)]
     assert len(states_of(page)) == PAGE_ROWS
     assert len(states) == 120
     assert states == sorted(states, key=order.index)
@@ -60,7 +60,7 @@ def test_counts_are_filters_and_agree_with_what_they_show(fleet) -> None:
         page = client.get("/").text
         for state, number in re.findall(r'data-state="(\w+)".*?<b><bdi dir="ltr">([\d,]+)</bdi></b>', page):
             shown = client.get("/", params={"state": state}).text
-            assert len(rows_of(shown)) == int(number)
+            assert len(rows_of(shown)) == min(int(number), PAGE_ROWS)
             assert set(states_of(shown)) == {state}
 
 

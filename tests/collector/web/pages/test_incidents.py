@@ -65,6 +65,8 @@ def test_the_forms_do_what_they_say_and_the_history_shows_it(site) -> None:
         refused = press(client, act="snooze", hours="1")
         assert refused.status_code == 409
         assert "needs a reason" in refused.text
+        assert '<option value="snooze" selected>' in refused.text
+        assert re.search(r'name="hours"[^>]*value="1"', refused.text), "what was typed stays"
         assert press(client, act="burn").status_code == 400
         assert press(client, mark="0" * 64, act="note", note="x").status_code == 403
 

@@ -308,6 +308,19 @@ def test_the_log_is_filtered_paged_and_given_as_csv(served, cast) -> None:
         assert [(row["act"], row["is_proven"]) for row in found] == [("key_added", False)]
 
 
+def test_what_an_act_was_about_is_said_in_words(served, cast) -> None:
+    scope = Scope(owner=frozenset({"Bint-e-Hawa Trust"}), district=frozenset({"Karachi South"}))
+    with served.store.write() as conn:
+        directory.add(conn, "Omar", "kept", "operator", scope, "root", cast.NOW_MS)
+        directory.add(conn, "Asad", "kept", "auditor", EVERYWHERE, "root", cast.NOW_MS)
+        users.record(conn, "contact_set", "Ali", cast.NOW_MS, reason='{"half": ')
+    with served.client() as client:
+        words = re.sub("<[^>]+>", "", client.get("/activity").text)
+    assert "operator District: Karachi South, Owner: Bint-e-Hawa Trust" in words
+    assert "auditor All centers" in words
+    assert "{&#34;half&#34;: " in words, "what is no JSON stands as it was recorded"
+
+
 @pytest.mark.parametrize("path", ["/account", "/people", "/keys", "/contacts", "/activity", "/login/second"])
 def test_hostile_names_are_only_text(served, cast, path: str) -> None:
     hostile = cast.HOSTILE.replace("\u202e", "")
