@@ -48,5 +48,5 @@ class ReleaseRings:
         if done.now != done.before:
             MOVED.log(version=release.version, before=done.before, open=done.now)
         if found is not None and found.state == "bad" and done.before:
-            troubles = {name: len(getattr(found, name)) for name in ("failed", "crashed", "silent", "worse")}
-            HELD.log(version=release.version, **troubles)
+            failed, crashed, silent = len(found.failed), len(found.crashed), len(found.silent)
+            HELD.log(version=release.version, failed=failed, crashed=crashed, silent=silent, worse=len(found.worse))
