@@ -5,6 +5,7 @@ __all__ = [
     "day_sheets",
     "day_store",
     "fleet",
+    "integrity",
     "ledger",
     "monthly",
     "monthly_verdicts",
