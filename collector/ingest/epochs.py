@@ -31,9 +31,8 @@ WENT_BACK = Event(
 )  # fmt: skip
 
 JOURNAL_OLDER = Event(
-    __name__, "error", "journal_went_back", "gateways have heard of decisions that the journal lacks: an older copy "
-    "stands in its place; look through devices, persons and tokens for what was decided since", key="device",
-    fields="known heard",
+    __name__, "error", "journal_went_back", "gateways have heard of decisions that the journal lacks: it is an older "
+    "copy; look for what may be undone", key="device", fields="known heard",
 )  # fmt: skip
 
 IsOurs = Callable[[bytes, bytes], bool]

@@ -7,6 +7,7 @@ __all__ = [
     "disputes",
     "fleet",
     "inspections",
+    "integrity",
     "ledger",
     "monthly",
     "monthly_verdicts",

@@ -40,8 +40,8 @@ def now_ms() -> int:
 @pytest.mark.slow
 @pytest.mark.row(49)
 def test_a_fleet_is_back_on_a_new_machine_of_one_backup_file_without_a_visit(torture: bool, tmp_path: Path) -> None:
-    """The fleet's own process goes on as it is: what needs a visit it does not get. Its gateways keep nothing
-    that was receipted; what becomes of that is played with real agents (test_restore_drills)."""
+    """The fleet's own process goes on as it is: what it would need of a visit it does not get. Its gateways keep
+    nothing that was receipted; what becomes of that is played with real agents (test_restore_drills)."""
     count, house = FULL if torture else SHORT, rig.House(tmp_path)
     key, file, config = tmp_path / "age.key", tmp_path / "one.backup", str(house.collector_toml)
     house.argv["fleet"] = house.collector("simulate", "--centers", str(count), "--config", config)
