@@ -96,16 +96,16 @@ def _answer(argv: Sequence[str], memory: int) -> dict[str, Any]:
             out, err = process.communicate(timeout=MAX_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            raise BundleRefused("proof.limits") from None
+            raise BundleRefused("proof.limits", command="nabz-verify") from None
     if process.returncode == UNREADABLE:
         last = err.decode(errors="replace").strip().splitlines()[-1:]
         raise BundleRefused("proof.unreadable", text="".join(last).partition(f"{NAME}: ")[2][:300])
     if process.returncode not in (0, 1):
-        raise BundleRefused("proof.limits")
+        raise BundleRefused("proof.limits", command="nabz-verify")
     try:
         found: dict[str, Any] = json.loads(out)
     except ValueError:  # a traceback, whose exit code is 1
-        raise BundleRefused("proof.limits") from None
+        raise BundleRefused("proof.limits", command="nabz-verify") from None
     return found
 
 
