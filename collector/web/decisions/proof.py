@@ -32,7 +32,10 @@ MAX_S = 300
 MAX_KEY = 400  # letters
 NAME = "bundle.zip"
 UNREADABLE = 2  # exit code of nabz-verify
-LOOKED = ("batches", "readings", "records", "leaves", "sheets")
+LOOKED = {  # counts, and their words
+    "batches": "proof.batches", "readings": "proof.readings", "records": "proof.records", "leaves": "proof.leaves",
+    "sheets": "proof.sheets",
+}  # fmt: skip
 
 
 def router(site: Site) -> APIRouter:
