@@ -6,5 +6,6 @@ __all__ = [
     "processes",
     "recorded",
     "trial",
+    "verified_days",
     "verify",
 ]

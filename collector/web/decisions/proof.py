@@ -32,7 +32,10 @@ MAX_S = 300
 MAX_KEY = 400  # letters
 NAME = "bundle.zip"
 UNREADABLE = 2  # exit code of nabz-verify
-LOOKED = ("batches", "readings", "records", "leaves", "sheets")
+LOOKED = {  # counts, and their words
+    "batches": "proof.batches", "readings": "proof.readings", "records": "proof.records", "leaves": "proof.leaves",
+    "sheets": "proof.sheets",
+}  # fmt: skip
 
 
 def router(site: Site) -> APIRouter:
@@ -96,16 +99,16 @@ def _answer(argv: Sequence[str], memory: int) -> dict[str, Any]:
             out, err = process.communicate(timeout=MAX_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            raise BundleRefused("proof.limits") from None
+            raise BundleRefused("proof.limits", command="nabz-verify") from None
     if process.returncode == UNREADABLE:
         last = err.decode(errors="replace").strip().splitlines()[-1:]
         raise BundleRefused("proof.unreadable", text="".join(last).partition(f"{NAME}: ")[2][:300])
     if process.returncode not in (0, 1):
-        raise BundleRefused("proof.limits")
+        raise BundleRefused("proof.limits", command="nabz-verify")
     try:
         found: dict[str, Any] = json.loads(out)
     except ValueError:  # a traceback, whose exit code is 1
-        raise BundleRefused("proof.limits") from None
+        raise BundleRefused("proof.limits", command="nabz-verify") from None
     return found
 
 
