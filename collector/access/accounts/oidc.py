@@ -67,7 +67,7 @@ class LoginAttempt:
 
 
 @dataclass(frozen=True)
-class Identified:
+class IssuerAnswer:
     """Whom the issuer has seen; `email` is empty unless it verified it."""
 
     sub: str
@@ -108,7 +108,7 @@ class OidcClient:
         place = self._metadata(now_ms)["authorization_endpoint"]
         return f"{place}{'&' if '?' in place else '?'}{urlencode(query)}"
 
-    def finish(self, attempt: LoginAttempt, answer: Mapping[str, str], now_ms: int) -> Identified:
+    def finish(self, attempt: LoginAttempt, answer: Mapping[str, str], now_ms: int) -> IssuerAnswer:
         """Who came back with this answer. Raises PersonError."""
         state, code = answer.get("state", ""), answer.get("code", "")
         if not hmac.compare_digest(state.encode(errors="replace"), attempt.state.encode()):
@@ -138,7 +138,7 @@ class OidcClient:
             raise _refused("the issuer gave no ID token")
         return token
 
-    def _identified(self, token: str, nonce: str, now_ms: int) -> Identified:
+    def _identified(self, token: str, nonce: str, now_ms: int) -> IssuerAnswer:
         """Raises PersonError for a token that is not ours, not now, or not signed by the issuer."""
         from joserfc import errors, jwt
 
@@ -151,7 +151,7 @@ class OidcClient:
         except (errors.JoseError, ValueError, TypeError, KeyError) as error:
             raise _refused(f"its ID token does not hold ({type(error).__name__})") from None
         email = claims.get("email") if claims.get("email_verified") is True else ""
-        return Identified(str(claims["sub"])[:MAX_VALUE], email if isinstance(email, str) else "")
+        return IssuerAnswer(str(claims["sub"])[:MAX_VALUE], email if isinstance(email, str) else "")
 
     def _keys(self, now_ms: int, *, anew: bool = False) -> Any:
         """Raises PersonError, ValueError, JoseError."""
@@ -192,7 +192,7 @@ class OidcClient:
         request = urllib.request.Request(place, body, known)  # noqa: S310  the settings name https
         with self._place():
             try:
-                with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as answer:
+                with urllib.request.build_opener(_IssuerRedirects).open(request, timeout=TIMEOUT_S) as answer:
                     found = json.loads(answer.read(MAX_ANSWER))
             except urllib.error.HTTPError as error:
                 with error:
@@ -213,7 +213,7 @@ class OidcClient:
             self._places.release()
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
+class _IssuerRedirects(urllib.request.HTTPRedirectHandler):
     """A code and a secret go nowhere else than the issuer says."""
 
     def redirect_request(self, *_args: object) -> None:

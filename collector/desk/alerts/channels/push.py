@@ -40,11 +40,12 @@ class PushSender:
         """To the person whose key is the message's address. Raises SendFailed."""
         with self.store.read() as conn:
             devices = push_devices.of_person(conn, message.address)
-        problems = [self._to_device(contact, device, message) for device in devices]
         if not devices:
             raise SendFailed("the person has no device that takes messages any more", permanent=True)
-        if all(problems):
-            raise next((one for one in problems if one and not one.permanent), problems[0])  # type: ignore[misc]
+        problems = [self._to_device(contact, device, message) for device in devices]
+        failed = [one for one in problems if one is not None]
+        if len(failed) == len(devices):
+            raise next((one for one in failed if not one.permanent), failed[0])
 
     def _to_device(self, contact: str, device: PushDevice, message: AlertMessage) -> SendFailed | None:
         if not push_devices.is_service(device.endpoint, self.services):
