@@ -284,7 +284,7 @@ class Uplink:
             fresh, backlog = await asyncio.to_thread(self._waiting, self._in_flight.idents())
             step = next_step(self._in_flight.flow, list(self._in_flight), fresh, backlog, now_s, self._urgent)
             if isinstance(step, Wait):
-                return step.until_s
+                return min((at_s for at_s in (step.until_s, self._silent_at_s) if at_s is not None), default=None)
             self._send(client, step, now_s)
 
     def _waiting(self, skip: set[Ident]) -> tuple[list[Group], list[Group]]:
@@ -316,9 +316,14 @@ class Uplink:
         overdue = self._in_flight.overdue(now_s)
         self.view.counts["overdue"] += len(overdue)
         self._packs &= not overdue  # an older collector may stand there by now
+        if self._silent_at_s is not None and now_s >= self._silent_at_s:
+            raise UplinkLost("silent", f"nothing received from the broker for {self._silent_s():.0f} s")
+
+    @property
+    def _silent_at_s(self) -> float | None:
+        """When the broker has not answered what was sent for so long that the session ends."""
         patience_s = SILENT_OF_SEVERAL_S if self._endpoints.are_several else SILENT_S
-        if overdue and self._silent_s() > patience_s:
-            raise UplinkLost("silent", f"nothing received from the broker for {patience_s:g} s")
+        return None if self._unanswered_s is None else self._unanswered_s + patience_s
 
     def _silent_s(self) -> float:
         """How long the broker has not answered what was sent."""

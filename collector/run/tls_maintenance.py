@@ -128,38 +128,39 @@ class TlsMaintenance:
     def disconnect_revoked(self) -> None:
         """Sessions of revoked gateways end, and for a while those of who floods, at brokers of other makes too where we
         keep those."""
-        self._disconnect(frozenset())
+        with self._changing:
+            self._disconnect(frozenset())
 
     def disconnect_floods(self) -> None:
         """At once whom this process noticed: to write its finding may wait for a commit of ingest. Whom another worker
         noticed has its finding already."""
-        if new := self.floods() - self._put_out:
-            self._disconnect(new)
-            with self._store.write() as conn:
-                floods.record(conn, new, self._now_ms())
-        elif self._settings.ingest.shares:
-            with self._store.read() as conn:
-                is_news = floods.current(conn, self._now_ms()) != self._put_out
-            if is_news:
-                self._disconnect(frozenset())
+        with self._changing:
+            if new := self.floods() - self._put_out:
+                self._disconnect(new)
+                with self._store.write() as conn:
+                    floods.record(conn, new, self._now_ms())
+            elif self._settings.ingest.shares:
+                with self._store.read() as conn:
+                    is_news = floods.current(conn, self._now_ms()) != self._put_out
+                if is_news:
+                    self._disconnect(frozenset())
 
     def _disconnect(self, new: frozenset[str]) -> None:
+        """Whoever is revoked, has flooded lately or is one of these."""
         now_ms = self._now_ms()
-        with self._changing:
-            with self._store.read() as conn:
-                people = devices.people(conn, self._settings.services)
-                put_out = (floods.current(conn, now_ms) | new) & frozenset(people.gateways)
-                serials = devices.revoked_serials(conn, now_ms, put_out)
-                recent = devices.revoked(conn, now_ms - RECENT_MS) | put_out
-            people = dataclasses.replace(people, revoked=sorted({*people.revoked, *put_out}))
-            self._put_out = put_out
-            if self._book is not None:
-                self._book.put_out = frozenset(people.revoked)
-            if self._broker is not None:
-                self._broker.refuse(frozenset(people.revoked))
-            self._list_revoked(serials, now_ms)
-            for outside in self._outside:
-                outside.update(people, recent, self._own.server, self._authority.crl, now_ms)
+        with self._store.read() as conn:
+            people = devices.people(conn, self._settings.services)
+            self._put_out = (floods.current(conn, now_ms) | new) & {*people.gateways, *people.revoked}
+            serials = devices.revoked_serials(conn, now_ms, self._put_out)
+            recent = devices.revoked(conn, now_ms - RECENT_MS) | self._put_out
+        people = dataclasses.replace(people, revoked=sorted({*people.revoked, *self._put_out}))
+        if self._book is not None:
+            self._book.put_out = frozenset(people.revoked)
+        if self._broker is not None:
+            self._broker.refuse(frozenset(people.revoked))
+        self._list_revoked(serials, now_ms)
+        for outside in self._outside:
+            outside.update(people, recent, self._own.server, self._authority.crl, now_ms)
 
     def _list_revoked(self, serials: Sequence[tuple[str, int]], now_ms: int) -> None:
         listed = (tuple(serials), now_ms // DAY_MS, self._authority.fingerprint)
