@@ -119,7 +119,8 @@ class IngestWorker:
         pause: Callable[[bool], None] = lambda _paused: None,
         idle: Callable[[], None] = lambda: None,
     ) -> None:
-        self._ingest, self._idle = ingest, idle
+        self._ingest = ingest
+        self._idle = idle
         self._publish_receipts = publish
         self._notify = notify
         self._now_ms = now_ms

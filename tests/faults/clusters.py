@@ -14,8 +14,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tests.faults import rig
+from tests.faults.machines import Machine, machines
 from tests.faults.makes import tool
-from tests.helpers.machines import Machine, machines
 
 SCRIPT = rig.ROOT / "systemd" / "cluster" / "database-node.sh"
 NAMES = ("db1", "db2", "db3")

@@ -104,7 +104,8 @@ class Postgres:
 
     def kill(self) -> None:
         assert self._process is not None
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, 9)
-        self._process.wait()
+        if self._process.poll() is None:  # else its number may be somebody else's by now
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, 9)
+            self._process.wait()
         subprocess.run(["pkill", "-9", "-f", f"postgres.*{self._folder}"], check=False)

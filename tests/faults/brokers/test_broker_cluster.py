@@ -13,8 +13,8 @@ import pytest
 
 from tests.faults import rig
 from tests.faults.brokers.test_several_brokers import newest_ms
+from tests.faults.machines import Machine, machines
 from tests.faults.makes import tool
-from tests.helpers.machines import Machine, machines
 
 NAMES = ("n1", "n2", "n3")
 
