@@ -48,8 +48,8 @@ class WebSection(CollectorSection):
 
     public_page: bool = Field(
         default=False,
-        description="Whether everybody may see `/public` (districts' figures, now and of closed months, and how they are "
-        "measured, no person's data) and `/public/badge/CODE.svg` of each center.",
+        description="Whether everybody may see `/public` (districts' figures, now and of closed months, and how they "
+        "are measured, no person's data) and `/public/badge/CODE.svg` of each center.",
     )
 
     @model_validator(mode="after")
