@@ -83,9 +83,10 @@ class Show:
 
     def added(self, bloat: Bloat) -> Markup:
         """What the load added to round trips, as far as it is known."""
-        rises = {"down": bloat.down_ms, "up": bloat.up_ms}
-        known = [(way, rise) for way, rise in rises.items() if rise is not None]
-        return self.words.listed([self.words(f"speed.bloat.{way}", n=self.value(rise, "ms")) for way, rise in known])
+        down, up = self.value(bloat.down_ms, "ms"), self.value(bloat.up_ms, "ms")
+        ways = [] if bloat.down_ms is None else [self.words("speed.bloat.down", n=down)]
+        ways += [] if bloat.up_ms is None else [self.words("speed.bloat.up", n=up)]
+        return self.words.listed(ways)
 
     def not_tested(self, cause: str) -> Markup:
         """Why a speed test has no figures."""
@@ -193,8 +194,8 @@ class Show:
             facts = None
         if not isinstance(facts, dict):
             return self.raw(text) if text.strip() else escape(text)
-        said = [self.words.word("scope", name) + ": " + self._fact(value) for name, value in facts.items()]
-        return self.words.listed(said) if said else self.words("scope.all")
+        parts = [self.words.word("scope", name) + ": " + self._fact(value) for name, value in facts.items()]
+        return self.words.listed(parts) if parts else self.words("scope.all")
 
     def _fact(self, value: object) -> Markup:
         return self.words.listed(map(self.words.name, value)) if isinstance(value, list) else self.words.name(value)
