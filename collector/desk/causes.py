@@ -131,13 +131,20 @@ def _by_family(conn: sa.Connection, incident: Incident) -> Cause | None:
         return Cause(name="isp_down", grade="likely", evidence=())
     if incident.family != "line":
         return None
-    body = conn.scalar(sa.select(_l.body).where(_l.center == incident.place, _l.kind == "link").limit(1))
-    reading = wire.decode_reading(body.encode()) if body else None
-    place = getattr(reading, "fault_place", None)
-    if place not in ("lan", "isp"):
+    place = _fault_place(conn, incident)
+    if place is None:
         return None
     before = Reason.of("evidence.fault_before", field="fault_place", word=place)
     return Cause(name="lan_fault" if place == "lan" else "isp_down", grade="likely", evidence=(before,))
+
+
+def _fault_place(conn: sa.Connection, incident: Incident) -> str | None:
+    """Where the last readings of the lines that are in it see the fault: of two lines one may be well."""
+    subjects = {one.subject for one in tables.members(conn, [incident.id])}
+    query = sa.select(_l.body).where(_l.center == incident.place, _l.kind == "link", _l.subject.in_(sorted(subjects)))
+    readings = [wire.decode_reading(body.encode()) for body in conn.scalars(query.order_by(_l.subject))]
+    places = [getattr(reading, "fault_place", None) for reading in readings]
+    return next((place for place in places if place in ("lan", "isp")), None)
 
 
 def _with_group(conn: sa.Connection, incident: Incident, cause: Cause) -> Cause:

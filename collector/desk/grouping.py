@@ -106,6 +106,11 @@ def groups_around(
     return found
 
 
+def is_alike(one: Family, other: Family) -> bool:
+    """Whether two troubles may have one cause: mains that are cut and a line that is bad have two."""
+    return one == other or "dark" in (one, other)
+
+
 def family_among(signs: Iterable[CenterSign]) -> Family:
     """What most of the signs that say anything say; dark if none does."""
     by_center: dict[str, set[Family]] = defaultdict(set)

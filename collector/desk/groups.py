@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from agent.common.center_time import TZ
 from agent.common.reasons import Reason
 from collector.desk import tables
-from collector.desk.grouping import BY_SCOPE, CenterGroup, goes_on, groups_around, parent_among, takes_in
+from collector.desk.grouping import BY_SCOPE, CenterGroup, goes_on, groups_around, is_alike, parent_among, takes_in
 from collector.desk.incident import OPEN, Incident, Values
 from collector.desk.survey import Desk, by_center
 from collector.desk.symptoms import SHARED, SIGN, CenterPlace, CenterSign, Symptom, worst
@@ -43,7 +43,8 @@ def form(desk: Desk, symptom: Symptom, place: CenterPlace | None) -> Incident | 
     if len(survey.signs) < desk.rules.few - 1:
         return None
     places = {**survey.places, place.center: place}
-    around = groups_around(place, symptom.began_ms, [*survey.signs, own], places, survey.sizes(place), desk.rules)
+    signs = [own, *(sign for sign in survey.signs if is_alike(sign.family, symptom.family))]
+    around = groups_around(place, symptom.began_ms, signs, places, survey.sizes(place), desk.rules)
     group = parent_among(around, symptom.center, desk.rules)
     return None if group is None else _form(desk, group, symptom, place)
 
@@ -95,8 +96,8 @@ def _opened(
 
 
 def widen(desk: Desk) -> int:
-    """Groups that began together and are parts of a wider one become an incident of that: an outage of a country comes
-    town by town. Returns how many did."""
+    """Groups that began together, in the same way, and are parts of a wider one become an incident of that: an outage
+    of a country comes town by town. Returns how many did."""
     desk.forget_groups()  # the pass before has changed some
     parts = [one for one in desk.open_groups() if not one.cause_by]
     if len(parts) < 2:
@@ -105,13 +106,14 @@ def widen(desk: Desk) -> int:
     for member in tables.members(desk.conn, list(centers)):
         centers[member.incident].add(member.center)
     places = desk.survey.places_of(set[str]().union(*centers.values()))
-    signs = [CenterSign(code, one.family, one.began_ms) for one in parts for code in sorted(centers[one.id])]
     widened = 0
     while parts:
         first = parts.pop(0)
+        alike = [one for one in parts if is_alike(one.family, first.family)]
+        signs = [CenterSign(code, one.family, one.began_ms) for one in (first, *alike) for code in centers[one.id]]
         place = next((places[code] for code in sorted(centers[first.id]) if code in places), None)
         group = _wider(desk, first, place, signs, places)
-        taken = [one for one in parts if group and _is_part(one, group, centers[one.id])]
+        taken = [one for one in alike if group and _is_part(one, group, centers[one.id])]
         if place is None or group is None or not taken:
             continue
         _take_together(desk, [first, *taken], group, place)

@@ -21,6 +21,7 @@ RECHARGE_MS = 48 * 3_600_000  # a battery not full by then has its recharge left
 MIN_TREND_CUTS, MIN_TREND_DAYS = 5, 30.0
 MIN_AGREEMENT = 0.75  # of the slopes between pairs of cuts must point down before a date is named
 MAX_AHEAD_DAYS = 3 * 365.0
+RENEWED = 1.5  # a battery that gives so many times what it gave before, twice in a row, is another
 LOSES_POWER = ("power", "reboot", "unknown")
 DAY_MS = 86_400_000
 
@@ -94,9 +95,10 @@ class Cut:
 
 @dataclass(frozen=True, kw_only=True)
 class Battery:
-    """What the cuts of one UPS say together. Times in minutes; None is unknown. `observed_min` is the shortest time
-    until it gave out, or the longest it has carried; `trend_min_a_month` how the whole battery changes at the usual
-    load; `below_ms` when it falls under the minutes asked, None when that cannot be told with confidence."""
+    """What the cuts of one UPS say together; all but their counts is of the battery that is there now. Times are
+    minutes; None is unknown. `observed_min` is the shortest time until it gave out, or the longest it has carried;
+    `trend_min_a_month` how the whole battery changes at the usual load; `below_ms` when it falls under the minutes
+    asked, None when that cannot be told with confidence."""
 
     cuts: int
     carried: int
@@ -208,15 +210,18 @@ def with_boots(cut: Cut, boots: Iterable[Boot]) -> Cut:
 def battery(cuts: Sequence[Cut], asked_s: float | None) -> Battery:
     """`asked_s` is the backup time that the standard asks of this center."""
     over = [cut for cut in cuts if cut.carried is not None]
-    gave_out = [cut for cut in over if cut.carried is False]
-    observed = min(gave_out, key=lambda cut: cut.backup_s) if gave_out else max(over, key=_backup_s, default=None)
-    points = _points(over)
+    not_carried = sum(cut.carried is False for cut in over)
+    whole = _points(over)
+    renewed_ms = _renewed_ms(whole)
+    mine, points = [cut for cut in over if cut.from_ms >= renewed_ms], [one for one in whole if one[0] >= renewed_ms]
+    gave_out = [cut for cut in mine if cut.carried is False]
+    observed = min(gave_out, key=_backup_s) if gave_out else max(mine, key=_backup_s, default=None)
     slope = slope_a_day(points)
-    recharges = [cut.recharge_s for cut in over if cut.recharge_s]
+    recharges = [cut.recharge_s for cut in mine if cut.recharge_s]
     return Battery(
         cuts=len(over),
-        carried=len(over) - len(gave_out),
-        not_carried=len(gave_out),
+        carried=len(over) - not_carried,
+        not_carried=not_carried,
         observed_min=_minutes(observed.backup_s) if observed else None,
         gave_out=bool(gave_out),
         load_pct=_rounded(observed.load_pct) if observed else None,
@@ -240,6 +245,16 @@ def _points(cuts: Sequence[Cut]) -> list[tuple[int, float]]:
         for cut in cuts
         if cut.whole_s is not None
     ]
+
+
+def _renewed_ms(points: Sequence[tuple[int, float]]) -> int:
+    """From which cut on the battery that is there now was there, as its cuts tell; 0 if it always was. No UPS says when
+    its battery was changed."""
+    for place in range(len(points) - 2, 0, -1):
+        before = max(whole for _, whole in points[max(0, place - 3) : place])
+        if min(whole for _, whole in points[place : place + 3]) >= RENEWED * before:
+            return points[place][0]
+    return 0
 
 
 def slope_a_day(points: Sequence[tuple[int, float]]) -> float | None:

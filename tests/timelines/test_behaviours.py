@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from agent.wire import Failure, LinkReading, SeatsReading, SpeedReading, UpsReading
 from collector.desk import windows
 from collector.desk.windows import MaintenanceWindow, Mode
@@ -23,6 +25,7 @@ def test_latency_is_told_when_six_of_eight_minutes_are_slow(story: Story) -> Non
     story.wants(("11:08", "11:08", "raised", "internet.latency"))
 
 
+@pytest.mark.slow
 def test_recovery_asks_for_more_than_the_bound(story: Story) -> None:
     """A line that hovers just inside the bound is not well again, and is not told anew."""
     story.plays(
@@ -63,6 +66,7 @@ def test_a_silent_gateway_hides_its_ups_and_its_seats(story: Story) -> None:
     story.wants(("10:22", "10:24", "raised", "presence.silent"))
 
 
+@pytest.mark.slow
 def test_a_stream_that_ends_alone_is_unknown_and_raises_nothing(story: Story) -> None:
     """Whoever reads no UPS at all says so in a failure; readings that cease are old, not bad."""
     story.plays(story.every_minute("10:00", "10:10", WELL, BATTERY), story.every_minute("10:10", "10:40", WELL))
@@ -93,6 +97,7 @@ def test_what_is_planned_is_muted_until_it_ends_and_told_if_it_lasts(story: Stor
     assert {one.place for one in desk.incidents()} == {short, long, other}  # evidence is kept of all
 
 
+@pytest.mark.slow
 def test_what_is_skipped_makes_no_incident_while_it_lasts(story: Story) -> None:
     desk = DeskPlay(story)
     short, long = desk.fleet(2, "F", feeder="F-7")

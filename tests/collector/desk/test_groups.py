@@ -9,6 +9,7 @@ import pytest
 from collector.desk import work
 from collector.register import calendar
 from collector.register.calendar import CalendarEntry
+from collector.store import schema, upsert
 from tests.collector.standard.timeless import timeless_standards
 
 Room = Any
@@ -271,3 +272,17 @@ def test_a_cause_that_a_person_named_keeps_its_incident_apart(room: Room) -> Non
     room.silent(towns[1])
     room.passes(0.2)
     assert len(room.living()) == 2
+
+
+def test_a_feeder_without_mains_and_a_provider_that_fails_are_two(room: Room, twelve: list[str]) -> None:
+    """Both in one district at the same time, a third of it together."""
+    lines = room.fleet(8, "L", **{**ELSEWHERE, "isp": "Cable"})
+    room.cut(twelve, 5)
+    room.change("F-3", criterion="power.battery_low")
+    flag = {"criterion": "internet.loss", "subject": "", "state": "raised", "since_ms": room.now_ms, "memory": "[]"}
+    judged = {"judged_until_ms": room.now_ms, "verdict": "below", "value": 30.0, "bound": 2.0, "standard": "s"}
+    with room.store.write() as conn:
+        upsert(conn, schema.flags, [{"center": code, **flag, **judged, "reason": "{}"} for code in lines])
+    room.changes(lines, "raised", "internet.loss")
+    room.passes(0.2)
+    assert {(scope, family) for scope, _, family, _ in room.living()} == {("feeder", "power"), ("provider", "line")}

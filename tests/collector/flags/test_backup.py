@@ -174,3 +174,19 @@ def test_without_cuts_nothing_is_claimed() -> None:
     verdict = battery([], 1800)
     assert (verdict.cuts, verdict.observed_min, verdict.whole_min, verdict.below_ms) == (0, None, None, None)
     assert slope_a_day([]) is None
+
+
+def test_a_battery_that_was_replaced_is_not_judged_by_the_one_before() -> None:
+    old = [gave_out(day, 40 - day / 10) for day in range(0, 200, 20)]
+    new = [gave_out(day, 60) for day in (210, 225)]
+    assert battery([*old, new[0]], 1800).observed_min == 22  # one good cut may be an odd one
+    found = battery([*old, *new], 1800)
+    assert (found.observed_min, found.whole_min, found.trend_min_a_month, found.below_ms) == (60, 60, None, None)
+    assert (found.cuts, found.not_carried) == (12, 12)
+    worn = [gave_out(240 + day, 60 - day / 10) for day in range(0, 200, 20)]
+    assert battery([*old, *new, *worn], 1800).observed_min == 42
+
+
+def test_cuts_that_differ_are_one_battery() -> None:
+    cuts = [gave_out(10 * number, minutes) for number, minutes in enumerate((40, 30, 42, 28, 41, 33, 44))]
+    assert battery(cuts, 1800).observed_min == 28
