@@ -10,7 +10,7 @@ import pytest
 from agent.local import status
 from agent.local.board import Board, StatusView
 from agent.wire import LinkReading, Stamp
-from tests.helpers.prometheus import scraping
+from tests.helpers.programs.prometheus import scraping
 
 NOW_MS = 1_795_000_000_000
 

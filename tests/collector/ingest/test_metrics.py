@@ -10,7 +10,7 @@ import pytest
 
 from collector.config import ConfigError
 from collector.ingest.metrics import served
-from tests.helpers.prometheus import scraping
+from tests.helpers.programs.prometheus import scraping
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 from collector.access.accounts import api_keys
 from collector.common.scope import EVERYWHERE
 from collector.store import schema
-from tests.helpers.prometheus import scraping
+from tests.helpers.programs.prometheus import scraping
 
 NOW_MS = 1_795_000_000_000
 
