@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import socket
 import zipfile
 from importlib import resources
@@ -11,6 +13,7 @@ import httpx
 import pytest
 
 from collector.standard import EXAMPLE
+from collector.verifier.archive import LIMITS, MANIFEST
 from collector.web.decisions.proof import BundleRefused, checked
 from tests.collector.web.decisions.test_dispute_pages import MARK, OPERATOR, logged_in
 from tests.helpers.waiting import wait_until
@@ -79,3 +82,17 @@ def test_a_draft_is_tried_and_its_mistakes_are_named(served, cast) -> None:
         assert upload(client, "/drafts", "draft", DRAFT, days="90").status_code == 303
         wait_until(lambda: "centers change" in client.get("/drafts").text, "the draft's result", 20)
         assert "<progress" not in client.get("/drafts?lang=ur").text
+
+
+def test_what_is_wrong_with_a_bundle_is_shown(served, cast) -> None:
+    """One that has all files, and nothing in them."""
+    bodies = {name: b"{}" if name == "report.json" else b"" for name in LIMITS if name != MANIFEST}
+    digests = {name: hashlib.sha256(body).hexdigest() for name, body in bodies.items()}
+    about = {"format": 2, "center": "<b>", "month": "2026-11", "from_ms": 0, "to_ms": 1, "files": digests}
+    whole = zipped(**{MANIFEST: json.dumps(about).encode(), **bodies})
+    with logged_in(served, cast, "Dana", "desk") as client:
+        page = upload(client, "/proof", "bundle", whole)
+        assert page.status_code == 200
+        assert "Not as it was signed" in page.text
+        assert "the bundle has no transparency log" in page.text
+        assert "&lt;b&gt;" in page.text
