@@ -69,12 +69,7 @@ def make(
     index, parts_size = PartIndex.load(settings.data_dir), 0
     try:
         with staging(settings.data_dir) as folder, _steady_archive(settings):
-            copy = folder / ("nabz.dump" if store.parted else "nabz.db")
-            about = _copied(store, copy, lambda share: progress(share / 3))
-            about |= {"made_ms": now_ms, "program": __version__, "make": contents.make_of(store)}
-            files = contents.files(settings, config)
-            about["named"] = contents.named_in(files)
-            members = {f"{contents.DATABASE}/{copy.name}": copy, **files}
+            members, about = _gathered(store, settings, config, folder, now_ms, lambda share: progress(share / 3))
             for stale in to.parent.glob("nabz-*.part"):  # of one that was killed: there is no other now
                 stale.unlink(missing_ok=True)
             if is_whole:
@@ -97,6 +92,18 @@ def make(
     return Made(
         file=to, size=to.stat().st_size, took_s=took_s, made_ms=now_ms, manifest=manifest, parts_size=parts_size
     )
+
+
+def _gathered(
+    store: Store, settings: Settings, config: Path | None, folder: Path, now_ms: int, progress: Progress
+) -> tuple[dict[str, Path], dict[str, object]]:
+    """What every backup has, by its name there, with the database's copy in `folder`; and what it says of itself."""
+    copy = folder / ("nabz.dump" if store.parted else "nabz.db")
+    about = _copied(store, copy, progress)
+    about |= {"made_ms": now_ms, "program": __version__, "make": contents.make_of(store)}
+    files = contents.files(settings, config)
+    about["named"] = contents.named_in(files)
+    return {f"{contents.DATABASE}/{copy.name}": copy, **files}, about
 
 
 def _copy_parts(

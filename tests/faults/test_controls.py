@@ -41,8 +41,8 @@ DEAF_TO_THE_KERNEL = [
     ),
 ]
 IMPATIENT = [("agent/uplink/broker_client.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
-NOT_PAUSED = [("collector/ingest/subscriber.py", "                self._set_away(away=True)\n", "")]
-UNBOUNDED = [("collector/ingest/subscriber.py", "queue.Queue(QUEUE)", "queue.Queue()")]
+NOT_PAUSED = [("collector/ingest/delivery.py", "                self._set_away(away=True)\n", "")]
+UNBOUNDED = [("collector/ingest/delivery.py", "queue.Queue(QUEUE)", "queue.Queue()")]
 BELIEVED = [("collector/ingest/rows.py", "if stored.raws.get(seq, raw) != raw]", "if False]")]
 UNCHAINED = [("collector/common/sequence_ranges.py", "and run.after(seq) != chain})", "and False})")]
 DROPPED = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import segno
 import sqlalchemy as sa
@@ -37,57 +37,54 @@ def router(site: Site) -> APIRouter:
     @routes.post("/account/password")
     def password(request: Request, mark: str = Form(""), old: str = Form(""), new: str = Form("")) -> Response:
         forms.check(request, mark)
-        try:
-            _change_password(site, request, old, new)
-        except PersonError as refused:
-            return _page(site, request, refused.reason)
-        except passwords.Weak:
-            return _page(site, request, "weak")
-        return RedirectResponse("/account", status_code=303)
+        return _tried(site, request, lambda: _change_password(site, request, old, new))
 
     @routes.post("/account/sessions")
     def end(request: Request, mark: str = Form(""), which: str = Form("")) -> Response:
         forms.check(request, mark)
-        asker = auth.asker(request)
-        own = asker.session.id if asker.session else ""
-        with site.store.write() as conn:
-            if which == OTHERS:
-                sessions.end_all(conn, asker.account, asker.account.name, site.now(), but=own)
-            else:
-                sessions.end(conn, asker.account, which, asker.account.name, site.now())
-        return RedirectResponse("/account", status_code=303)
+        return _tried(site, request, lambda: _end_sessions(site, request, which))
 
     @routes.post("/account/factor")
     def factor(
         request: Request, mark: str = Form(""), act: str = Form(""), code: str = Form(""), old: str = Form("")
     ) -> Response:
         forms.check(request, mark)
-        try:
-            return _factor(site, request, act, code, old)
-        except PersonError as refused:
-            return _page(site, request, refused.reason)
+        return _tried(site, request, lambda: _factor(site, request, act, code, old))
 
     @routes.post("/account/passkey")
     def passkey(request: Request, mark: str = Form(""), answer: str = Form("")) -> Response:
         forms.check(request, mark)
-        try:
-            _add_passkey(site, request, answer)
-        except PersonError as refused:
-            return _page(site, request, refused.reason)
-        return RedirectResponse("/account#factor", status_code=303)
+        return _tried(site, request, lambda: _add_passkey(site, request, answer), "/account#factor")
 
     @routes.post("/account/push")
     def push(
         request: Request, mark: str = Form(""), act: str = Form(""), answer: str = Form(""), which: str = Form("")
     ) -> Response:
         forms.check(request, mark)
-        try:
-            _push(site, request, act, answer, which)
-        except PersonError as refused:
-            return _page(site, request, refused.reason)
-        return RedirectResponse("/account#push", status_code=303)
+        return _tried(site, request, lambda: _push(site, request, act, answer, which), "/account#push")
 
     return routes
+
+
+def _tried(site: Site, request: Request, act: Callable[[], NewSecret | None], then: str = "/account") -> Response:
+    """The page once more where the act is refused, or has made what is shown but once; else the way to it."""
+    try:
+        made = act()
+    except PersonError as refused:
+        return _page(site, request, refused.reason)
+    except passwords.Weak:
+        return _page(site, request, "weak")
+    return _page(site, request, made=made) if made else RedirectResponse(then, status_code=303)
+
+
+def _end_sessions(site: Site, request: Request, which: str) -> None:
+    asker = auth.asker(request)
+    own = asker.session.id if asker.session else ""
+    with site.store.write() as conn:
+        if which == OTHERS:
+            sessions.end_all(conn, asker.account, asker.account.name, site.now(), but=own)
+        else:
+            sessions.end(conn, asker.account, which, asker.account.name, site.now())
 
 
 def _push(site: Site, request: Request, act: str, answer: str, which: str) -> None:
@@ -130,13 +127,12 @@ def _change_password(site: Site, request: Request, old: str, new: str) -> None:
         )
 
 
-def _factor(site: Site, request: Request, act: str, code: str, old: str) -> Response:
-    """Raises PersonError."""
+def _factor(site: Site, request: Request, act: str, code: str, old: str) -> NewSecret | None:
+    """The secret of a second proof that was begun. Raises PersonError, Mistaken."""
     account, now_ms = auth.asker(request).account, site.now()
     if act == "begin":
         with site.store.write() as conn:
-            made = second_factors.begin(conn, site.seal, account, now_ms)
-        return _page(site, request, made=made)
+            return second_factors.begin(conn, site.seal, account, now_ms)
     if act == "confirm":
         second_factors.confirm(site.store, site.seal, account, code, now_ms)
     elif act == "remove":
@@ -145,7 +141,7 @@ def _factor(site: Site, request: Request, act: str, code: str, old: str) -> Resp
             second_factors.remove(conn, account, account.name, now_ms)
     else:
         raise Mistaken(400, "form: is not of this page; open the page again and press its button")
-    return RedirectResponse("/account", status_code=303)
+    return None
 
 
 def _page(site: Site, request: Request, why: users.Why | None = None, made: NewSecret | None = None) -> Response:

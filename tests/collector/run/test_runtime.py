@@ -72,7 +72,7 @@ def test_it_is_stopped_at_once_and_again(component: Component) -> None:
 
 ENDS = {
     "task": "from collector.run.runtime import PeriodicTask as Task; Task('look', 3600, lambda: None).start()",
-    "ingest": "from collector.ingest.subscriber import IngestWorker; IngestWorker(0, print, print, print).start()",
+    "ingest": "from collector.ingest.delivery import IngestWorker; IngestWorker(0, print, print, print).start()",
     "web": "import socket; from fastapi import FastAPI; from collector.run.listeners.web_server import WebServer; "
     "WebServer(FastAPI(), socket.create_server(('127.0.0.1', 0)), print).start()",
 }

@@ -289,7 +289,7 @@ RECEIPT_BEFORE_COMMIT = [
         "        except",
     ),
     (
-        "collector/ingest/subscriber.py",
+        "collector/ingest/delivery.py",
         "        self._ingest = ingest\n",
         "        self._ingest = ingest; ingest.early = publish\n",
     ),
