@@ -66,16 +66,14 @@ def make(
     begun_s, part = time.monotonic(), to.with_name(f"{to.name}.part")
     identity = own_identity(settings.data_dir)
     keys = Keys(recipients=(*keys.recipients, archive.public_of(identity)), passphrase=keys.passphrase)
-    index, parts_size = PartIndex.load(settings.data_dir), 0
+    index = PartIndex.load(settings.data_dir)
     try:
         with staging(settings.data_dir) as folder, _steady_archive(settings):
             members, about = _gathered(store, settings, config, folder, now_ms, lambda share: progress(share / 3))
-            for stale in to.parent.glob("nabz-*.part"):  # of one that was killed: there is no other now
-                stale.unlink(missing_ok=True)
-            if is_whole:
-                members |= contents.archived(settings)
-            else:
-                parts_size = _copy_parts(index, contents.archived(settings), to, about, keys, identity)
+            _drop_unfinished(to.parent)
+            archived = contents.archived(settings)
+            parts_size = 0 if is_whole else _copy_parts(index, archived, to, about, keys, identity)
+            members |= archived if is_whole else {}
             manifest = archive.write(part, members, about, keys, lambda share: progress((1 + share) / 3))
         _check(part, identity)
         progress(1.0)
@@ -88,10 +86,14 @@ def make(
         raise StoreError(f"{to}: cannot be written ({describe(error)}); name a place with room") from None
     finally:
         part.unlink(missing_ok=True)
-    took_s = time.monotonic() - begun_s
-    return Made(
-        file=to, size=to.stat().st_size, took_s=took_s, made_ms=now_ms, manifest=manifest, parts_size=parts_size
-    )
+    size, took_s = to.stat().st_size, time.monotonic() - begun_s
+    return Made(file=to, size=size, took_s=took_s, made_ms=now_ms, manifest=manifest, parts_size=parts_size)
+
+
+def _drop_unfinished(folder: Path) -> None:
+    """What was left by one that was killed: there is no other now."""
+    for file in folder.glob("nabz-*.part"):
+        file.unlink(missing_ok=True)
 
 
 def _gathered(
