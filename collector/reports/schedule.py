@@ -226,7 +226,7 @@ def told(conn: sa.Connection, code: str, month: str, standards: Standards, now_m
     given = revisions.recipients_of(conn, center.code, span.from_ms)
     number = next((entry.number for entry in reversed(closed) if entry.sha256 == sha256_of(report)), None)
     proof = inclusion.proof_of(conn, "report", center.code, f"{month} {number}") if number is not None else None
-    adopted = adoption_of(conn, str(report["standard"]["sha256"]))
+    adopted = adoption_of(conn, str(report.get("standard", {}).get("sha256", "")))
     whole = {**report, "revision": _revision(known, changed, given), "adoption": adopted}
     return whole if proof is None else {**whole, "proof": msgspec.to_builtins(proof)}
 

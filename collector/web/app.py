@@ -62,16 +62,9 @@ NO_ADMIN = Event(
     "`nabz-collector person add NAME --role admin`", fields="file",
 )  # fmt: skip
 PAGES = (
-    log_in, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity, incident_pages,
-    routing, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, visits,
-    register, stories,
-    routing, windows, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages,
-    visits, register,
     log_in, oidc, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity,
     incident_pages, routing, windows, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes,
-    standard_pages, visits, register,
-    routing, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes, standard_pages, drafts,
-    proof, visits, register,
+    standard_pages, drafts, proof, visits, register, stories,
 )  # fmt: skip
 
 

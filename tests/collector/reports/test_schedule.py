@@ -26,6 +26,7 @@ from collector.reports.render import FORMS
 from collector.reports.schedule import told
 from collector.standard import Standards, examples
 from collector.store import Store, schema, upsert
+from collector.store.jobs.shards import WHOLE
 from collector.store.months import Retention, forget
 from tests.collector.standard.timeless import timeless
 
@@ -204,7 +205,7 @@ def test_what_comes_while_a_report_is_made_is_in_it_all_the_same(store: Store) -
     schedule.begin(store, STANDARDS, DUE)
     at_ms = DUE + revisions.SETTLE_MS
     with store.read() as conn:
-        due = schedule._due(conn, at_ms, 1)
+        due = schedule._due(conn, at_ms, 1, WHOLE)
         made = schedule._made(conn, due, STANDARDS, at_ms)
     put(store, day(FEBRUARY, 3), at_ms, seq=5000)
     with store.keep() as conn:
