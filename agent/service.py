@@ -67,17 +67,16 @@ class Service:
         take: Sequence[str] = (),
     ) -> None:
         remote = self._remote = RemoteSettings(base.state_dir)
-        settings = self._settings = remote.start(base)
-        self._mine = mine
+        settings, self._mine = remote.start(base), mine
+        self._settings = settings
         self._stamp = stamper(kernel)
         self._board = board.Board()
         self._started_ms = self._stamp().wall_ms
         self._stats = SpoolStats(0, 0, volatile=False, shed=0, unreadable=0, trouble="")
         self._registry = Registry(settings.state_dir, time.monotonic_ns() // 1_000_000, settings.seats.approve)
         self._ledger = SpeedLedger(settings.state_dir)
-        self._spool = Spool(
-            settings.state_dir / SPOOL_FILE, stamp=self._stamp, max_bytes=settings.spool.max_mb * 1024 * 1024
-        )
+        most_bytes = settings.spool.max_mb * 1024 * 1024
+        self._spool = Spool(settings.state_dir / SPOOL_FILE, stamp=self._stamp, max_bytes=most_bytes)
         self._receipt_clock = TrustedClock()
         self._rounds = Rounds(self._parts(), self._ledger)
         clock = TrustedClock()

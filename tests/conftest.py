@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
@@ -50,8 +50,13 @@ ONE_OF_EACH = re.compile(
     r"|run/test_service\.py::test_it_stops_cleanly\S*\[2\]"
     r"|store/test_restores\.py::test_a_restore_loses_nothing\S*\[postgresql\]"
     r"|recovery/test_server\.py::test_a_passphrase_opens\S*\[postgresql\]"
-    r"|measure/test_browser\.py::\S*\[http\])"
+    r"|web/fleet/test_pages\.py::test_axe_finds_nothing\S*\[light-en\]"
+    r"|web/test_browser\.py::test_axe_finds_nothing\S*\[en\]"
+    r"|speedtests/measure/test_browser\.py::\S*\[http\])"
 )
+# Each case of a form or a page starts a server of its own: the quick run has the first cases of each test.
+CASES = re.compile(r"tests/collector/web/(?!test_authorization)\S*\[")
+FIRST_CASES = 2
 
 
 def is_left_to_the_long_run(name: str) -> bool:
@@ -63,8 +68,12 @@ def is_left_to_the_long_run(name: str) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bugs that are planted on purpose belong to the longer suites. What a test says of the torture catalogue travels
     with its report, from other processes too."""
+    cases: Counter[str] = Counter()
     for item in items:
-        if item.get_closest_marker("control") or is_left_to_the_long_run(item.nodeid):
+        if CASES.match(item.nodeid):
+            cases[item.nodeid.partition("[")[0]] += 1
+        is_late = cases[item.nodeid.partition("[")[0]] > FIRST_CASES
+        if item.get_closest_marker("control") or is_late or is_left_to_the_long_run(item.nodeid):
             item.add_marker("slow")
     items.sort(key=lambda item: begins(item.nodeid))
     for item in items:

@@ -3,7 +3,7 @@
 # (etcd-server, patroni, postgresql). The same members, network and secrets on every machine.
 #
 #   database-node.sh --node db1 --members "db1=10.0.0.1 db2=10.0.0.2 db3=10.0.0.3" --network 10.0.0.0/24 \
-#       --secrets /root/nabz-secrets [--wal-archive /mnt/second-site/wal]
+#       --secrets SECRETS [--wal-archive /mnt/second-site/wal]
 #
 # --secrets: a folder with the files `postgres` and `replicator`, a password each. --root: writes below that folder, and
 # keeps the data there too.

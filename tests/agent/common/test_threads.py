@@ -184,6 +184,7 @@ def test_a_signal_inside_the_wait_ends_it() -> None:
     assert outcome("SignalEvent") == "True"
 
 
+@pytest.mark.slow
 def test_the_standard_librarys_event_would_hang() -> None:
     assert outcome("threading.Event") == "hangs"
 

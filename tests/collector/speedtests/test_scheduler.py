@@ -169,6 +169,7 @@ def most_at_once(rows: list[Any]) -> int:
     return most
 
 
+@pytest.mark.slow
 def test_a_crowd_asks_at_once_and_no_more_run_than_there_are_places(
     server: Server, broker: EmbeddedBroker, sqlite_store: Store, gateway, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

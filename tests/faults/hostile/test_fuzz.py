@@ -213,6 +213,7 @@ def _is(truth: tuple[int, int, int], figures: Sequence[float | None]) -> bool:
     return figures == (minutes * 60, charge, load)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["2c", "1"])
 @pytest.mark.row(36)
 def test_hostile_answers_to_the_ups_reader_are_survived_and_old_ones_never_shown(

@@ -75,6 +75,7 @@ def test_a_server_of_another_make_is_no_portal(named: Line) -> None:
     assert (found["loss_pct"], causes(found)) == (0.0, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("echoes", "loss_pct"), [("accept", 0.0), ("drop", 100.0)])
 def test_a_firewalls_reset_is_not_the_far_ends_word(named: Line, echoes: str, loss_pct: float) -> None:
     reset = "type filter hook forward priority 0;\nmeta l4proto tcp reject with tcp reset"
@@ -102,6 +103,7 @@ def test_a_hijacked_name_is_told_and_the_line_is_measured_to_the_address_it_had(
 # ---------------------------------------------------------------- names
 
 
+@pytest.mark.slow
 def test_names_that_do_not_resolve_are_told_while_the_line_carries(line: Line) -> None:
     with line.serving("c", NAME_SERVER, "10.3.0.2", "10.3.0.2"):
         well = line.measure(NAME)
@@ -169,6 +171,7 @@ def test_a_dead_address_family_does_not_hide_the_one_that_carries(named: Line) -
 # ---------------------------------------------------------------- the place of a fault
 
 
+@pytest.mark.slow
 def test_on_a_line_without_a_router_a_fault_beyond_is_beyond(named: Line) -> None:
     named.run("r", "sysctl", "-qw", "net.ipv4.conf.toa.proxy_arp=1")
     named.run("a", "ip", "route", "replace", "default", "dev", "tor")
@@ -206,6 +209,7 @@ def test_a_narrow_path_whose_routers_say_so_is_no_fault(named: Line) -> None:
     assert (found["path_mtu_bytes"], causes(found)) == (1400, [])
 
 
+@pytest.mark.slow
 def test_large_echoes_alone_that_are_dropped_are_no_fault(named: Line) -> None:
     with named.measure_server():
         named.drop("i", "meta l4proto icmp meta length > 1000")
@@ -245,6 +249,7 @@ def speed(line: Line, url: str) -> str:
     return line.run("a", sys.executable, "-c", SPEED, str(line.state_dir), url)
 
 
+@pytest.mark.slow
 def test_a_direction_that_stalls_is_a_failure_that_names_large_packets(named: Line) -> None:
     with named.measure_server() as url:
         narrow(named, announced=False)

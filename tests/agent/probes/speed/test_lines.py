@@ -32,7 +32,11 @@ BUSY = {"client_limited"}  # true of a machine that runs many tests at once
 
 @pytest.mark.parametrize(
     ("terms", "mode", "within", "most_mb"),
-    [(COMMON, "quick", 0.03, 8.0), (LOSSY, "adaptive", 0.02, 10.0), (SLOW, "quick", 0.05, 3.0)],
+    [
+        pytest.param(COMMON, "quick", 0.03, 8.0, marks=pytest.mark.slow),
+        (LOSSY, "adaptive", 0.02, 10.0),
+        pytest.param(SLOW, "quick", 0.05, 3.0, marks=pytest.mark.slow),
+    ],
 )
 def test_the_truth_of_a_line_is_read(terms: Terms, mode: str, within: float, most_mb: float) -> None:
     row = cell(terms, mode, tries=3)

@@ -104,6 +104,7 @@ def test_a_card_that_needs_more_than_a_second_is_read_at_the_first_look(
     assert (reading.output_state, reading.battery_charge_pct, reading.runtime_s) == ("trim", 100, 3420)
 
 
+@pytest.mark.slow
 def test_a_card_that_needs_nearly_three_seconds_is_read_within_a_few_looks(slow: Callable[..., Slow]) -> None:
     device, probe = slow("powernet", 2.7), UpsProbe()
     causes: list[str | None] = []
@@ -130,7 +131,7 @@ class Failing:
         return self.card.answer(question) if self.left >= 0 else b""
 
 
-@pytest.mark.parametrize("answers", [8, 17, 20, 23])
+@pytest.mark.parametrize("answers", [8, *(pytest.param(late, marks=pytest.mark.slow) for late in (17, 20, 23))])
 def test_values_of_a_look_that_was_broken_off_are_not_those_of_the_next(
     slow: Callable[..., Slow], answers: int
 ) -> None:

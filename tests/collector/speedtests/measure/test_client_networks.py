@@ -36,7 +36,9 @@ def test_the_client_and_the_record_are_told_the_network(tmp_path: Path) -> None:
     against(work, networks=Networks(path))
 
 
-@pytest.mark.parametrize("body", [None, b"", b"harmed" * 100])
+@pytest.mark.parametrize(
+    "body", [pytest.param(None, marks=pytest.mark.slow), pytest.param(b"", marks=pytest.mark.slow), b"harmed" * 100]
+)
 def test_a_server_measures_without_a_usable_database(tmp_path: Path, body: bytes | None) -> None:
     path = tmp_path / "asn.mmdb"
     if body is not None:

@@ -206,6 +206,7 @@ def test_a_busy_server_is_busy_with_its_reason() -> None:
     assert "503: full" in caught.value.detail
 
 
+@pytest.mark.slow
 def test_a_full_server_is_asked_again_when_it_says_and_the_test_then_runs() -> None:
     lines: list[str] = []
     full = Limits(tests_at_once=1, retry_after_s=1, test_idle_s=2.0)
