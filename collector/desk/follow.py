@@ -140,15 +140,18 @@ def _raise(desk: Desk, row: Any) -> None:
 
 
 def _symptom(desk: Desk, row: Any, *, change: int | None) -> Symptom:
-    """Silence began when the center was last heard."""
+    """Silence began when the center was last heard; what goes wrong while its mains are cut, with the cut: batteries of
+    one feeder last for unlike times."""
     standard = desk.standards.at(row.at_ms)
     criterion = standard.by_id.get(row.criterion) if standard else None
     reading = criterion.reading if criterion else ""
     began_ms: int = row.at_ms
     if reading == "silence":
         began_ms = min(desk.survey.heard_ms(row.center) or began_ms, began_ms)
-    cut_ms = desk.survey.cut_ms(row.center) if reading in ("silence", "link", "speed") else None
+    cut_ms = desk.survey.cut_ms(row.center) if reading in ("silence", "link", "speed", "ups") else None
     family = family_of(reading, began_ms, cut_ms)
+    if family == "power" and cut_ms is not None:
+        began_ms = min(began_ms, cut_ms)
     severity = criterion.severity if criterion else "warning"
     return Symptom(row.center, row.criterion, row.subject, family, severity, began_ms, change)
 

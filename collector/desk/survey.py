@@ -25,6 +25,7 @@ PAUSED = ("suspended", "closed")
 PLANNED: tuple[calendar.EntryKind, ...] = ("closure", "maintenance")
 CHUNK = 500  # centers of one question
 LOOK_BACK_MS = 1_800_000  # signs that began before are nobody's company any more
+CUT_BACK_MS = 12 * 3_600_000  # but for mains that are cut: so long do batteries hide it
 
 _ce, _p, _c, _f = schema.centers.c, schema.pulse.c, schema.cuts.c, schema.flags.c
 _PLACES = sa.select(_ce.center, _ce.feeder, _ce.isp, _ce.city, _ce.district, _ce.province)
@@ -111,7 +112,7 @@ class Survey:
         ]
 
     def _cut(self) -> list[CenterSign]:
-        going = (_c.open == sa.true()) & _c.to_ms.is_(None) & (_c.from_ms >= self.now_ms - LOOK_BACK_MS)
+        going = (_c.open == sa.true()) & _c.to_ms.is_(None) & (_c.from_ms >= self.now_ms - CUT_BACK_MS)
         query = sa.select(_c.center, sa.func.min(_c.from_ms).label("from_ms")).where(going).group_by(_c.center)
         return [CenterSign(row.center, "power", row.from_ms) for row in self.conn.execute(query)]
 

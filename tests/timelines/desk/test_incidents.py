@@ -45,3 +45,27 @@ def test_a_feeder_of_twelve_is_two_messages(desk: DeskPlay) -> None:
     assert "Call: LESCO 118" in last
     (one,) = desk.incidents()
     assert (one.scope, one.most, one.state, desk.acts(1)) == ("feeder", 12, "resolved", ["opened", "resolved"])
+
+
+def test_batteries_that_give_out_an_hour_apart_are_one_cut(desk: DeskPlay) -> None:
+    """The mains of six centers go at ten; half of the batteries last for half an hour, the others for an hour more."""
+    six = desk.fleet(6, "F", feeder="LESCO F-7", city="Lahore", district="Lahore", isp="PTCL")
+    others = desk.fleet(28, "O", feeder="LESCO F-8", city="Lahore", district="Lahore", isp="PTCL")
+    died = [
+        item
+        for number, code in enumerate(six)
+        for hour, minute in [(10 + number % 2, 30 + number)]
+        for item in [
+            *desk.minutes([code], "10:00", f"{hour}:{minute}", WELL, BATTERY),
+            *desk.minutes([code], f"{hour}:{minute}", f"{hour}:{minute + 4}", WELL, DRY),
+        ]
+    ]
+    desk.plays(
+        desk.minutes(others, "09:50", "12:20", WELL, MAINS),
+        desk.minutes(six, "09:50", "10:00", WELL, MAINS),
+        died,
+        desk.minutes(six, "12:00", "12:20", WELL, MAINS),
+        until="12:19",
+    )
+    (one,) = desk.incidents()
+    assert (one.scope, one.most, one.state, desk.acts(1)) == ("feeder", 6, "resolved", ["opened", "resolved"])
