@@ -202,7 +202,7 @@ class Renderer(Generic[S]):
 
     def age(self, seconds: float) -> S:
         """How long ago: a duration without what ticks. The pages' script says the same."""
-        return self.duration(seconds if seconds < MINUTE_S else seconds // MINUTE_S * MINUTE_S)
+        return self.duration(seconds // 1 if seconds < MINUTE_S else seconds // MINUTE_S * MINUTE_S)
 
     def _units(self, *parts: tuple[int, str]) -> S:
         amounts = (f"{number}{self.space}{self._unit(unit, number)}" for number, unit in parts if number)

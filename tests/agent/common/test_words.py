@@ -54,7 +54,7 @@ def test_durations_have_two_units_at_most(seconds: float, en: str, ur: str) -> N
 
 
 def test_an_age_does_not_tick() -> None:
-    assert (EN.age(59), EN.age(119)) == ("59 s", "1 min")
+    assert (EN.age(3.11), EN.age(59.9), EN.age(119)) == ("3 s", "59 s", "1 min")
 
 
 # ---------------------------------------------------------------- plural forms
