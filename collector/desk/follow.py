@@ -17,7 +17,7 @@ from collector.desk import causes, groups, news, tables
 from collector.desk.grouping import RULES, GroupingRules, groups_around, is_crowd
 from collector.desk.incident import FLIPS_WITHIN_S, OPEN, Incident, Values, is_unstable, is_worse, reopened
 from collector.desk.survey import PAUSED, Desk
-from collector.desk.symptoms import OF_CAUSE, SIGN, CenterPlace, Family, Symptom, family_of
+from collector.desk.symptoms import FAMILIES, OF_CAUSE, SHARED, SIGN, CenterPlace, Family, Symptom, family_of
 from collector.desk.tables import Member
 from collector.flags import machine
 from collector.outages import gaps
@@ -148,7 +148,7 @@ def _symptom(desk: Desk, row: Any, *, change: int | None) -> Symptom:
     began_ms: int = row.at_ms
     if reading == "silence":
         began_ms = min(desk.survey.heard_ms(row.center) or began_ms, began_ms)
-    cut_ms = desk.survey.cut_ms(row.center) if reading in ("silence", "link", "speed", "ups") else None
+    cut_ms = desk.survey.cut_ms(row.center) if FAMILIES.get(reading) in SHARED else None
     family = family_of(reading, began_ms, cut_ms)
     if family == "power" and cut_ms is not None:
         began_ms = min(began_ms, cut_ms)
