@@ -8,10 +8,11 @@ no beacon passes for another kind of message.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from agent.common import base64url
 
 MAX_BODY_BYTES = 2048  # of whatever a gateway of text messages wraps around it
 LABEL = "nabz-beacon-1\n"
@@ -36,7 +37,7 @@ def signed_bytes(device: str, at_s: int) -> bytes:
 
 
 def make(device: str, at_s: int, sign: Callable[[bytes], bytes]) -> str:
-    signature = base64.urlsafe_b64encode(sign(signed_bytes(device, at_s))).rstrip(b"=").decode()
+    signature = base64url.encode(sign(signed_bytes(device, at_s)))
     return f"NABZ1 {device} {at_s:010d} {signature}"
 
 
@@ -45,4 +46,4 @@ def parse(text: str) -> Beacon | None:
     found = _BEACON.search(text)
     if found is None:
         return None
-    return Beacon(device=found[1], at_s=int(found[2]), signature=base64.urlsafe_b64decode(found[3] + "=="))
+    return Beacon(device=found[1], at_s=int(found[2]), signature=base64url.decode(found[3]))

@@ -1,6 +1,7 @@
 """What agent and collector share besides the wire."""
 
 __all__ = [
+    "base64url",
     "bufferbloat",
     "causes",
     "center_time",
@@ -8,7 +9,6 @@ __all__ = [
     "command_line",
     "errors",
     "files",
-    "http_server",
     "keys",
     "logs",
     "mqtt",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from agent.common import base64url
 from agent.config import AgentSettings
 from agent.identity import KEY_FILE, SEAT_KEY_FILE, TLS_KEY_FILE
 
@@ -76,4 +77,4 @@ def _forms(raw: bytes) -> Iterator[str]:
         yield raw.decode().strip()
     yield raw.hex()
     yield base64.b64encode(raw).decode()
-    yield base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    yield base64url.encode(raw)

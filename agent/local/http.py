@@ -1,7 +1,7 @@
 """A server of small requests, for the local page and the seat listener: one a connection, its body read whole.
 
 Clients may be hostile: the head and the body have a size limit, the whole request has a deadline, an address has
-a limit of connections and a rate, and all connections together have a number (see agent.common.http_server).
+a limit of connections and a rate, and all connections together have a number (see agent.common.tcp.http_server).
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from agent.common.http_server import (
+from agent.common.logs import Event
+from agent.common.tcp import ConnectionLimits, ListeningSocket, listening
+from agent.common.tcp.http_server import (
     HttpRefused,
     RateLimiter,
     RequestHead,
@@ -19,8 +21,6 @@ from agent.common.http_server import (
     read_head,
     response_head,
 )
-from agent.common.logs import Event
-from agent.common.tcp import ConnectionLimits, ListeningSocket, listening
 
 JSON, HTML = "application/json", "text/html; charset=utf-8"
 PIECE_BYTES = 4096

@@ -16,9 +16,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.common.http_server import HttpRefused, RateLimiter
 from agent.common.releases.trial import Release
 from agent.common.releases.version import is_older
+from agent.common.tcp.http_server import HttpRefused, RateLimiter
 from agent.local import http
 from agent.probes.seats.registry import Registry, RegistryFull
 from agent.seat import keys

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from agent.common.http_server import HttpRefused
+from agent.common.tcp.http_server import HttpRefused
 from agent.local import http
 from agent.local.board import StatusView
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from agent.common import base64url
 from agent.common.errors import describe
 from collector.access.atomic_files import keep_once
 from collector.store import StoreError
@@ -47,7 +47,7 @@ def push_key(key: Ed25519PrivateKey) -> ec.EllipticCurvePrivateKey:
 def push_key_text(key: Ed25519PrivateKey) -> str:
     """Its public point in base64url, as browsers take it."""
     point = push_key(key).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return base64.urlsafe_b64encode(point).decode().rstrip("=")
+    return base64url.encode(point)
 
 
 def drawing_secret(key: Ed25519PrivateKey) -> bytes:

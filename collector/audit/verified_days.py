@@ -133,7 +133,7 @@ def mac_key(collector_key: Ed25519PrivateKey) -> bytes:
 
 
 def load(conn: sa.Connection, code: str, month_ms: int, key: bytes) -> VerifiedDays:
-    """None where there is no row, or one that the key did not make."""
+    """Empty where there is no row, or one that the key did not make."""
     mine = (_v.center == code) & (_v.from_ms == month_ms)
     row = conn.execute(sa.select(_v.body, _v.mac).where(mine)).one_or_none()
     if row is None or not hmac.compare_digest(bytes(row.mac), _mac(key, code, month_ms, bytes(row.body))):

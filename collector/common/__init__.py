@@ -1,3 +1,3 @@
-"""What every room may use: messages and refusals, scopes, runs of sequence numbers, processes, CSV, markup."""
+"""What every room may use: messages and refusals, scopes, sequence ranges, processes, CSV, markup, requests."""
 
-__all__ = ["csv_rows", "html_words", "messages", "processes", "scope", "sequence_ranges"]
+__all__ = ["csv_rows", "html_words", "http_client", "messages", "processes", "scope", "sequence_ranges"]

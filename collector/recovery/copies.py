@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -48,17 +49,21 @@ class Made:
     parts_size: int = 0
 
 
+class CopiedArchive(NamedTuple):
+    """Where all of the archive lies, and the bytes of the new file of parts."""
+
+    located: Mapping[str, LocatedPart]
+    size: int
+
+    @property
+    def files(self) -> list[str]:
+        return sorted({part.file for part in self.located.values()})
+
+
 def make(
-    store: Store,
-    settings: Settings,
-    config: Path | None,
-    to: Path,
-    keys: Keys,
-    now_ms: int,
-    progress: Progress = quiet,
-    *,
-    is_whole: bool = True,
-) -> Made:
+    store: Store, settings: Settings, config: Path | None, to: Path, keys: Keys, now_ms: int,
+    progress: Progress = quiet, *, is_whole: bool = True,
+) -> Made:  # fmt: skip
     """Writes `to`; unless it shall be whole, beside it what of the archive no file of parts has. Raises StoreError;
     leaves no half file."""
     if to.exists():
@@ -72,22 +77,25 @@ def make(
             members, about = _gathered(store, settings, config, folder, now_ms, lambda share: progress(share / 3))
             _drop_unfinished(to.parent)
             archived = contents.archived(settings)
-            parts_size = 0 if is_whole else _copy_parts(index, archived, to, about, keys, identity)
-            members |= archived if is_whole else {}
+            if is_whole:
+                members, copied = members | archived, CopiedArchive({}, 0)
+            else:
+                copied = _copy_parts(index, archived, to, now_ms, keys, identity)
+                about[part_files.ABOUT] = msgspec.to_builtins(copied.located)
             manifest = archive.write(part, members, about, keys, lambda share: progress((1 + share) / 3))
         _check(part, identity)
         progress(1.0)
         part.rename(to)
         sync_folder(to.parent)
         if not is_whole:
-            index.backups[to.name] = sorted({one["file"] for one in about[part_files.ABOUT].values()})  # type: ignore[attr-defined]
+            index.backups[to.name] = copied.files
             index.save(settings.data_dir, to.parent)
     except OSError as error:
         raise StoreError(f"{to}: cannot be written ({describe(error)}); name a place with room") from None
     finally:
         part.unlink(missing_ok=True)
     size, took_s = to.stat().st_size, time.monotonic() - begun_s
-    return Made(file=to, size=size, took_s=took_s, made_ms=now_ms, manifest=manifest, parts_size=parts_size)
+    return Made(file=to, size=size, took_s=took_s, made_ms=now_ms, manifest=manifest, parts_size=copied.size)
 
 
 def _drop_unfinished(folder: Path) -> None:
@@ -109,15 +117,15 @@ def _gathered(
 
 
 def _copy_parts(
-    index: PartIndex, archived: Mapping[str, Path], to: Path, about: dict[str, object], keys: Keys, identity: str
-) -> int:
-    """Copies what no file of parts has, and says in `about` where all of it lies; returns the bytes of the new file."""
+    index: PartIndex, archived: Mapping[str, Path], to: Path, now_ms: int, keys: Keys, identity: str
+) -> CopiedArchive:
+    """Copies what no file of parts has."""
     located, size = index.located(to.parent, archived), 0
     if new := {name: path for name, path in archived.items() if name not in located}:
         file = to.with_suffix(".parts")
         part = file.with_name(f"{file.name}.part")
         try:
-            manifest = archive.write(part, new, {"made_ms": about["made_ms"]}, keys)
+            manifest = archive.write(part, new, {"made_ms": now_ms}, keys)
             _check(part, identity)
             part.rename(file)
         finally:
@@ -125,8 +133,7 @@ def _copy_parts(
         index.add(file.name, new, manifest)
         located |= {name: LocatedPart(file.name, one.size, one.sha256) for name, one in manifest.members.items()}
         size = file.stat().st_size
-    about[part_files.ABOUT] = msgspec.to_builtins(located)
-    return size
+    return CopiedArchive(located, size)
 
 
 def _check(part: Path, identity: str) -> None:

@@ -26,7 +26,7 @@ from agent import config_file as agent_settings
 from agent import wire
 from agent.common import files
 from agent.common.center_time import TZ
-from agent.common.http_server import HttpRefused
+from agent.common.tcp.http_server import HttpRefused
 from agent.config import AgentSettings
 from agent.local import http, nut_server
 from agent.probes.link import echo_cookie, names

@@ -1,7 +1,16 @@
-"""TCP as every connection and every server here uses it: dead peers are noticed, listeners are bounded."""
+"""TCP as every connection and every server here uses it: dead peers are noticed, listeners are bounded,
+and so are heads of HTTP requests."""
 
 from agent.common.tcp.connections import ConnectionLimits, address_group
 from agent.common.tcp.keepalive import watch_peer
 from agent.common.tcp.listener import ListeningSocket, listening
 
-__all__ = ["ConnectionLimits", "ListeningSocket", "address_group", "listening", "watch_peer", "websocket_frames"]
+__all__ = [
+    "ConnectionLimits",
+    "ListeningSocket",
+    "address_group",
+    "http_server",
+    "listening",
+    "watch_peer",
+    "websocket_frames",
+]

@@ -12,18 +12,17 @@ import hmac
 import json
 import secrets
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 from agent import __version__
+from agent.common import base64url
 from agent.common.errors import describe
 from collector.access.users import PersonError
+from collector.common import http_client
 
 ATTEMPT_LASTS_MS = 10 * 60_000
 METADATA_LASTS_MS, AGAIN_MS = 3_600_000, 15_000  # of what the issuer says of itself; after a failure
@@ -103,7 +102,7 @@ class OidcClient:
         query = {
             "response_type": "code", "client_id": self.client_id, "redirect_uri": self.redirect_url,
             "scope": "openid email", "state": attempt.state, "nonce": attempt.nonce,
-            "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="), "code_challenge_method": "S256",
+            "code_challenge": base64url.encode(digest), "code_challenge_method": "S256",
         }  # fmt: skip
         place = self._metadata(now_ms)["authorization_endpoint"]
         return f"{place}{'&' if '?' in place else '?'}{urlencode(query)}"
@@ -132,7 +131,7 @@ class OidcClient:
         if self.client_secret:
             pair = f"{quote(self.client_id, safe='')}:{quote(self.client_secret, safe='')}"  # RFC 6749 §2.3.1
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        given = self._asked(self._metadata(now_ms)["token_endpoint"], urlencode(form).encode(), headers)
+        given = self._answer_of(self._metadata(now_ms)["token_endpoint"], urlencode(form).encode(), headers)
         token = given.get("id_token")
         if not isinstance(token, str):
             raise _refused("the issuer gave no ID token")
@@ -178,7 +177,7 @@ class OidcClient:
         is_error = isinstance(found, PersonError)
         if found is None or now_ms - at_ms >= (AGAIN_MS if is_error else lasts_ms):
             try:
-                found = self._asked(place)
+                found = self._answer_of(place)
             except PersonError as error:
                 found = error
             self._known[name] = (now_ms, found)
@@ -186,38 +185,33 @@ class OidcClient:
             raise found
         return found
 
-    def _asked(self, place: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def _answer_of(
+        self, place: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         """An object of JSON. Raises PersonError."""
         known = {"accept": "application/json", "user-agent": f"nabz/{__version__}", **(headers or {})}
-        request = urllib.request.Request(place, body, known)  # noqa: S310  the settings name https
         with self._place():
             try:
-                with urllib.request.build_opener(_IssuerRedirects).open(request, timeout=TIMEOUT_S) as answer:
-                    found = json.loads(answer.read(MAX_ANSWER))
-            except urllib.error.HTTPError as error:
+                found = json.loads(
+                    http_client.send(place, body, known, timeout_s=TIMEOUT_S, most_bytes=MAX_ANSWER).body
+                )
+            except http_client.HTTPError as error:
                 with error:
                     raise _refused(f"HTTP {error.code}") if body else _away(f"HTTP {error.code}") from None
-            except (OSError, HTTPException, ValueError, RecursionError) as error:
+            except (*http_client.FAILURES, ValueError, RecursionError) as error:
                 raise _away(describe(error)) from None
         if not isinstance(found, dict):
             raise _away("its answer is no object")
         return found
 
     @contextmanager
-    def _place(self) -> Any:
+    def _place(self) -> Iterator[None]:
         if not self._places.acquire(blocking=False):
             raise PersonError("busy", "issuer: is asked by too many at once; try again in a moment")
         try:
             yield
         finally:
             self._places.release()
-
-
-class _IssuerRedirects(urllib.request.HTTPRedirectHandler):
-    """A code and a secret go nowhere else than the issuer says."""
-
-    def redirect_request(self, *_args: object) -> None:
-        return None
 
 
 def _check(claims: Mapping[str, Any], issuer: str, client_id: str, nonce: str, now_s: int) -> None:

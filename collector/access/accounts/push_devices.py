@@ -6,8 +6,6 @@ The collector sends to the endpoint, so only known push services count: a person
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import ipaddress
 import json
@@ -18,6 +16,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from agent.common import base64url
 from collector.access import users
 from collector.access.accounts.policy import Account
 from collector.access.users import PersonError
@@ -49,7 +48,7 @@ def parse(answer: str, account: Account, services: Sequence[str], agent: str, no
     try:
         given = json.loads(answer[:MAX_ANSWER])
         endpoint, keys = str(given["endpoint"]), given["keys"]
-        public_key, auth = unpadded(str(keys["p256dh"])), unpadded(str(keys["auth"]))
+        public_key, auth = base64url.decode(str(keys["p256dh"])), base64url.decode(str(keys["auth"]))
         ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public_key)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise PersonError("bad_device", f"device: cannot be taken ({type(error).__name__}); turn it on again") from None
@@ -85,22 +84,17 @@ def id_of(endpoint: str) -> str:
     return hashlib.sha256(endpoint.encode()).hexdigest()
 
 
-def unpadded(text: str) -> bytes:
-    """Base64url without padding (RFC 7515 §2). Raises ValueError."""
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error:
-        raise ValueError("is no base64url") from None
-
-
 # ---------------------------------------------------------------- the table
 
 
 def of_person(conn: sa.Connection, key: str) -> list[PushDevice]:
     """The newest first."""
     rows = conn.execute(sa.select(schema.push_devices).where(_p.person == key).order_by(_p.added_ms.desc(), _p.id))
-    return [PushDevice(**{**row._mapping, "public_key": unpadded(row.public_key), "auth": unpadded(row.auth)})
-            for row in rows]  # fmt: skip
+    found = []
+    for row in rows:
+        secrets = {name: base64url.decode(row._mapping[name]) for name in ("public_key", "auth")}
+        found.append(PushDevice(**{**row._mapping, **secrets}))
+    return found
 
 
 def people(conn: sa.Connection) -> set[str]:
@@ -113,7 +107,7 @@ def add(conn: sa.Connection, device: PushDevice, account: Account, now_ms: int) 
     others = [one for one in of_person(conn, account.key) if one.id != device.id]
     if len(others) >= MAX_DEVICES:
         raise PersonError("bad_device", f"device: there are {MAX_DEVICES} already; turn one off first")
-    row = {**vars(device), "public_key": _text(device.public_key), "auth": _text(device.auth)}
+    row = {**vars(device), "public_key": base64url.encode(device.public_key), "auth": base64url.encode(device.auth)}
     upsert(conn, schema.push_devices, [row])
     users.record(conn, "push_added", account.name, now_ms, is_proven=True, reason=device.agent)
 
@@ -127,7 +121,3 @@ def remove(conn: sa.Connection, account: Account, device: str, now_ms: int) -> N
 def drop(conn: sa.Connection, device: str) -> None:
     """Its push service says that it is gone."""
     conn.execute(sa.delete(schema.push_devices).where(_p.id == device))
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

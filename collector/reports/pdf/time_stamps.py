@@ -3,12 +3,10 @@ the authority's word then, and no longer the signer's."""
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-from http.client import HTTPException
 from typing import Any
 
 from agent.common.errors import describe
+from collector.common import http_client
 from collector.reports.pdf.document import PdfError
 
 TIMEOUT_S = 15
@@ -32,15 +30,13 @@ def stamper(url: str) -> Any:
 
 def answer_of(url: str, question: bytes) -> bytes:
     """Raises PdfError."""
-    request = urllib.request.Request(url, question, HEADERS)  # noqa: S310 - the settings allow http and https alone
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-            kind, body = answer.headers.get_content_type(), bytes(answer.read(MOST_BYTES + 1))
-    except (OSError, HTTPException) as error:
+        answer = http_client.send(url, question, HEADERS, timeout_s=TIMEOUT_S, most_bytes=MOST_BYTES + 1)
+    except http_client.FAILURES as error:
         raise refused(url, describe(error)) from None
-    if kind != HEADERS["Accept"] or len(body) > MOST_BYTES:
+    if answer.kind != HEADERS["Accept"] or len(answer.body) > MOST_BYTES:
         raise refused(url, "its answer is no time stamp")
-    return body
+    return answer.body
 
 
 def refused(url: str, why: str) -> PdfError:

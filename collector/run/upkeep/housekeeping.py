@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
@@ -146,23 +147,23 @@ class Housekeeping:
                 STORY_FILED.log(device=device, readings=taking.file(conn, device, spool, now_ms))
 
     def _make_partitions(self, now_ms: int) -> None:
-        try:
-            with self._store.keep() as conn:
-                patiently(conn)
-                if made := ahead(conn, now_ms, self._daily):
-                    PARTITIONS_MADE.log(partitions=len(made), last=made[-1])
-        except sa.exc.OperationalError as error:
-            if not is_busy(error):
-                raise
-            PARTITIONS_WAIT.log(error=error)
+        with _or_later(), self._store.keep() as conn:
+            patiently(conn)
+            if made := ahead(conn, now_ms, self._daily):
+                PARTITIONS_MADE.log(partitions=len(made), last=made[-1])
 
     def _drop_partitions(self, now_ms: int) -> None:
-        if not self._daily:
-            return
-        try:
-            if dropped := drop_empty(self._store, now_ms - self._archived_after_ms):
+        with _or_later():
+            if self._daily and (dropped := drop_empty(self._store, now_ms - self._archived_after_ms)):
                 PARTITIONS_DROPPED.log(partitions=len(dropped), last=dropped[-1])
-        except sa.exc.OperationalError as error:
-            if not is_busy(error):
-                raise
-            PARTITIONS_WAIT.log(error=error)
+
+
+@contextmanager
+def _or_later() -> Iterator[None]:
+    """Who reads the tables for long is not waited for: the next run tries again."""
+    try:
+        yield
+    except sa.exc.OperationalError as error:
+        if not is_busy(error):
+            raise
+        PARTITIONS_WAIT.log(error=error)

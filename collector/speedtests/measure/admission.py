@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.common.errors import describe
-from agent.common.http_server import HttpRefused
 from agent.common.keys import verifier
+from agent.common.tcp.http_server import HttpRefused
 from collector.speedtests.measure import token
 from collector.speedtests.measure.token import Claims, TokenRefused
 

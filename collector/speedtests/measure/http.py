@@ -1,4 +1,4 @@
-"""What measuring reads from a request's head and says in a response's; agent.common.http_server does the rest. Pure."""
+"""What measuring reads from a request's head and says in a response's; tcp.http_server does the rest. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
-from agent.common import http_server
-from agent.common.http_server import HttpRefused
+from agent.common.tcp import http_server
+from agent.common.tcp.http_server import HttpRefused
 
 METHODS = ("GET", "HEAD", "POST", "OPTIONS")
 CORS = (

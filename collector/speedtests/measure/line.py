@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from agent.common.http_server import HttpRefused, read_head
+from agent.common.tcp.http_server import HttpRefused, read_head
 from collector.speedtests.measure import tcpinfo
 from collector.speedtests.measure.limits import Limits
 from collector.speedtests.measure.pipe import Pipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from agent.common.http_server import HttpRefused
+from agent.common.tcp.http_server import HttpRefused
 from collector.speedtests.measure.limits import Limits
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from agent import __version__
-from agent.common.http_server import CONTINUE, ConnectionLimiter, HttpRefused
+from agent.common.tcp.http_server import CONTINUE, ConnectionLimiter, HttpRefused
 from collector.speedtests.measure import record
 from collector.speedtests.measure.http import MeasureRequest, response_head
 from collector.speedtests.measure.limits import Limits

@@ -14,9 +14,9 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine
 
-from agent.common.http_server import ConnectionLimiter, HttpRefused, RateLimiter
 from agent.common.logs import Event
 from agent.common.tcp import ConnectionLimits, ListeningSocket, address_group
+from agent.common.tcp.http_server import ConnectionLimiter, HttpRefused, RateLimiter
 from collector.register.networks import Networks
 from collector.speedtests.measure import http, routes
 from collector.speedtests.measure.admission import Admit

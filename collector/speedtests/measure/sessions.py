@@ -7,8 +7,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.common.http_server import HttpRefused
 from agent.common.tcp import address_group
+from agent.common.tcp.http_server import HttpRefused
 from collector.register.networks import Network
 from collector.speedtests.measure.admission import Admit
 from collector.speedtests.measure.limits import Limits

@@ -6,14 +6,13 @@ collector to do so. Pure.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent.common import base64url
 from agent.wire import Purpose
 
 MAX_CHARS = 512  # as the wire carries it
@@ -42,7 +41,7 @@ class TokenRefused(Exception):
 def make(claims: Claims, sign: Callable[[bytes], bytes]) -> str:
     """At most MAX_CHARS characters that need no quoting in an address."""
     body = msgspec.json.encode(claims)
-    return f"{_text(body)}.{_text(sign(CONTEXT + body))}"
+    return f"{base64url.encode(body)}.{base64url.encode(sign(CONTEXT + body))}"
 
 
 def read(token: str, key: Ed25519PublicKey, *, test: str, server: str, now_ms: int) -> Claims:
@@ -68,16 +67,8 @@ def _signed(token: str, key: Ed25519PublicKey) -> Claims:
     if len(token) > MAX_CHARS:
         raise false
     try:
-        body = _bytes(head)
-        key.verify(_bytes(tail), CONTEXT + body)
+        body = base64url.decode(head)
+        key.verify(base64url.decode(tail), CONTEXT + body)
         return msgspec.json.decode(body, type=Claims)
-    except (InvalidSignature, binascii.Error, ValueError):  # msgspec's errors are ValueErrors
+    except (InvalidSignature, ValueError):  # msgspec's errors are ValueErrors
         raise false from None
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

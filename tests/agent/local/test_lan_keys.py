@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.common.http_server import HttpRefused, RateLimiter
+from agent.common.tcp.http_server import HttpRefused, RateLimiter
 from agent.config import SeatsSection
 from agent.local import http, lan
 from agent.probes.seats import registry_file

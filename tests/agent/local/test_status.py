@@ -18,10 +18,10 @@ import pytest
 from agent import __main__ as nabz_agent
 from agent.common import code_text
 from agent.common.causes import Cause, SpeedFlag, UplinkCause
-from agent.common.http_server import HttpRefused
 from agent.common.power import Source
 from agent.common.reading_codes import BOOT_EVIDENCE, CORRECTIONS, SEAT_FAULTS
 from agent.common.reasons import Param, Reason
+from agent.common.tcp.http_server import HttpRefused
 from agent.common.words import languages
 from agent.local import http, status
 from agent.local.board import SERIES_LENGTH, Board, StatusView

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +19,6 @@ from collector.reports import schedule
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
 from tests.collector.audit.closed_month import CODE, LOG_KEY, ORIGIN, audited, close, logged, played, run
-from tests.collector.empty_stores import empty_store
 from tests.timelines.plays.order_play import BEGIN, DAY, HOUR, MONTH, REPORTED, STANDARDS, make_play
 
 SIGNER = LogSigner(ORIGIN, LOG_KEY)
@@ -33,14 +30,6 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = played(tmp_path_factory.mktemp("audit"), make_play(4), "ready", 4)
     close(path)
     return path
-
-
-@pytest.fixture
-def store(before: Path, tmp_path: Path) -> Iterator[Store]:
-    shutil.copy(before, tmp_path / "nabz.db")
-    store = empty_store(tmp_path / "nabz.db")
-    yield store
-    store.close()
 
 
 def found(store: Store) -> list[tuple[str, dict[str, object]]]:

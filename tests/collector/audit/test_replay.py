@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,6 @@ import sqlalchemy as sa
 
 from collector.store import Store, schema
 from tests.collector.audit.closed_month import CODE, audited, played, run
-from tests.collector.empty_stores import empty_store
 from tests.timelines.plays.order_play import CODES, make_play
 
 
@@ -36,14 +33,6 @@ def test_what_ingest_filed_follows_from_the_evidence(tmp_path: Path, order: str,
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return played(tmp_path_factory.mktemp("audit"), make_play(4), "ready", 4)
-
-
-@pytest.fixture
-def store(before: Path, tmp_path: Path) -> Iterator[Store]:
-    shutil.copy(before, tmp_path / "nabz.db")
-    store = empty_store(tmp_path / "nabz.db")
-    yield store
-    store.close()
 
 
 def first_of(store: Store) -> tuple[str, dict[str, object]]:

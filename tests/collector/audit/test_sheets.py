@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,7 +23,6 @@ from collector.reports import revisions, schedule
 from collector.reports.render import as_html, as_json
 from collector.store import Store, schema
 from tests.collector.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, audited, close, played, run
-from tests.collector.empty_stores import empty_store
 from tests.timelines.plays.order_play import BEGIN, CODES, MONTH, REPORTED, STANDARDS, make_play
 
 DAY_MS = schema.day_sheets.c.day_ms
@@ -37,14 +35,6 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = played(tmp_path_factory.mktemp("audit"), make_play(4), "ready", 4)
     close(path)
     return path
-
-
-@pytest.fixture
-def store(before: Path, tmp_path: Path) -> Iterator[Store]:
-    shutil.copy(before, tmp_path / "nabz.db")
-    store = empty_store(tmp_path / "nabz.db")
-    yield store
-    store.close()
 
 
 def sheet(store: Store) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,14 +55,6 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept(store, done)
     store.close()
     return path
-
-
-@pytest.fixture
-def store(before: Path, tmp_path: Path) -> Iterator[Store]:
-    shutil.copy(before, tmp_path / "nabz.db")
-    store = empty_store(tmp_path / "nabz.db")
-    yield store
-    store.close()
 
 
 def since(store: Store) -> Verification:

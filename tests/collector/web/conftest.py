@@ -23,6 +23,7 @@ import sqlalchemy as sa
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
+from playwright.sync_api import Browser
 
 from agent import wire
 from agent.common.reasons import Reason, encode, encode_all
@@ -49,6 +50,7 @@ from collector.web.health import Health
 from collector.web.live import Hub
 from tests.collector.empty_stores import empty_store
 from tests.collector.standard.timeless import timeless, timeless_standards
+from tests.helpers.pages import chromium
 
 NOW_MS = 1_795_000_000_000  # a Wednesday of November 2026, 16:06 in Karachi
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -442,3 +444,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, standards: Standards) -> Ite
     with serve(store, standards, folder) as site:
         yield site
     store.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium.launched() as browser:
+        yield browser

@@ -30,12 +30,6 @@ chromium.needed()
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium.launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def queue(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[Any]:
     """Gateways that wait: three of a proven maker, one of a maker who is not, and one that was let in."""
     folder = tmp_path_factory.mktemp("queue")

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from collector.store import schema
@@ -20,12 +19,6 @@ chromium.needed()
 
 SESSION = "the-session-of-these-tests"
 LATE_S, GONE_S = 31, 121
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium.launched() as browser:
-        yield browser
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from agent import wire
-from agent.common.http_server import HttpRefused, read_head
+from agent.common.tcp.http_server import HttpRefused, read_head
 from agent.local import http
 from agent.probes.ups import nut, pdu, snmp, traps
 from agent.seat import snapshot

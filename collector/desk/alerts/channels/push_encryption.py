@@ -4,7 +4,6 @@ cryptography is the library's, the order of its parts the RFCs'. Pure; what is r
 
 from __future__ import annotations
 
-import base64
 import json
 from urllib.parse import urlsplit
 
@@ -14,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from agent.common import base64url
 
 RECORD_BYTES = 4096  # the longest record that every push service takes (RFC 8291 §4)
 LASTS_S = 12 * 3600  # of a VAPID token; at most a day (RFC 8292 §2)
@@ -48,11 +49,7 @@ def authorization(endpoint: str, contact: str, key: ec.EllipticCurvePrivateKey, 
     """The header of a request to this endpoint. `contact` is how a push service reaches us: mailto: or https:."""
     parts = urlsplit(endpoint)
     claims = {"aud": f"{parts.scheme}://{parts.netloc}", "exp": now_s + LASTS_S, "sub": contact}
-    signed = ".".join(_text(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "ES256"}, claims))
+    signed = ".".join(base64url.encode(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "ES256"}, claims))
     r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
     signature = r.to_bytes(CURVE_BYTES, "big") + s.to_bytes(CURVE_BYTES, "big")
-    return f"vapid t={signed}.{_text(signature)}, k={_text(public_point(key))}"
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    return f"vapid t={signed}.{base64url.encode(signature)}, k={base64url.encode(public_point(key))}"

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 from typing import cast
 
-from agent.common.http_server import RateLimiter
+from agent.common.tcp.http_server import RateLimiter
 from collector.speedtests.measure.limits import Limits
 
 COOKIE_BYTES = 16

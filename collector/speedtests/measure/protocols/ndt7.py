@@ -19,8 +19,8 @@ from typing import Literal
 
 import msgspec
 
-from agent.common.http_server import HttpRefused
 from agent.common.tcp import websocket_frames
+from agent.common.tcp.http_server import HttpRefused
 from collector.speedtests.measure import tcpinfo
 from collector.speedtests.measure.http import MeasureRequest
 from collector.speedtests.measure.line import CHUNK_BYTES, WAKE_BYTES, Connection

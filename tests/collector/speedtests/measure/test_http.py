@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.common.http_server import HttpRefused
+from agent.common.tcp.http_server import HttpRefused
 from collector.speedtests.measure.http import parse, response_head
 
 

@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from agent.common.http_server import HttpRefused
 from agent.common.tcp import address_group
+from agent.common.tcp.http_server import HttpRefused
 from collector.speedtests.measure.limits import Limits
 from collector.speedtests.measure.record import encode
 from collector.speedtests.measure.sessions import Count, Session, Sessions

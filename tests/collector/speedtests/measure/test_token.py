@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.common.http_server import HttpRefused
+from agent.common.tcp.http_server import HttpRefused
 from collector.speedtests.measure import token
 from collector.speedtests.measure.admission import SPARE_LINES, ByToken, UsedTokens
 from collector.speedtests.measure.token import Claims, TokenRefused

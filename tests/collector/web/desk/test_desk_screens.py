@@ -21,7 +21,7 @@ from collector.desk.windows import MaintenanceWindow
 from collector.store import schema
 from tests.collector.empty_stores import empty_store
 from tests.helpers.pages import chromium
-from tests.helpers.pages.reader import AXE, OUTSIDE, PHONE, reader
+from tests.helpers.pages.reader import PHONE, beyond, reader, violations
 
 PAGES = (
     "/routing", "/routing?route=1", "/routing?plan=night", "/routing?rota=1", "/windows", "/account", "/people",
@@ -30,12 +30,6 @@ ISSUER = OidcSection(issuer="http://127.0.0.1:9", client_id="nabz", name="PSEB")
 ALERTS = AlertsSection(channels=(ChannelSection(name="push", url="push+mailto:desk@example.pk"),))
 
 chromium.needed()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium.launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +76,7 @@ def test_axe_finds_nothing(browser: Browser, site, scheme: str, lang: str) -> No
         for path in PAGES:
             page.goto(path)
             page.evaluate("document.querySelectorAll('details:not(.menu)').forEach((one) => { one.open = true; })")
-            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
-            assert page.evaluate(OUTSIDE, PHONE["width"]) == [], path
-            page.evaluate(AXE.read_text("utf-8"))
-            found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-            message = [(item["id"], [node["html"][:120] for node in item["nodes"]][:3]) for item in found["violations"]]
-            assert message == [], f"{path} {scheme} {lang}"
+            assert (beyond(page), violations(page)) == ([], []), f"{path} {scheme} {lang}"
 
 
 @pytest.mark.slow
@@ -109,7 +98,5 @@ def test_a_mistake_is_reached_and_mended_by_keyboard_without_scripts(browser: Br
 def test_the_log_in_offers_the_issuer(browser: Browser, site) -> None:
     with reader(browser, site.url, log_in=False, lang="ur", viewport=PHONE) as page:
         page.goto("/login?next=/routing")
-        page.evaluate(AXE.read_text("utf-8"))
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert [item["id"] for item in found["violations"]] == []
+        assert violations(page) == []
         assert page.locator(".issuer a").get_attribute("href") == "/login/oidc?next=/routing"

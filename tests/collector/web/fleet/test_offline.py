@@ -19,12 +19,6 @@ from tests.helpers.pages.relay import Relay, relay
 chromium.needed()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium.launched() as browser:
-        yield browser
-
-
 @contextmanager
 def telephone(site: Any, browser: Browser, cast: Any) -> Iterator[tuple[Page, Relay]]:
     """An operator of one center whose telephone has seen the page, and what stands between it and the server."""

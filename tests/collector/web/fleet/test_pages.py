@@ -32,12 +32,6 @@ HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)>"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium.launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[Any]:
     """Forty centers, one of a hostile name; four have an incident, two of them are silent."""
     folder = tmp_path_factory.mktemp("fleet-pages")

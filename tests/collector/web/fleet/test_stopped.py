@@ -27,12 +27,6 @@ LATE_S, GONE_S, GIVES_UP_S = 31, 121, 25  # until a page is amber, red; until a 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium.launched() as browser:
-        yield browser
-
-
 def reading(browser: Browser, url: str) -> Page:
     """The list of somebody whose clock the test can move on."""
     context = browser.new_context(base_url=url, locale="en-GB")

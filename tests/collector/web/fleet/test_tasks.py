@@ -35,12 +35,6 @@ LANGS = pytest.mark.parametrize("lang", ["en", "ur"])
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium.launched() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[Any]:
     """Sixty centers with their incidents, telephone numbers, a closed month, and an account of each role."""
     folder = tmp_path_factory.mktemp("tasks")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from agent.common.http_server import RateLimiter
+from agent.common.tcp.http_server import RateLimiter
 from agent.probes.link.echo_cookie import Cookie, ask_cookie
 from agent.probes.link.ping import udp_ping
 from collector.speedtests.measure.limits import Limits

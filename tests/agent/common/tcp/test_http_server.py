@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.common.http_server import (
+from agent.common.tcp.http_server import (
     MAX_FIELDS,
     ConnectionLimiter,
     HttpRefused,

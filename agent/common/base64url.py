@@ -1,0 +1,18 @@
+"""Bytes as text for URLs, headers and text messages: base64url without padding (RFC 4648 §5, RFC 7515 §2)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+
+def encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def decode(text: str) -> bytes:
+    """Raises ValueError for any other letter or length."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error:
+        raise ValueError("is no base64url") from None
