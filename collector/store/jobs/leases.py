@@ -46,9 +46,7 @@ def clock_ms(conn: sa.Connection) -> int:
 
 def take(conn: sa.Connection, names: Collection[str], holder: str, now_ms: int, lease_ms: int = LEASE_MS) -> set[str]:
     """Renews those of the jobs that `holder` has, and takes those whose lease ran out; returns all that it has then."""
-    known = set(conn.scalars(sa.select(_j.name)))
-    if new := [{"name": name} for name in sorted(names) if name not in known]:
-        conn.execute(_INSERT[conn.dialect.name], new)
+    _add(conn, names)
     free = sa.select(_j.name, _j.holder).where(_j.name.in_(names), (_j.holder == holder) | (_j.until_ms <= now_ms))
     for name, before in conn.execute(free.order_by(_j.name).with_for_update(skip_locked=True)).all():
         values = {"until_ms": now_ms + lease_ms} | ({} if before == holder else {"holder": holder, "began_ms": now_ms})
@@ -59,8 +57,7 @@ def take(conn: sa.Connection, names: Collection[str], holder: str, now_ms: int, 
 def share(conn: sa.Connection, names: Sequence[str], holder: str, now_ms: int, lease_ms: int = LEASE_MS) -> set[str]:
     """As `take`, of the shards of one job: `holder` takes and keeps no more than its share among all that do jobs, so
     one that comes gets its own from the others, and what one that died had goes to those who are left."""
-    if new := [{"name": name} for name in names if name not in set(conn.scalars(sa.select(_j.name)))]:
-        conn.execute(_INSERT[conn.dialect.name], new)
+    _add(conn, names)
     mine = sa.select(_j.name).where(_j.name.in_(names), _j.holder == holder)
     held = sorted(conn.scalars(mine))
     most = -(-len(names) // max(1, conn.scalar(sa.select(sa.func.count()).select_from(job_holders)) or 0))
@@ -76,6 +73,13 @@ def share(conn: sa.Connection, names: Sequence[str], holder: str, now_ms: int, l
             values |= {"holder": holder, "began_ms": now_ms}
         conn.execute(sa.update(jobs).where(_j.name == name).values(values))
     return set(conn.scalars(mine))
+
+
+def _add(conn: sa.Connection, names: Collection[str]) -> None:
+    """Rows for jobs that have none yet."""
+    known = set(conn.scalars(sa.select(_j.name)))
+    if new := [{"name": name} for name in sorted(names) if name not in known]:
+        conn.execute(_INSERT[conn.dialect.name], new)
 
 
 def present(conn: sa.Connection, holder: str, now_ms: int, lease_ms: int = LEASE_MS) -> None:
