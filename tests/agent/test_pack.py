@@ -6,7 +6,6 @@ import hashlib
 import json
 import random
 import zlib
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import pack, wire
+from tests.helpers import ROOT
 
-GOLDEN = Path(__file__).parents[1] / "wire" / "v1"
+GOLDEN = ROOT / "tests" / "wire" / "v1"
 SIGNATURE = bytes(range(64))
 
 

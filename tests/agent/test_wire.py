@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -21,8 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import wire
+from tests.helpers import ROOT
 
-GOLDEN = Path(__file__).parents[1] / "wire" / "v1"
+GOLDEN = ROOT / "tests" / "wire" / "v1"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # a test key that everyone knows
 DEVICE = "g" + hashlib.sha256(KEY.public_key().public_bytes_raw()).hexdigest()[:16]
 SPOOL = "00112233445566778899aabbccddeeff"

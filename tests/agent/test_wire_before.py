@@ -3,16 +3,15 @@ those of then in the structs of today."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import pytest
 
 from agent import wire
 from agent.common.reading_codes import faults_of
 from agent.uplink.receipts import is_other_history
+from tests.helpers import ROOT
 
-GOLDEN = Path(__file__).parents[1] / "wire" / "v1"
+GOLDEN = ROOT / "tests" / "wire" / "v1"
 
 
 class ReceiptOf01(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

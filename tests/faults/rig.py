@@ -22,10 +22,9 @@ import sqlalchemy as sa
 
 from collector.store import Store, schema
 from tests.faults.master import Account, check
+from tests.helpers import ROOT
 from tests.helpers.ports import free_ports
 from tests.helpers.processes import token_words
-
-ROOT = Path(__file__).parents[2]
 
 Heads = dict[str, tuple[int, bytes]]  # by spool: the last number promised, and the chain there
 

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers import ROOT
+
 COPIED = ("agent", "collector", "tests", "docs", "pyproject.toml", "README.md", "Makefile")
 PLAY = ROOT / "tests" / "helpers" / "room_play.py"
 

@@ -6,13 +6,12 @@ import json
 import re
 import string
 from collections.abc import Mapping
-from pathlib import Path
 
 from agent.common.reasons import Param, Reason
 from agent.common.words import AUTO, END, FOLDER, LTR, PlainWords, catalogue, languages
+from tests.helpers import ROOT
 from tests.helpers.codes import AGENT, COLLECTOR
 
-ROOT = Path(__file__).parents[2]
 LANGUAGES = tuple(languages())
 CODES: Mapping[str, Mapping[str, Param]] = {**AGENT, **COLLECTOR}
 # The table of codes is no use of one.

@@ -29,8 +29,8 @@ from collector import config as collector_config
 from collector.commands import PROGRAM as COLLECTOR
 from collector.desk.alerts import queue as outbox
 from collector.standard import example
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 GOLDEN = ROOT / "tests" / "wire" / "v1"
 FOR_PEOPLE = ("operator.md", "desk.md", "auditor.md")

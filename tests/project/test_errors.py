@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers import ROOT
+
 DECODER = ROOT / "agent" / "wire.py"  # imports nothing of ours, and meets decoders' errors alone, which are sentences
 FILES = [
     path

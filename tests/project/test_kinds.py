@@ -15,8 +15,8 @@ from agent.probes import PROBES
 from agent.wire import KINDS, Aggregate, Kind
 from collector.store import schema
 from collector.web.pages.centers import OWN_TILES
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "wire" / "v1"
 TEXTS = sorted((ROOT / "agent" / "common" / "text").glob("*.json"))
 TEMPLATE = ROOT / "collector" / "web" / "templates" / "center.html"

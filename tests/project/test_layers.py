@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers import ROOT
+
 LINT = [str(Path(sys.prefix) / "bin" / "lint-imports"), "--no-cache"]
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from agent import identity
+from tests.helpers import ROOT
 from tests.helpers.ports import free_ports
 from tests.helpers.processes import child
 from tests.helpers.waiting import PATIENCE_S, wait_until
 
-ROOT = Path(__file__).parents[2]
 MACHINERY = ROOT / "agent" / "common" / "logs"
 FILES = [
     path

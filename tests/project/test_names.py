@@ -12,8 +12,8 @@ import pytest
 
 from agent.probes.speed import ENGINES
 from agent.wire import KINDS
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).parents[2]
 VAGUE = {"each", "asked", "told", "said"}  # participles that name nothing: a variable is a noun
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers import ROOT
+
 _spec = importlib.util.spec_from_file_location("torture_page", ROOT / "docs" / "torture_page.py")
 assert _spec is not None
 assert _spec.loader is not None

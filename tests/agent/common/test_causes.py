@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 from typing import get_args
 
 from agent.common.causes import Cause, SpeedFlag, UplinkCause
+from tests.helpers import ROOT
 
-AGENT = Path(__file__).parents[3] / "agent"
+AGENT = ROOT / "agent"
 CAUSES, OTHERS = set(get_args(Cause)), {*get_args(SpeedFlag), *get_args(UplinkCause)}
 SAY = {"ProbeFailed", "failure", "failed", "SkipTest"}  # what takes a cause
 TABLE = AGENT / "common" / "causes.py"

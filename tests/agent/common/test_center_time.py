@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from agent.common import center_time
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).parents[3]
 SOURCES = ("*.py", "*.js", "*.html")
 
 

@@ -15,10 +15,10 @@ from agent.common.releases.trial import FOLDER, ReleaseFolder
 from agent.identity import Identity
 from collector.remote.updates.packing import pack
 from tests.agent.test_service import Agent
+from tests.helpers import ROOT
 from tests.helpers.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[3]
 
 
 def release(version: str, breaks: str = "") -> bytes:

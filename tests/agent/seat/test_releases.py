@@ -18,9 +18,9 @@ from agent.local import lan
 from agent.probes.seats.registry import Registry
 from agent.seat.releases import SeatReleases
 from collector.remote.updates.packing import pack
+from tests.helpers import ROOT
 from tests.helpers.waiting import until
 
-ROOT = Path(__file__).parents[3]
 KEY = bytes(range(32))
 GOOD = b"a newer program"
 DIGEST = hashlib.sha256(GOOD).hexdigest()

@@ -33,6 +33,7 @@ from collector.config import BrokerSection
 from collector.ingest.backpressure import FLOOD, MANY_WAITING
 from collector.store import schema
 from tests.agent.uplink.test_renew import joined, linked, now_ms, renewal_of, stamp, until
+from tests.helpers import ROOT
 from tests.helpers.collector_side import House
 from tests.helpers.ports import free_ports
 
@@ -191,7 +192,7 @@ def test_it_ends_with_a_collector_that_is_killed_outright(tmp_path: Path) -> Non
         time.sleep(600)
     """
     argv = [sys.executable, "-c", textwrap.dedent(code)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]) as parent:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"ready\n"
         assert listens(port)

@@ -11,8 +11,7 @@ import pytest
 from collector.__main__ import main
 from collector.remote.updates.packing import pack
 from tests.collector.remote.updates.signed_repository import PLACE, Gateway
-
-ROOT = Path(__file__).parents[3]
+from tests.helpers import ROOT
 
 
 class Tool:

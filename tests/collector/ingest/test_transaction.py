@@ -7,7 +7,6 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -27,9 +26,10 @@ from collector.ingest.transaction import Ingest, Taken
 from collector.ingest.verify import addressed
 from collector.store import Store, center_states, schema, upsert
 from collector.store.queries import STATES, Ranks
+from tests.helpers import ROOT
 
 NOW = 1_795_000_000_000
-GOLDEN = Path(__file__).parents[2] / "wire" / "v1"
+GOLDEN = ROOT / "tests" / "wire" / "v1"
 KEY = Ed25519PrivateKey.generate()
 
 

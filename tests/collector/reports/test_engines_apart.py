@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -14,8 +13,9 @@ from agent.probes.speed import ENGINES
 from agent.wire import ENGINE_OF_RECORD
 from collector.store import Store, queries, schema
 from collector.store.rollups import HOUR_MS, sum_hour
+from tests.helpers import ROOT
 
-SETTINGS = Path(__file__).parents[3] / "docs" / "settings.md"
+SETTINGS = ROOT / "docs" / "settings.md"
 HOUR = 1_795_000_000_000 // HOUR_MS * HOUR_MS
 
 

@@ -37,9 +37,10 @@ from collector.store.backup import backup, begin_epoch, restore
 from collector.store.database import opened
 from collector.store.journal import FILE, rows
 from tests.collector.store.test_copies import empty
+from tests.helpers import ROOT
 
 NOW, DAY = 1_795_000_000_000, 86_400_000
-EXAMPLE = Path(__file__).parents[3] / "collector" / "standard" / "example-2026-1.toml"
+EXAMPLE = ROOT / "collector" / "standard" / "example-2026-1.toml"
 pytestmark = pytest.mark.row(53)
 
 

@@ -33,9 +33,9 @@ from collector.verifier.archive import BundleError
 from collector.verifier.check import Outcome, check
 from collector.web.decisions import proof
 from tests.collector.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, close, played
+from tests.helpers import ROOT
 from tests.timelines.plays.order_play import REPORTED, STANDARDS, make_play
 
-ROOT = Path(__file__).parents[3]
 KEY = LogSigner(ORIGIN, LOG_KEY).public
 WITNESS = Ed25519PrivateKey.from_private_bytes(bytes(32))
 WITNESS_KEY = NoteKey("witness.example", WITNESS.public_key().public_bytes_raw(), COSIGNED)

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.helpers import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from agent.seat import snapshot as contract
 from agent.seat.post import post
 from collector.store import Store, schema
 from tests.faults import rig
+from tests.helpers import ROOT
 from tests.helpers.processes import child
 
 GATEWAY = "10.77.0.1"
@@ -34,7 +35,7 @@ SETTLE_S = 12.0
 
 
 def card() -> Any:
-    path = Path(__file__).parents[2] / "agent" / "probes" / "ups" / "conftest.py"
+    path = ROOT / "tests" / "agent" / "probes" / "ups" / "conftest.py"
     spec = importlib.util.spec_from_file_location("ups_card", path)
     assert spec is not None
     assert spec.loader is not None

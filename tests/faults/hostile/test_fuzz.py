@@ -31,8 +31,9 @@ from agent.scheduling import rounds
 from agent.seat import snapshot as contract
 from agent.seat.keyring import Keyring
 from agent.seat.post import PostFailed, post
+from tests.helpers import ROOT
 
-_path = Path(__file__).parents[2] / "agent" / "probes" / "ups" / "conftest.py"
+_path = ROOT / "tests" / "agent" / "probes" / "ups" / "conftest.py"
 _spec = importlib.util.spec_from_file_location("ups_card", _path)
 assert _spec is not None
 assert _spec.loader is not None

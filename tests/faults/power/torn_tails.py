@@ -24,7 +24,6 @@ from tests.faults.power.spool_work import STAMP, T0, Promises, Truth, everything
 
 COMMITS = 240  # some three turns of the log
 STRETCH = 64 * 1024
-ROOT = Path(__file__).parents[3]
 
 
 def main(folder: Path, seed: int, states: int, kind: str) -> None:

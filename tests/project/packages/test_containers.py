@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from collector.config import load
+from tests.helpers import ROOT
 
-FOLDER = Path(__file__).parents[3] / "deb" / "containers"
+FOLDER = ROOT / "deb" / "containers"
 RECIPE = (FOLDER / "Containerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 OURS = ("collector", "measure")

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import ROOT
 from tests.helpers.ports import free_ports
 from tests.helpers.processes import token_words
 from tests.helpers.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 
-ROOT = Path(__file__).parents[3]
 TREE = Path(os.environ.get("NABZ_DEB_TREE", ROOT / "build" / "deb-tree"))
 SUITE = "bookworm"
 NEEDED = "python3,ca-certificates,procps,systemd"

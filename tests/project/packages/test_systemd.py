@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from agent import identity
+from tests.helpers import ROOT
 from tests.helpers.ports import free_ports
 
-ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "systemd"
 UNITS = sorted(path.name for path in FOLDER.glob("*.service"))
 BIN = Path(sys.prefix) / "bin"

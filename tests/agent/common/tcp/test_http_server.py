@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tomllib
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,6 +19,7 @@ from agent.common.tcp.http_server import (
     read_head,
     response_head,
 )
+from tests.helpers import ROOT
 
 
 def head(*lines: bytes, end: bytes = b"\r\n") -> bytes:
@@ -208,7 +208,7 @@ def test_connections_are_counted_by_address_and_in_all() -> None:
 
 
 def test_both_programs_name_the_parser_among_what_they_need() -> None:
-    root = Path(__file__).parents[3]
-    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    root = ROOT / "tests"
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert all(any(name.startswith("h11") for name in extras[extra]) for extra in ("agent", "collector"))
     assert all("\nh11==" in (root / f"requirements/{extra}.lock").read_text() for extra in ("agent", "collector"))

@@ -7,13 +7,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from agent.seat.identity import fact
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).parents[4]
 MAC, OTHER_MAC = "3c:52:82:11:22:33", "3c:52:82:aa:bb:cc"
 SEAT = "10.99.7.2"
 LOOK = f"""

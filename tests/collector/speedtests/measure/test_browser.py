@@ -14,11 +14,12 @@ from playwright.sync_api import Browser
 
 from agent.common.tls import server_context
 from collector.speedtests.measure.limits import Limits
+from tests.helpers import ROOT
 from tests.helpers.authority import TestAuthority
 from tests.helpers.measure_server import measure_server
 from tests.helpers.pages import chromium
 
-NDT7 = Path(__file__).parents[4] / "node_modules" / "@m-lab" / "ndt7" / "src"
+NDT7 = ROOT / "node_modules" / "@m-lab" / "ndt7" / "src"
 
 chromium.needed()
 
