@@ -24,9 +24,9 @@ from agent.common.files import asked_secret
 from agent.common.words import plain
 from collector.access import users
 from collector.acts.person import ActingPerson
+from collector.common.config import DEFAULT_FILE, ConfigError, Settings, load
 from collector.common.csv_rows import as_csv
 from collector.common.scope import PARTS, Scope
-from collector.config import DEFAULT_FILE, ConfigError, Settings, load
 from collector.desk.routing import plans
 from collector.log.sequencing import log_key
 from collector.register import dated

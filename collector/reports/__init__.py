@@ -1,6 +1,8 @@
-"""Months: the ledger, a center's report, its rendering, closing, revisions and disputes; what inspectors saw."""
+"""Months: the ledger, a center's report, its rendering, closing, revisions and disputes; what inspectors
+saw; and `audit`, which derives a month anew from the signed bytes."""
 
 __all__ = [
+    "audit",
     "day_samples",
     "day_sheets",
     "day_store",

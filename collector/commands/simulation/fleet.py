@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from collector.simulate.places import CARRIERS, PLACES, City
+from collector.commands.simulation.places import CARRIERS, PLACES, City
 
 CODE_PREFIX = "SIM-"
 FEEDER_CENTERS = 8  # centers on one feeder, about

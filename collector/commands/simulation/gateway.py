@@ -10,7 +10,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from collector.simulate.fleet import SimulatedCenter
+from collector.commands.simulation.fleet import SimulatedCenter
 
 RESEND_S = 20.0
 LIVE_MS = 3 * 60_000  # older readings are backlog

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.simulate.fleet import SimulatedCenter
-from collector.simulate.gateway import Gateway, PendingReading
+from collector.commands.simulation.fleet import SimulatedCenter
+from collector.commands.simulation.gateway import Gateway, PendingReading
 
 KEYS, SPOOLS, LOCK = "keys.jsonl", "spools.json", "lock"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.errors import describe
-from collector.simulate.identities import FleetError, SimulatedIdentity, add_key
-from collector.simulate.readings import VERSION
+from collector.commands.simulation.identities import FleetError, SimulatedIdentity, add_key
+from collector.commands.simulation.readings import VERSION
 
 TIMEOUT_S = 30.0
 AT_ONCE = 4

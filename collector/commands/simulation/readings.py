@@ -26,8 +26,8 @@ from agent.wire import (
     Stamp,
     UpsReading,
 )
-from collector.simulate.fleet import SimulatedCenter
-from collector.simulate.trouble import RECHARGE_S, Stage, Trouble
+from collector.commands.simulation.fleet import SimulatedCenter
+from collector.commands.simulation.trouble import RECHARGE_S, Stage, Trouble
 
 MINUTE_MS = 60_000
 GATEWAY_EVERY = 5  # minutes

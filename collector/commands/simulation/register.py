@@ -7,9 +7,9 @@ import io
 from collections.abc import Sequence
 
 from collector.access import enrolment
+from collector.commands.simulation.fleet import SimulatedCenter
+from collector.commands.simulation.identities import FleetError
 from collector.register import imports
-from collector.simulate.fleet import SimulatedCenter
-from collector.simulate.identities import FleetError
 from collector.store import Store
 
 

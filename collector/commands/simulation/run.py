@@ -13,14 +13,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
+from collector.commands.simulation import readings
+from collector.commands.simulation.gateway import Gateway
+from collector.commands.simulation.line import SimulatedSession, open_lines
+from collector.commands.simulation.readings import MINUTE_MS
+from collector.commands.simulation.trouble import Stage
+from collector.commands.simulation.truth import Truth
+from collector.commands.simulation.witness import CHEATS, SimulatedServer
 from collector.register import opening_hours
-from collector.simulate import readings
-from collector.simulate.gateway import Gateway
-from collector.simulate.line import SimulatedSession, open_lines
-from collector.simulate.readings import MINUTE_MS
-from collector.simulate.trouble import Stage
-from collector.simulate.truth import Truth
-from collector.simulate.witness import CHEATS, SimulatedServer
 
 TICK_S = 0.25
 SETTLE_S = 120.0  # how long the end waits for the last receipts

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from collector.simulate.fleet import SimulatedCenter
+from collector.commands.simulation.fleet import SimulatedCenter
 
 What = Literal[
     "feeder_cut",

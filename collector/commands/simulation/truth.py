@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from collector.simulate.gateway import Gateway, PendingReading
-from collector.simulate.trouble import Trouble
+from collector.commands.simulation.gateway import Gateway, PendingReading
+from collector.commands.simulation.trouble import Trouble
 
 Id = tuple[str, str, int]  # device, spool, sequence number
 

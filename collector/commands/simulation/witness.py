@@ -25,10 +25,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.errors import describe
 from agent.wire import SpeedReading
-from collector.simulate.gateway import Gateway
-from collector.simulate.identities import FleetError, private
-from collector.simulate.join import TIMEOUT_S, ask
-from collector.simulate.trouble import What
+from collector.commands.simulation.gateway import Gateway
+from collector.commands.simulation.identities import FleetError, private
+from collector.commands.simulation.join import TIMEOUT_S, ask
+from collector.commands.simulation.trouble import What
 from collector.speedtests import servers
 from collector.speedtests.measure.record import Record, RecordedDirection, encode
 from collector.store import UNAVAILABLE, Store, schema

@@ -10,11 +10,11 @@ from pydantic import Field, ValidationError, model_validator
 from agent.common import logs
 from agent.common.errors import describe
 from agent.common.files import parse_toml
-from collector.config.alerts import AlertsSection, ChannelSection, MailboxSection
-from collector.config.archive import ArchiveSection
-from collector.config.backup import BackupSection
-from collector.config.broker import BrokerSection, ExternalBrokerSection
-from collector.config.endpoint import (
+from collector.common.config.alerts import AlertsSection, ChannelSection, MailboxSection
+from collector.common.config.archive import ArchiveSection
+from collector.common.config.backup import BackupSection
+from collector.common.config.broker import BrokerSection, ExternalBrokerSection
+from collector.common.config.endpoint import (
     EVERYWHERE,
     Address,
     HttpUrl,
@@ -23,12 +23,12 @@ from collector.config.endpoint import (
     split_broker,
     split_listen,
 )
-from collector.config.http import HttpSection, WebSection
-from collector.config.measure import MeasureSection
-from collector.config.oidc import OidcSection
-from collector.config.reports import ReportsSection
-from collector.config.table import CollectorSection, ConfigError, read_secret
-from collector.config.updates import UpdatesSection
+from collector.common.config.http import HttpSection, WebSection
+from collector.common.config.measure import MeasureSection
+from collector.common.config.oidc import OidcSection
+from collector.common.config.reports import ReportsSection
+from collector.common.config.table import CollectorSection, ConfigError, read_secret
+from collector.common.config.updates import UpdatesSection
 
 __all__ = [
     "DEFAULT_FILE",

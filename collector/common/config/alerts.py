@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from agent.common.words import languages
-from collector.config.table import CollectorSection, read_secret
+from collector.common.config.table import CollectorSection, read_secret
 
 Event = Literal["raised", "cleared"]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from collector.config.table import CollectorSection, read_secret
+from collector.common.config.table import CollectorSection, read_secret
 
 
 def _recipient(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from collector.config.endpoint import (
+from collector.common.config.endpoint import (
     EVERYWHERE,
     Address,
     BrokerUrl,
@@ -17,7 +17,7 @@ from collector.config.endpoint import (
     is_loopback,
     split_listen,
 )
-from collector.config.table import CollectorSection
+from collector.common.config.table import CollectorSection
 
 
 class ExternalBrokerSection(CollectorSection):

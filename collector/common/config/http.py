@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from collector.config.endpoint import HttpUrl, Listen, is_loopback
-from collector.config.table import CollectorSection
+from collector.common.config.endpoint import HttpUrl, Listen, is_loopback
+from collector.common.config.table import CollectorSection
 
 LOOPBACK = ("127.0.0.1", "::1")
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from collector.config.endpoint import HttpUrl, Listen, SlotText
-from collector.config.table import CollectorSection
+from collector.common.config.endpoint import HttpUrl, Listen, SlotText
+from collector.common.config.table import CollectorSection
 
 Asn = Annotated[int, Field(gt=0, lt=2**32)]  # RFC 6793
 

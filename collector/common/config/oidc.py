@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from collector.config.endpoint import HttpUrl
-from collector.config.table import CollectorSection, read_secret
+from collector.common.config.endpoint import HttpUrl
+from collector.common.config.table import CollectorSection, read_secret
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from collector.config.table import CollectorSection
+from collector.common.config.table import CollectorSection
 
 
 class ReportsSection(CollectorSection):

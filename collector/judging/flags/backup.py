@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from agent.common.reasons import Reason
-from collector.flags.gap_facts import MAX_ON_BATTERY_S, SLACK_MS, Boot, draws_on_battery
+from collector.judging.flags.gap_facts import MAX_ON_BATTERY_S, SLACK_MS, Boot, draws_on_battery
 
 MIN_USED_PCT = 20.0  # less charge used is too little to reckon the whole battery from
 FULL_PCT = 95.0

@@ -1,6 +1,6 @@
 """Why a center was not heard for a while: from what is known of the gap to a named cause. Pure.
 
-`collector.flags.gap_facts` collects what is known; `name_cause` judges it, again whenever more has come.
+`collector.judging.flags.gap_facts` collects what is known; `name_cause` judges it, again whenever more has come.
 Power is asked before the line: a mains cut takes the line's own boxes down as well.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from agent.common.reasons import Param, Reason
-from collector.flags.gap_facts import FRESH_MS, SLACK_MS, BatteryRun, Boot, GapFacts, Sighting
+from collector.judging.flags.gap_facts import FRESH_MS, SLACK_MS, BatteryRun, Boot, GapFacts, Sighting
 
 Name = Literal[
     "mains_carried", "ups_exhausted", "isp_down", "lan_fault", "portal", "dns", "filtered", "mtu", "switched_off",

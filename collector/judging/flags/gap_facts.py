@@ -3,7 +3,7 @@
 A gap is the time between the last arrival before a silence and the first one after it, by the collector's clock. What
 is known grows: the boot reading comes with the first arrival, the readings kept meanwhile follow as backlog. `fold`
 takes them in any order and any number of runs and comes to the same; only the runs of a UPS are found anew from all its
-readings (`runs_of`). `collector.flags.cause` judges what is known by then.
+readings (`runs_of`). `collector.judging.flags.cause` judges what is known by then.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from agent.common.causes import LineCause
-from collector.flags import seat_evidence
-from collector.flags.seat_evidence import SeatCount, SeatEvidence
+from collector.judging.flags import seat_evidence
+from collector.judging.flags.seat_evidence import SeatCount, SeatEvidence
 
 SLACK_MS = 60_000  # between a sign and what it is a sign of: a round of measuring
 FRESH_MS = 180_000  # so long before its end a UPS reading still speaks for the end of a run

@@ -8,7 +8,7 @@ from typing import Literal
 from agent.common.causes import SKIPPED
 from agent.common.reasons import Param, Reason
 from agent.wire import ENGINE_OF_RECORD
-from collector.flags.witness import Witness
+from collector.judging.flags.witness import Witness
 from collector.standard.criteria import DERIVED, YES_NO, Criterion, Figure, Matching, Promise
 
 Word = Literal["meets", "below", "unknown"]

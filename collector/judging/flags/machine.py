@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from collector.flags.judge import Verdict
+from collector.judging.flags.judge import Verdict
 from collector.standard.criteria import Criterion, Window
 
 State = Literal["clear", "pending", "raised", "recovering"]

@@ -9,9 +9,9 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
-from collector.flags import gap_facts
-from collector.flags.gap_facts import Sign
 from collector.judging.evaluate import FreshReading
+from collector.judging.flags import gap_facts
+from collector.judging.flags.gap_facts import Sign
 from collector.store import schema
 from collector.store.cold import held
 

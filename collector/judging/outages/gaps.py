@@ -16,16 +16,16 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason, decode_all, encode_all
-from collector.access import beacons
-from collector.flags import gap_facts
-from collector.flags.cause import NOBODY, Cause, NeighbourWitness, name_cause
-from collector.flags.gap_facts import GapFacts, Sign
 from collector.judging.evaluate import CenterLike, FreshReading
-from collector.outages import gap_signs, mains_cuts
-from collector.outages.mains_cuts import Began
-from collector.outages.neighbours import witnesses
+from collector.judging.flags import gap_facts
+from collector.judging.flags.cause import NOBODY, Cause, NeighbourWitness, name_cause
+from collector.judging.flags.gap_facts import GapFacts, Sign
+from collector.judging.outages import gap_signs, mains_cuts
+from collector.judging.outages.mains_cuts import Began
+from collector.judging.outages.neighbours import witnesses
 from collector.standard.criteria import EVERYONE
 from collector.store import schema, upsert, warm
+from collector.store.queries import beacon_heard_ms
 
 LOOK_AGAIN_MS = 300_000  # after the last news of a gap, its neighbours are asked once more
 GAP_S = 180.0  # as the settings have it by default
@@ -124,7 +124,7 @@ def likely_of(conn: sa.Connection, codes: Collection[str], now_ms: int, gap_s: f
     answers = witnesses(conn, spans, gap_ms)
     causes = {}
     for (code, span), witness in zip(spans, answers, strict=True):
-        facts = replace(_begun(conn, code, span, ()), alive_ms=beacons.last_ms(conn, code, span[0]))
+        facts = replace(_begun(conn, code, span, ()), alive_ms=beacon_heard_ms(conn, code, span[0]))
         causes[code] = name_cause(facts, witness)
     return causes
 

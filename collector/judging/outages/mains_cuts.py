@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from collector.flags.backup import (
+from collector.judging.evaluate import CenterLike, FreshReading, newest
+from collector.judging.flags.backup import (
     FULL_PCT,
     RECHARGE_MS,
     Charge,
@@ -29,8 +30,7 @@ from collector.flags.backup import (
     with_boots,
     with_charge,
 )
-from collector.flags.gap_facts import Boot
-from collector.judging.evaluate import CenterLike, FreshReading, newest
+from collector.judging.flags.gap_facts import Boot
 from collector.store import schema, upsert, warm
 
 PAGE = 100  # readings looked at in one go for the edge of a cut

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from collector.flags.cause import NeighbourWitness
+from collector.judging.flags.cause import NeighbourWitness
 from collector.standard.criteria import EVERYONE
 from collector.store import schema
 

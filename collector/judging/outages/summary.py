@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from msgspec import to_builtins
 
 from agent.common.reasons import Reason
-from collector.flags.backup import Battery, Cut, battery
-from collector.flags.judge import bound_of
-from collector.outages import gaps as causes
-from collector.outages import mains_cuts
+from collector.judging.flags.backup import Battery, Cut, battery
+from collector.judging.flags.judge import bound_of
+from collector.judging.outages import gaps as causes
+from collector.judging.outages import mains_cuts
 from collector.register.centers import Center
 from collector.standard.criteria import Standard
 

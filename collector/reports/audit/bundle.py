@@ -14,12 +14,12 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
-from collector.audit import evidence_rows
 from collector.common.messages import Device
 from collector.log import days, sequencing
 from collector.log.notes import Checkpoint, NoteKey
 from collector.register import centers
 from collector.reports import day_store, revisions, schedule
+from collector.reports.audit import evidence_rows
 from collector.reports.day_samples import Period
 from collector.reports.ledger import REACH_MS
 from collector.reports.monthly import ReportError, build_some, period

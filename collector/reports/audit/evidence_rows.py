@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 
 from agent import wire
-from collector.audit.replay import SpoolName
 from collector.common.messages import Device
 from collector.common.sequence_ranges import ChainedRun, Numbers, Range, joined, parse, run_of
 from collector.ingest.spools import SpoolState
 from collector.ingest.times.boot_clocks import BootClocks
 from collector.ingest.times.event_time import Ahead
+from collector.reports.audit.replay import SpoolName
 from collector.store import schema
 from collector.store.cold import held
 from collector.store.cold.batches import StoredBatch, of_row

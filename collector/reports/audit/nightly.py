@@ -12,11 +12,11 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
-from collector.audit.verify import Verification
-from collector.flags import machine
-from collector.flags.judge import judge
+from collector.common import months
 from collector.judging import evaluate
-from collector.reports import revisions
+from collector.judging.flags import machine
+from collector.judging.flags.judge import judge
+from collector.reports.audit.verify import Verification
 from collector.standard import Standards
 from collector.standard.criteria import AUDIT, Audit
 from collector.store import schema, upsert
@@ -49,7 +49,7 @@ def drawn(conn: sa.Connection, share_pct: float, now_ms: int, draw: random.Rando
     query = sa.select(d.center).join_from(schema.devices, schema.centers, d.center == c.center)
     codes = sorted(set(conn.scalars(query.where(d.enrolled_ms < now_ms - BACK_MS))))
     count = min(len(codes), max(1, round(len(codes) * share_pct / 100)))
-    return Sample(revisions.named(now_ms - BACK_MS), sorted(draw.sample(codes, count)))
+    return Sample(months.named(now_ms - BACK_MS), sorted(draw.sample(codes, count)))
 
 
 def last(conn: sa.Connection) -> NightResult | None:

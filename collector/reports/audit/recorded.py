@@ -10,16 +10,17 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from collector.audit.mismatch import Mismatch, MismatchKind
-from collector.audit.verified_days import ReplayState
-from collector.log import checking, days, leaves
-from collector.log.leaves import LeafKind
+from collector.common.months import named
+from collector.log import checking, days
 from collector.log.notes import NoteKey
 from collector.log.sequencing import origin_of
 from collector.register.dated import day_ms
-from collector.reports.revisions import named
+from collector.reports.audit.mismatch import Mismatch, MismatchKind
+from collector.reports.audit.verified_days import ReplayState
 from collector.standard import Standards
 from collector.store import schema
+from collector.store.journal import leaves
+from collector.store.journal.leaves import LeafKind
 
 _l, _r = schema.log_leaves.c, schema.reports.c
 

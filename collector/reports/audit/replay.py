@@ -17,7 +17,6 @@ import msgspec
 
 from agent import wire
 from collector.access.enrolment import is_signed
-from collector.audit.mismatch import Mismatch
 from collector.common.messages import Device, Message, MessageRefused
 from collector.common.sequence_ranges import forks, missing
 from collector.ingest.rows import BatchWriter
@@ -26,6 +25,7 @@ from collector.ingest.times.boot_clocks import BootClocks
 from collector.ingest.times.event_time import Ahead, dated
 from collector.ingest.verify import VerifiedBatch, Verify, addressed, open_message
 from collector.log.days import DayDigest, begins_ms
+from collector.reports.audit.mismatch import Mismatch
 from collector.store.cold.batches import StoredBatch
 from collector.store.quotas import SUBJECTS_MS, Quotas, Tallies, Tally
 

@@ -9,10 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent import wire
-from collector.audit.mismatch import Mismatch
-from collector.audit.replay import DerivedReading, ReadingKey, digest_of
 from collector.common.messages import Device, printable
 from collector.ingest.rows import believed
+from collector.reports.audit.mismatch import Mismatch
+from collector.reports.audit.replay import DerivedReading, ReadingKey, digest_of
 from collector.store import schema
 from collector.store.cold import held, parts
 from collector.store.cold.batches import StoredBatch

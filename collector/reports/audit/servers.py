@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from agent import wire
 from collector.access.enrolment import is_signed
-from collector.audit.mismatch import Mismatch
 from collector.ingest.server_results import row_of
+from collector.reports.audit.mismatch import Mismatch
 from collector.speedtests.measure.record import decode
 from collector.store import schema
 

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from collector.audit.mismatch import Mismatch
 from collector.register.dated import day_of
 from collector.reports import day_store, revisions, schedule
+from collector.reports.audit.mismatch import Mismatch
 from collector.reports.day_sheets import DaySheet, unpacked_sheet
 from collector.store import schema
 

@@ -1,7 +1,7 @@
 """What a verification knew at the end of each day, kept so that the next one can go on from there.
 
-A month's row says of each day what was stored (collector.audit.day_contents) and where the replay stood: boots' clocks,
-what was held of spools, the digest of what was received. It carries a code that only the collector's key makes
+A month's row says of each day what was stored (collector.reports.audit.day_contents) and where the replay stood: boots'
+clocks, what was held of spools, the digest of what was received. It carries a code that only the collector's key makes
 (HMAC, RFC 2104); one that is wrong, or of another program, is as none.
 """
 
@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from agent import __version__
-from collector.audit.day_contents import Contents
-from collector.audit.replay import Replay
 from collector.common.sequence_ranges import Range
 from collector.ingest.spools import SpoolState
 from collector.ingest.times.boot_clocks import BootClocks
 from collector.ingest.times.event_time import Ahead
+from collector.reports.audit.day_contents import Contents
+from collector.reports.audit.replay import Replay
 from collector.store import schema, upsert
 
 DAY_MS = 86_400_000

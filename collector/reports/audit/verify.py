@@ -10,18 +10,18 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from collector.access.enrolment import device_name
-from collector.audit import day_contents, evidence_rows, rows, servers, sheets, verified_days
-from collector.audit.day_contents import Contents
-from collector.audit.mismatch import Mismatch, Mismatches
-from collector.audit.processes import SheetMaker, sheets_anew, sheets_kept
-from collector.audit.replay import Replay, SpoolName
-from collector.audit.verified_days import DayNotes, ReplayState, Start, VerifiedDays
 from collector.common.messages import Device
 from collector.common.sequence_ranges import missing
 from collector.ingest.times.boot_clocks import BootClocks
 from collector.log.days import DAY_MS, DayDigest, begins_ms
 from collector.register import centers
 from collector.reports import schedule
+from collector.reports.audit import day_contents, evidence_rows, rows, servers, sheets, verified_days
+from collector.reports.audit.day_contents import Contents
+from collector.reports.audit.mismatch import Mismatch, Mismatches
+from collector.reports.audit.processes import SheetMaker, sheets_anew, sheets_kept
+from collector.reports.audit.replay import Replay, SpoolName
+from collector.reports.audit.verified_days import DayNotes, ReplayState, Start, VerifiedDays
 from collector.reports.day_samples import Period
 from collector.reports.day_sheets import DaySheet
 from collector.reports.ledger import REACH_MS
@@ -35,7 +35,7 @@ Progress = Callable[[float], None]
 ReceivedDays = Mapping[int, DayDigest | ReplayState]
 Recorded = Callable[[sa.Connection, str, int, int, ReceivedDays], Iterable[Mismatch]]
 """What else is on record of a center: (conn, code, when the month begins, since which time of receipt batches are
-known, these by the days of their receipt); see collector.audit.recorded."""
+known, these by the days of their receipt); see collector.reports.audit.recorded."""
 
 SIGNED = 0.7  # the share of the work that the batches are; up to ROWS it is rows and records, then sheets
 ROWS = 0.75
@@ -64,9 +64,9 @@ class Verification:
 
 @dataclass(frozen=True)
 class AuditQuestion:
-    """What is verified: a center's month, by these standards. With the `key` of collector.audit.verified_days what is
-    found is given in a form to be kept, and `since_last` leaves out days of which nothing is stored otherwise than when
-    they were verified last."""
+    """What is verified: a center's month, by these standards. With the `key` of collector.reports.audit.verified_days
+    what is found is given in a form to be kept, and `since_last` leaves out days of which nothing is stored otherwise
+    than when they were verified last."""
 
     code: str
     month: str

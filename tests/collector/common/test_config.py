@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from collector.config import ChannelSection, ConfigError, Settings, load
+from collector.common.config import ChannelSection, ConfigError, Settings, load
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from collector.flags.judge import bound_of
+from collector.judging.flags.judge import bound_of
 from collector.register.centers import Center
 from collector.reports.day_sheets import Samples, uncollected
 from collector.reports.monthly_verdicts import NOT_ENOUGH, decide

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 
-from collector.audit.trial.draft import (
+from collector.register import centers
+from collector.register.centers import Center
+from collector.reports.audit.trial.draft import (
     AT_ONCE,
     DraftQuestion,
     DraftTrial,
@@ -18,8 +20,6 @@ from collector.audit.trial.draft import (
     tried,
     tried_part,
 )
-from collector.register import centers
-from collector.register.centers import Center
 from collector.store import Store
 
 FEW = 500  # centers that one process tries sooner than several begin

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from collector.__main__ import main
-from collector.simulate.scale import plan
+from collector.commands.simulation.scale import plan
 
 
 def test_the_nation_by_hand() -> None:

@@ -28,14 +28,14 @@ from agent.common.center_time import UTC_AHEAD_MS
 from agent.common.mqtt import Client as MqttClient
 from collector.__main__ import main
 from collector.access import enrolment
+from collector.commands.simulation import identities, join, readings, register
+from collector.commands.simulation.fleet import SimulatedCenter, make_fleet
+from collector.commands.simulation.gateway import LIVE_MS, RESEND_S, Gateway
+from collector.commands.simulation.line import SimulatedSession
+from collector.commands.simulation.run import Play, SimulatedClock, perform
+from collector.commands.simulation.trouble import CYCLE_MS, START_UP_MS, Stage
+from collector.commands.simulation.truth import Truth, TruthError, compare, read_held, read_promises
 from collector.register import centers
-from collector.simulate import identities, join, readings, register
-from collector.simulate.fleet import SimulatedCenter, make_fleet
-from collector.simulate.gateway import LIVE_MS, RESEND_S, Gateway
-from collector.simulate.line import SimulatedSession
-from collector.simulate.run import Play, SimulatedClock, perform
-from collector.simulate.trouble import CYCLE_MS, START_UP_MS, Stage
-from collector.simulate.truth import Truth, TruthError, compare, read_held, read_promises
 from collector.store import Store, schema
 from tests.collector.empty_stores import empty_store
 

@@ -20,13 +20,13 @@ from agent import wire
 from collector.__main__ import main
 from collector.access import enrolment
 from collector.commands.evidence import record_lines, why_not
+from collector.commands.simulation import identities, readings, register, witness
+from collector.commands.simulation.fleet import make_fleet
+from collector.commands.simulation.gateway import Gateway
 from collector.common.messages import Message
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.judging.evaluate import judge_group
-from collector.simulate import identities, readings, register, witness
-from collector.simulate.fleet import make_fleet
-from collector.simulate.gateway import Gateway
 from collector.speedtests import servers
 from collector.store import Store, schema
 from tests.collector.standard.timeless import timeless_standards

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from agent.common.reasons import Reason
 from agent.wire import UpsReading
-from collector.flags.backup import Charge, Cut, battery, charge_of, cuts_in, slope_a_day, with_boots
-from collector.flags.gap_facts import Boot
+from collector.judging.flags.backup import Charge, Cut, battery, charge_of, cuts_in, slope_a_day, with_boots
+from collector.judging.flags.gap_facts import Boot
 
 MINUTE = 60_000
 DAY = 86_400_000

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from agent.common.reasons import Reason, decode_all, encode_all
 from agent.wire import BootReading, Failure, LinkReading, Reading, SeatColumns, SeatsReading, UpsReading
-from collector.flags.cause import (
+from collector.judging.flags.cause import (
     GRADES,
     NAMES,
     NeighbourWitness,
     name_cause,
 )
-from collector.flags.gap_facts import GapFacts, Sign, facts_of, fold, sign_of
+from collector.judging.flags.gap_facts import GapFacts, Sign, facts_of, fold, sign_of
 
 MINUTE = 60_000
 START = 1_770_000_000_000

@@ -9,8 +9,8 @@ import pytest
 from agent.common.reasons import Reason
 from agent.common.words import plain
 from agent.wire import Failure, GatewayReading, LinkReading, SeatsReading, SpeedReading, UpsReading
-from collector.flags.judge import bound_of, judge
-from collector.flags.witness import Witness
+from collector.judging.flags.judge import bound_of, judge
+from collector.judging.flags.witness import Witness
 from collector.standard.criteria import Silence
 from tests.collector.standard.timeless import timeless
 

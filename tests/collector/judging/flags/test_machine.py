@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.common.reasons import Reason
-from collector.flags.judge import Verdict
-from collector.flags.machine import Change, FlagState, alerts, pause, step
+from collector.judging.flags.judge import Verdict
+from collector.judging.flags.machine import Change, FlagState, alerts, pause, step
 from collector.standard.criteria import Criterion, Recovery, Window
 from tests.collector.standard.timeless import timeless
 

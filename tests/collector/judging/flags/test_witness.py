@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.common.reasons import Reason
-from collector.flags.witness import (
+from collector.judging.flags.witness import (
     FINDINGS,
     RULES,
     Claim,

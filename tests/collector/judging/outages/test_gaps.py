@@ -17,18 +17,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from agent.common.reasons import Reason
 from agent.common.words import plain
+from collector.commands.simulation import identities
+from collector.commands.simulation.fleet import make_fleet
+from collector.commands.simulation.gateway import Gateway
+from collector.commands.simulation.run import Play
+from collector.commands.simulation.trouble import ENDS, Stage, Trouble
+from collector.commands.simulation.truth import Truth
 from collector.common.messages import Message
 from collector.desk.alerts.message import Announcement, message
-from collector.flags import cause
 from collector.ingest.transaction import Ingest
-from collector.outages import gaps, mains_cuts
+from collector.judging.flags import cause
+from collector.judging.outages import gaps, mains_cuts
 from collector.register import centers
-from collector.simulate import identities
-from collector.simulate.fleet import make_fleet
-from collector.simulate.gateway import Gateway
-from collector.simulate.run import Play
-from collector.simulate.trouble import ENDS, Stage, Trouble
-from collector.simulate.truth import Truth
 from collector.store import Store, schema
 
 START_MS = 1_780_000_000_000

@@ -9,17 +9,18 @@ from pathlib import Path
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.audit import verify
-from collector.audit.recorded import RecordedFacts
-from collector.audit.verify import AuditQuestion, Verification
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
+from collector.judging import reopening
 from collector.log import days, sequencing
 from collector.log.sequencing import LogSigner
 from collector.register import calendar
 from collector.register.calendar import CalendarEntry
-from collector.reports import day_store, revisions, schedule
+from collector.reports import day_store, schedule
+from collector.reports.audit import verify
+from collector.reports.audit.recorded import RecordedFacts
+from collector.reports.audit.verify import AuditQuestion, Verification
 from collector.store import Store, schema, upsert
 from tests.timelines.plays.order_play import (
     BEGIN,
@@ -85,7 +86,7 @@ def close(path: Path) -> None:
     while day_store.make(store, STANDARDS, REPORTED):
         pass
     schedule.begin(store, STANDARDS, REPORTED)
-    while schedule.finish(store, STANDARDS, REPORTED + revisions.SETTLE_MS):
+    while schedule.finish(store, STANDARDS, REPORTED + reopening.SETTLE_MS):
         pass
     logged(store, REPORTED + HOUR)
     store.close()

@@ -12,13 +12,13 @@ import sqlalchemy as sa
 
 from agent.common.reasons import decode
 from collector.__main__ import main
-from collector.audit import nightly
 from collector.desk import follow
+from collector.reports.audit import nightly
 from collector.run.upkeep.night_audit import is_due
 from collector.store import Store, schema
 from collector.verifier.__main__ import main as offline
-from tests.collector.audit.closed_month import CODE, NAME, audited, played, run
 from tests.collector.empty_stores import empty_store
+from tests.collector.reports.audit.closed_month import CODE, NAME, audited, played, run
 from tests.timelines.plays.order_play import BEGIN, CODES, DAY, HOUR, MONTH, REPORTED, STANDARDS, make_play
 
 
@@ -55,7 +55,7 @@ def tell(store: Store, now_ms: int) -> None:
 def flags(store: Store) -> list[tuple[str, str]]:
     f = schema.flags.c
     with store.read() as conn:
-        rows = conn.execute(sa.select(f.subject, f.state).where(f.criterion == "collector.audit")).all()
+        rows = conn.execute(sa.select(f.subject, f.state).where(f.criterion == "collector.reports.audit")).all()
         return [(row.subject, row.state) for row in rows]
 
 

@@ -9,16 +9,17 @@ import pytest
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason
-from collector.audit.recorded import RecordedFacts
-from collector.log import checking, days, leaves, merkle, notes, sequencing, tiles
+from collector.log import checking, days, merkle, notes, sequencing, tiles
 from collector.log.notes import COSIGNED, Checkpoint, Note, NoteError, NoteKey
 from collector.log.sequencing import LogSigner
 from collector.log.witness import WitnessedHead, refusal
 from collector.register import calendar, facts
 from collector.reports import schedule
+from collector.reports.audit.recorded import RecordedFacts
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
-from tests.collector.audit.closed_month import CODE, LOG_KEY, ORIGIN, audited, close, logged, played, run
+from collector.store.journal import leaves
+from tests.collector.reports.audit.closed_month import CODE, LOG_KEY, ORIGIN, audited, close, logged, played, run
 from tests.timelines.plays.order_play import BEGIN, DAY, HOUR, MONTH, REPORTED, STANDARDS, make_play
 
 SIGNER = LogSigner(ORIGIN, LOG_KEY)

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from collector.store import Store, schema
-from tests.collector.audit.closed_month import CODE, audited, played, run
+from tests.collector.reports.audit.closed_month import CODE, audited, played, run
 from tests.timelines.plays.order_play import CODES, make_play
 
 

@@ -14,15 +14,15 @@ import pytest
 import sqlalchemy as sa
 
 from collector.__main__ import main
-from collector.audit import processes, verify
-from collector.audit.sheets import unlike
-from collector.audit.verify import AuditQuestion
 from collector.log.sequencing import LogSigner
 from collector.register.dated import day_of
 from collector.reports import revisions, schedule
+from collector.reports.audit import processes, verify
+from collector.reports.audit.sheets import unlike
+from collector.reports.audit.verify import AuditQuestion
 from collector.reports.render import as_html, as_json
 from collector.store import Store, schema
-from tests.collector.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, audited, close, played, run
+from tests.collector.reports.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, audited, close, played, run
 from tests.timelines.plays.order_play import BEGIN, CODES, MONTH, REPORTED, STANDARDS, make_play
 
 DAY_MS = schema.day_sheets.c.day_ms

@@ -11,15 +11,15 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.audit import verified_days
-from collector.audit.verify import Verification
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.register.dated import day_of, today_ms
 from collector.reports import revisions
+from collector.reports.audit import verified_days
+from collector.reports.audit.verify import Verification
 from collector.store import Store, schema
-from tests.collector.audit.closed_month import CODE, audited, close, played, run
 from tests.collector.empty_stores import empty_store
+from tests.collector.reports.audit.closed_month import CODE, audited, close, played, run
 from tests.timelines.plays.order_play import (
     BEGIN,
     MONTH,

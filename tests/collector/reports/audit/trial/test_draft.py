@@ -15,8 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from collector.__main__ import main
-from collector.audit.trial import draft, processes
 from collector.register.centers import Center
+from collector.reports.audit.trial import draft, processes
 from collector.reports.day_sheets import Availability, CriterionDay, DaySheet, packed_sheet
 from collector.reports.ledger import BUCKETS
 from collector.standard import read

@@ -7,10 +7,11 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.access import users
-from collector.log import checking, days, leaves, sequencing
+from collector.log import checking, days, sequencing
 from collector.register import calendar, centers
 from collector.register.calendar import CalendarEntry
 from collector.store import Store, schema
+from collector.store.journal import leaves
 from tests.collector.conftest import NOW, ROW
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from collector.acts import restored, stories
 from collector.acts.person import ActingPerson
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.desk import tables, windows, work
 from collector.desk.routing import tables as routing
 from collector.desk.routing.plans import PlanStep, parse_targets
@@ -24,7 +24,7 @@ from collector.store import Store, schema
 from collector.store.backup import backup
 from collector.store.database import opened
 from tests.collector.desk.conftest import STANDARDS, Room
-from tests.collector.store.test_journal import lines, registered, settings, started, went_back
+from tests.collector.store.journal.test_journal import lines, registered, settings, started, went_back
 
 __all__ = ["registered", "settings"]  # fixtures
 NOW, HOUR = 1_795_000_000_000, 3_600_000

@@ -22,8 +22,8 @@ from collector.access.signing_key import load_or_make
 from collector.acts import adoption, disputes, restored
 from collector.acts.notices import NoticeBoard
 from collector.acts.person import ActingPerson
+from collector.common.config import BackupSection, CollectorTable, DatabaseSection, Settings, StandardSection
 from collector.common.scope import EVERYWHERE
-from collector.config import BackupSection, CollectorTable, DatabaseSection, Settings, StandardSection
 from collector.recovery import settle
 from collector.register import calendar, centers, facts, imports
 from collector.register.centers import Center
