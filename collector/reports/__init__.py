@@ -3,16 +3,12 @@ saw; and `audit`, which derives a month anew from the signed bytes."""
 
 __all__ = [
     "audit",
-    "day_samples",
-    "day_sheets",
     "day_store",
     "disputes",
     "fleet",
     "inspections",
     "integrity",
-    "ledger",
     "monthly",
-    "monthly_verdicts",
     "outlook",
     "pdf",
     "render",
