@@ -306,7 +306,7 @@ def time_ms(text: str) -> int:
 
 # To amqtt every client that goes away is an error; the others speak only when something is wrong.
 QUIET: dict[str, logs.Level] = {
-    "amqtt": "critical", "apprise": "error", "transitions": "error", "uvicorn": "error", "uvicorn.error": "error",
+    "amqtt": "critical", "transitions": "error", "uvicorn": "error", "uvicorn.error": "error",
 }  # fmt: skip
 
 
