@@ -1,11 +1,11 @@
-"""From when until when a certificate is valid, read from its DER (RFC 5280 section 4.1) without `cryptography.x509`: that
-costs 8 MB, which a gateway needs once in half a certificate's life."""
+"""From when until when a certificate is valid, read from its DER (RFC 5280 section 4.1) without `cryptography.x509`:
+that costs 8 MB, which a gateway needs once in half a certificate's life."""
 
 from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 SEQUENCE, VERSION = 0x30, 0xA0
@@ -55,7 +55,7 @@ def _time_ms(octets: bytes, place: int) -> int:
         text = ("20" if int(text[:2]) < 50 else "19") + text
     elif tag != GENERALIZED_TIME:
         raise ValueError("no certificate: no time where one belongs")
-    at = datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc)
+    at = datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
     return int(at.timestamp() * 1000)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ def certificate(start: datetime, end: datetime) -> x509.Certificate:
     "years", [(1999, 2049), (2049, 2050), (2051, 9999)], ids=["of two digits", "of both", "of four digits"]
 )
 def test_its_times_are_read_as_others_read_them(years: tuple[int, int], tmp_path: Path) -> None:
-    start, end = (datetime(year, 7, 3, 4, 5, 6, tzinfo=timezone.utc) for year in years)
+    start, end = (datetime(year, 7, 3, 4, 5, 6, tzinfo=UTC) for year in years)
     made = certificate(start, end)
     found = validity.of_der(made.public_bytes(serialization.Encoding.DER))
     assert found == validity.Validity(int(start.timestamp() * 1000), int(end.timestamp() * 1000))
@@ -39,8 +39,8 @@ def test_its_times_are_read_as_others_read_them(years: tuple[int, int], tmp_path
 
 
 def test_what_is_no_certificate_is_refused_whatever_it_is() -> None:
-    made = certificate(datetime(2026, 1, 1), datetime(2027, 1, 1)).public_bytes(serialization.Encoding.DER)
-    for place in range(0, 200):  # up to its key everything is a length, a tag or a time
+    made = certificate(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)).public_bytes(serialization.Encoding.DER)
+    for place in range(200):  # up to its key everything is a length, a tag or a time
         for bad in (made[:place], made[:place] + b"\xff" + made[place + 1 :]):
             try:
                 validity.of_der(bad)
