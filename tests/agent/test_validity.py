@@ -39,7 +39,8 @@ def test_its_times_are_read_as_others_read_them(years: tuple[int, int], tmp_path
 
 
 def test_what_is_no_certificate_is_refused_whatever_it_is() -> None:
-    made = certificate(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)).public_bytes(serialization.Encoding.DER)
+    year = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    made = certificate(*year).public_bytes(serialization.Encoding.DER)
     for place in range(200):  # up to its key everything is a length, a tag or a time
         for bad in (made[:place], made[:place] + b"\xff" + made[place + 1 :]):
             try:
