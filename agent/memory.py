@@ -14,7 +14,7 @@ from pathlib import Path
 M_ARENA_MAX = -8  # mallopt(3), malloc.h of glibc
 MADV_DONTNEED = 4  # madvise(2)
 FIRST_S, EVERY_S = 90.0, 900.0  # by then the first round and the first session are over
-MAPS = Path("/proc/self/maps")
+MAPS = Path("/proc/self/smaps")
 
 
 def share_one_arena() -> None:
@@ -40,15 +40,19 @@ def give_back() -> None:
         trim(0)
     if advise is None or not MAPS.exists():
         return
-    for start, end in code_of(MAPS.read_text(errors="replace")):
+    for start, end in clean_of(MAPS.read_text(errors="replace")):
         advise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_DONTNEED)
 
 
-def code_of(maps: str) -> Iterator[tuple[int, int]]:
-    """Where code that files hold is mapped, from the text of proc_pid_maps(5). Only what is executable and cannot be
-    written: other parts of a file may hold what the loader put there, which no disk has."""
-    for line in maps.splitlines():
-        span, rights, _offset, _device, _inode, *path = line.split(maxsplit=5)
-        if rights == "r-xp" and path and path[0].startswith("/") and not path[0].endswith(" (deleted)"):
+def clean_of(smaps: str) -> Iterator[tuple[int, int]]:
+    """Where a file is mapped that has nothing of ours in it, from the text of `/proc/self/smaps` (proc(5)): not to be
+    written, and without a page that the loader changed, which no disk has."""
+    span, named = "", False
+    for line in smaps.splitlines():
+        name, _, rest = line.partition(" ")
+        if not name.endswith(":"):
+            rights, _offset, _device, _inode, *path = rest.split(maxsplit=4)
+            span, named = name, "w" not in rights and "r" in rights and bool(path) and path[0].startswith("/")
+        elif name == "Anonymous:" and named and rest.split()[0] == "0":
             start, _, end = span.partition("-")
             yield int(start, 16), int(end, 16)

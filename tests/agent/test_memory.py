@@ -26,19 +26,30 @@ sqlite3.connect(":memory:").execute("SELECT 1").fetchall()
 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 print(before - after)
 """
-MAPS = """\
-55d0a000-55d0b000 r--p 00000000 08:01 11 /usr/bin/python3.11
-55d0b000-55d2c000 r-xp 00001000 08:01 11 /usr/bin/python3.11
-55d2c000-55d2d000 rw-p 00022000 08:01 11 /usr/bin/python3.11
-7f000000-7f010000 r-xp 00000000 08:01 12 /opt/a folder/lib one.so (deleted)
-7f020000-7f030000 rwxp 00000000 08:01 13 /usr/lib/jit.so
+SMAPS = """\
+55d0a000-55d0b000 r--p 00000000 08:01 11                     /usr/bin/python3.11
+Anonymous:             0 kB
+55d0b000-55d2c000 r-xp 00001000 08:01 11                     /usr/bin/python3.11
+Rss:                 120 kB
+Anonymous:             0 kB
+55d2c000-55d2d000 r--p 00022000 08:01 11                     /usr/bin/python3.11
+Anonymous:             4 kB
+55d2d000-55d2e000 rw-p 00023000 08:01 11                     /usr/bin/python3.11
+Anonymous:             0 kB
+7f000000-7f010000 ---p 00000000 08:01 12                     /opt/a folder/lib one.so
+Anonymous:             0 kB
+7f020000-7f030000 r-xp 00000000 08:01 12                     /opt/a folder/lib one.so
+Anonymous:             0 kB
 7f040000-7f050000 r-xp 00000000 00:00 0
-7fff0000-7fff1000 r-xp 00000000 00:00 0                          [vdso]
+Anonymous:             0 kB
+7fff0000-7fff1000 r-xp 00000000 00:00 0                      [vdso]
+Anonymous:             0 kB
 """
 
 
-def test_only_code_that_a_file_holds_is_given_back() -> None:
-    assert list(memory.code_of(MAPS)) == [(0x55D0B000, 0x55D2C000)]
+def test_only_what_a_file_holds_unchanged_is_given_back() -> None:
+    places = [(0x55D0A000, 0x55D0B000), (0x55D0B000, 0x55D2C000), (0x7F020000, 0x7F030000)]
+    assert list(memory.clean_of(SMAPS)) == places
 
 
 def test_a_process_gets_smaller_and_goes_on_working() -> None:
