@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.access.ca import Authority
-from collector.config import ConfigError, Settings
+from collector.common.config import ConfigError, Settings
 from collector.ingest.workers import work
 from collector.standard import Standards
 
