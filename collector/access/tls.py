@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.common import tls
 from collector.access.ca import Files
-from collector.config import ConfigError
+from collector.common.config import ConfigError
 
 
 class TlsError(ConfigError):

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import config_file as agent_settings
 from agent import wire
-from agent.common import files
+from agent.common import base64url, files
 from agent.common.center_time import TZ
 from agent.common.tcp.http_server import HttpRefused
 from agent.config import AgentSettings
@@ -35,10 +35,10 @@ from agent.probes.ups import draft, merge, nut, pdu, settle, snmp, traps
 from agent.probes.ups.profiles import PROFILES
 from agent.remote import settings as remote_settings
 from agent.seat import snapshot
-from collector import config as collector_settings
 from collector import standard
 from collector.access.acl import GATEWAY, Book
 from collector.brokers.session_log import SessionLog
+from collector.common import config as collector_settings
 from collector.log import notes, tiles
 from collector.register import centers, csv_file
 from collector.register import opening_hours as opening
@@ -113,7 +113,7 @@ def tokens(data: bytes) -> None:
     signature is reached."""
     claimed = data.decode("utf-8", "replace")
     assert admitted(claimed) is None, "a token nobody signed"
-    body, signature = token._text(data), token._text(SIGNER.sign(token.CONTEXT + data))
+    body, signature = base64url.encode(data), base64url.encode(SIGNER.sign(token.CONTEXT + data))
     claims = admitted(f"{body}.{signature}")
     assert claims is None or (claims.test, claims.server) == ("t1", "s1")
 

@@ -10,7 +10,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.common.tcp import ListeningSocket
-from collector.config import HttpSection
+from collector.common.config import HttpSection
 
 HEAD_BYTES = 16 * 1024
 Phase = Literal["head", "body", "reading"]
