@@ -43,6 +43,7 @@ def test_addresses_told_to_others_may_differ(tmp_path: Path) -> None:
     assert (settings.web_url, settings.measure_url) == ("https://nabz.example.pk", "http://speed.example.pk")
 
 
+@pytest.mark.row(62)
 def test_all_mistakes_are_told_at_once_with_key_rule_and_fix(tmp_path: Path) -> None:
     text = (
         '[web]\nlisten = "8480"\ncolour = 1\n[collector]\nlog_level = "loud"\n[sweep]\nevery_s = 0\n[nonsense]\na = 1'

@@ -150,6 +150,7 @@ def test_without_its_broker_it_is_healthy_but_not_ready(tmp_path: Path) -> None:
         made.stop()
 
 
+@pytest.mark.row(62)
 def test_a_hangup_takes_new_channels_and_refuses_a_file_with_a_mistake(served: Served) -> None:
     served.config.write_text(served.settings + "[alerts]\nevery_s = -1\n")
     served.process.send_signal(signal.SIGHUP)

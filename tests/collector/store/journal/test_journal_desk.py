@@ -140,6 +140,27 @@ def test_acts_on_incidents_are_as_they_were_and_nobody_is_told_of_them_again(
         assert len(room.incidents()) == 5
 
 
+def test_centers_that_were_parted_from_an_incident_are_in_their_own_again(registered: Settings, tmp_path: Path) -> None:
+    with opened(registered) as store:
+        room = acted(store)
+        with room.store.write() as conn:
+            work.merge(conn, 2, 1, STANDARDS, "Bilal", "the same cable", NOW)
+        backup(store, tmp_path / "copy")
+        with room.store.write() as conn:
+            work.merge(conn, 3, 1, STANDARDS, "Bilal", "the same cable", NOW)
+            assert work.split(conn, 1, ["KHI-2"], STANDARDS, "Bilal", "another cable", NOW + 1).id == 5
+            assert work.split(conn, 1, ["KHI-3"], STANDARDS, "Bilal", "and another", NOW + 1).id == 6
+            work.merge(conn, 6, 4, STANDARDS, "Bilal", "known", NOW)
+        whole = [(one.id, one.state, one.centers) for one in room.incidents()]
+    with opened(again(registered, tmp_path / "copy", tmp_path)) as store:
+        room = Room(store, now_ms=NOW + 3)
+        assert [(one.id, one.state, one.centers) for one in room.incidents()] == whole
+        with store.read() as conn:
+            members = {number: {one.center for one in tables.members(conn, [number])} for number in (1, 4, 5)}
+            assert members == {1: {"KHI-1"}, 4: {"KHI-3", "KHI-5"}, 5: {"KHI-2"}}
+            assert [len(tables.members(conn, [number])) for number in (2, 3, 6)] == [0, 0, 0]
+
+
 def test_an_act_of_a_machine_without_the_key_is_noted_at_the_next_start(registered: Settings, tmp_path: Path) -> None:
     with opened(registered) as store:
         room = acted(store)
