@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from agent.common.reasons import UNREADABLE
 from collector.audit.mismatch import Mismatch, MismatchKind
 from collector.audit.verified_days import ReplayState
 from collector.log import checking, days, leaves
@@ -132,6 +133,6 @@ def _reports(conn: sa.Connection, code: str, month_ms: int) -> Iterator[Mismatch
 def _facts(leaf: Any) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(bytes(leaf.body))
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}
