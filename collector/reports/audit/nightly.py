@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 import sqlalchemy as sa
 
-from agent.common.reasons import Reason, encode
+from agent.common.reasons import UNREADABLE, Reason, encode
 from collector.common import months
 from collector.judging import evaluate
 from collector.judging.flags import machine
@@ -56,7 +56,7 @@ def last(conn: sa.Connection) -> NightResult | None:
     text = conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == LAST))
     try:
         return msgspec.json.decode(text, type=NightResult) if text else None
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

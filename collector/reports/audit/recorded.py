@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from agent.common.reasons import UNREADABLE
 from collector.common.months import named
 from collector.log import checking, days
 from collector.log.notes import NoteKey
@@ -133,6 +134,6 @@ def _reports(conn: sa.Connection, code: str, month_ms: int) -> Iterator[Mismatch
 def _facts(leaf: Any) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(bytes(leaf.body))
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}

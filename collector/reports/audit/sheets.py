@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from agent.common.reasons import UNREADABLE
 from collector.register.dated import day_of
 from collector.reports import day_store, revisions, schedule
 from collector.reports.audit.mismatch import Mismatch
@@ -95,7 +96,7 @@ def digest_of(body: bytes | None) -> str:
     """As `schedule.sha256_of` has it, of a body that may be no report; empty then."""
     try:
         report = revisions.unpacked(bytes(body or b""))
-    except (zlib.error, msgspec.DecodeError):
+    except (zlib.error, *UNREADABLE):
         return ""
     return schedule.sha256_of(report) if isinstance(report, dict) else ""
 

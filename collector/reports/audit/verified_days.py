@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from agent import __version__
+from agent.common.reasons import UNREADABLE
 from collector.common.sequence_ranges import Range
 from collector.ingest.spools import SpoolState
 from collector.ingest.times.boot_clocks import BootClocks
@@ -140,7 +141,7 @@ def load(conn: sa.Connection, code: str, month_ms: int, key: bytes) -> VerifiedD
         return {}
     try:
         found = msgspec.json.decode(zlib.decompress(bytes(row.body)), type=_Body)
-    except (zlib.error, msgspec.DecodeError):  # of an older program
+    except (zlib.error, *UNREADABLE):  # of an older program
         return {}
     return found.days if found.version == __version__ else {}
 

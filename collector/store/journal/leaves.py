@@ -21,6 +21,7 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
+from agent.common.reasons import UNREADABLE
 from collector.store import bulk_insert, schema
 from collector.store.journal import CHANGING as RECORDED
 
@@ -97,7 +98,7 @@ def marks_in(body: bytes) -> list[str]:
     """Pure. The marks of a leaf of rows; none where it is of another form."""
     try:
         found = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return []
     rows = found.get("rows") if isinstance(found, dict) else None
     return [mark for mark in rows if isinstance(mark, str)] if isinstance(rows, list) else []
