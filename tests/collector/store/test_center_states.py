@@ -28,7 +28,8 @@ ROW = {"tier": "three", "seats_promised": "10", "opening": "Mon-Sat 09:00-21:00"
 PLACES = (("Lahore", "Punjab"), ("Karachi", "Sindh"), ("Quetta", "Balochistan"))
 FILTERS = (
     Filter(), Filter(sort="name"), Filter(sort="place"), Filter(sort="heard"), Filter(state="below"),
-    Filter(state="closed"), Filter(state="unknown"), Filter(state="silent"), Filter(province="Sindh"), Filter(search="C-2 ptcl"), Filter(search="%"),
+    Filter(state="closed"), Filter(state="unknown"), Filter(state="silent"),
+    Filter(province="Sindh"), Filter(search="C-2 ptcl"), Filter(search="%"),
     Filter(scope=Scope(province=frozenset({"Sindh", "Punjab"})), search="two"),
 )  # fmt: skip
 
