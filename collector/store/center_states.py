@@ -176,7 +176,8 @@ def _counts(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> dict[str, int]
 
 def _spanned(counted: dict[str, int], limit: int, offset: int) -> tuple[list[str], int]:
     """The states in which these places of the list lie, worst first, and how many centers are in worse ones."""
-    found, skipped, before = [], 0, 0
+    found: list[str] = []
+    skipped = before = 0
     for state in STATES:
         if before < offset + limit and before + counted[state] > offset:
             skipped = skipped if found else before
