@@ -367,3 +367,11 @@ def _with_gaps(points: Sequence[tuple[Any, ...]], longest_ms: int) -> list[tuple
             found.append(((before[0] + after[0]) // 2, *(None for _ in after[1:])))
         found.append(after)
     return found
+
+
+def beacon_heard_ms(conn: sa.Connection, code: str, after_ms: int) -> int | None:
+    """When a gateway of this center was last heard by its second path, if later than that."""
+    beacons = schema.beacons.c
+    newest = sa.select(sa.func.max(beacons.received_ms)).where(beacons.center == code, beacons.received_ms > after_ms)
+    heard_ms: int | None = conn.scalar(newest)
+    return heard_ms

@@ -61,7 +61,7 @@ class LoginAttempt:
         try:
             attempt = cls(**json.loads(text or ""))
             return attempt if 0 <= now_ms - attempt.made_ms < ATTEMPT_LASTS_MS else None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
 
 
@@ -147,7 +147,7 @@ class OidcClient:
             except (errors.InvalidKeyIdError, errors.BadSignatureError):  # perhaps by a newer key
                 claims = jwt.decode(token, self._keys(now_ms, anew=True), algorithms=list(ALGORITHMS)).claims
             _check(claims, self.issuer, self.client_id, nonce, now_ms // 1000)
-        except (errors.JoseError, ValueError, TypeError, KeyError) as error:
+        except (errors.JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise _refused(f"its ID token does not hold ({type(error).__name__})") from None
         email = claims.get("email") if claims.get("email_verified") is True else ""
         return IssuerAnswer(str(claims["sub"])[:MAX_VALUE], email if isinstance(email, str) else "")
