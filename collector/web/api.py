@@ -51,8 +51,7 @@ def router(site: Site) -> APIRouter:
         offset = _number(request.query_params, "offset", 0, 0, 10**7)
         with site.store.read() as conn:
             ranks = site.ranks(conn)
-            found = center_states.page(conn, ranks, wanted, site.now(), limit=limit, offset=offset)
-            counts = center_states.counts(conn, ranks, wanted)
+            counts, found = center_states.listed(conn, ranks, wanted, site.now(), limit=limit, offset=offset)
         return reply({"counts": counts, "centers": [_row(row) for row in found]})
 
     @routes.get("/api/v1/centers/{code}")

@@ -85,9 +85,8 @@ def _list(site: Site, request: Request) -> Response:
     event = site.hub.last_event  # before the database is read: what comes after it is told by the stream
     with site.store.read() as conn:
         ranks = site.ranks(conn)
-        counts = center_states.counts(conn, ranks, wanted)
         offset = (number - 1) * PAGE_ROWS
-        rows = center_states.page(conn, ranks, wanted, site.now(), limit=PAGE_ROWS, offset=offset)
+        counts, rows = center_states.listed(conn, ranks, wanted, site.now(), limit=PAGE_ROWS, offset=offset)
         around: dict[str, Any] = {} if is_part else _around(conn, request, wanted)
         own, hours = lists.views(conn, auth.asker(request).account.key), site.open_hours(conn, rows)
         risks = month_risks.of_centers(conn, {row["center"] for row in rows})

@@ -37,7 +37,7 @@ def test_a_speed_over_the_bound_meets_and_says_what_was_asked() -> None:
     assert (verdict.word, verdict.value, verdict.bound) == ("meets", 16.5, 16.0)
     figures = {"value": 16.5, "bound": 16.0, "unit": "Mbit/s", "share_pct": 80.0, "whole": 20.0}
     assert verdict.reason == Reason("verdict.share_at_least", figures)
-    assert plain().reason(verdict.reason) == "16.5 Mbit/s; at least 16 Mbit/s asked (80 % of 20 Mbit/s)"
+    assert plain().reason(verdict.reason) == "16.5 Mbit/s; at least 16 Mbit/s required (80 % of 20 Mbit/s)"
 
 
 def test_the_bound_itself_meets() -> None:
@@ -211,7 +211,7 @@ def test_a_ups_that_answers_or_not_is_said_in_words() -> None:
 def test_a_count_without_a_unit_is_named() -> None:
     rule = replace(ASKED["internet.loss"], reading="ups", fields=("alarms_count",), unit="")
     reason = judge(rule, UpsReading(alarms_count=3), CENTER).reason
-    assert plain().reason(reason) == "alarms: 3; at most 2 asked"
+    assert plain().reason(reason) == "alarms: 3; at most 2 allowed"
 
 
 def test_a_test_that_was_left_out_is_no_failure() -> None:
