@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -112,6 +112,7 @@ class Findings:
     def __init__(self, conn: sa.Connection, truth: Sequence[TrueCause]) -> None:
         self.scores: dict[Kind, Score] = defaultdict(Score)
         self.false: list[Incident] = []
+        self.members, self.strangers = 0, 0  # centers of incidents, and those that the incident's cause did not hit
         self.remarks: list[str] = []
         self._by_center: dict[str, list[TrueCause]] = defaultdict(list)
         for cause in truth:
@@ -142,6 +143,7 @@ class Findings:
             self.remarks.append(f"false: {incident.scope} {incident.place} {incident.family} {incident.cause[:120]}")
             return None
         cause = counts.most_common(1)[0][0]
+        self._count_strangers(incident, joined, cause)
         score, named = self.scores[cause.kind], causes.of(incident)
         score.incidents += 1
         if NAMES[cause.kind]:
@@ -158,6 +160,15 @@ class Findings:
             score.wrong[f"family {incident.family}"] += 1
         return cause
 
+    def _count_strangers(self, incident: Incident, joined: Mapping[str, int], cause: TrueCause) -> None:
+        hit = {center.code for center in cause.centers}
+        strangers = sorted(set(joined) - hit)
+        self.members += len(joined)
+        self.strangers += len(strangers)
+        if strangers:
+            about = f"{incident.scope} {incident.place} of {_about(cause)}"
+            self.remarks.append(f"{len(strangers)} strangers in {about}: {' '.join(strangers[:5])}")
+
     def report(self) -> str:
         rows = [f"| {kind} | {score.cells} |" for kind, score in sorted(self.scores.items())]
         whole = Score()
@@ -165,7 +176,9 @@ class Findings:
             for name in ("true", "missed", "incidents", "named", "nameable"):
                 setattr(whole, name, getattr(whole, name) + getattr(score, name))
         head = "| cause | true | missed | incidents | a cause | named right % | named wrong |\n" + "|---" * 7 + "|\n"
-        return head + "\n".join([*rows, f"| all | {whole.cells} |"]) + f"\nfalse incidents: {len(self.false)}"
+        wrong = f"{self.strangers} of {self.members} centers of incidents were not hit by the cause"
+        table = "\n".join([*rows, f"| all | {whole.cells} |"])
+        return f"{head}{table}\nfalse incidents: {len(self.false)}; {wrong}"
 
 
 def _about(cause: TrueCause) -> str:

@@ -197,7 +197,10 @@ class Year:
 
 def registered(center: SimulatedCenter) -> Center:
     row = center.row()
-    text = {name: row[name] for name in ("name", "city", "district", "province", "tier", "isp", "feeder", "opening")}
+    text = {
+        name: row[name]
+        for name in ("name", "city", "district", "province", "tier", "isp", "feeder", "exchange", "opening")
+    }
     return Center(code=center.code, seats_promised=center.seats, lifecycle="declared", **text)  # type: ignore[arg-type]
 
 

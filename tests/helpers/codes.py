@@ -312,6 +312,8 @@ COLLECTOR: Examples = {
     "evidence.feeder_mains": {"n": 3, "whole": 4, "feeder": "F-7"},
     "evidence.isp_silent": {"n": 3, "whole": 4, "isp": "PTCL"},
     "evidence.isp_heard": {"n": 3, "whole": 4, "isp": "PTCL"},
+    "evidence.exchange_silent": {"n": 3, "whole": 4, "exchange": "PTCL Gulberg"},
+    "evidence.exchange_heard": {"n": 3, "whole": 4, "exchange": "PTCL Gulberg"},
     "evidence.named": {"found": OTHERS, "centers": ["LHR-2", "LHR-3"]},
     "evidence.deaf": {"deaf_s": 1500, "whole_s": 1800},
     "evidence.nobody": {"n": 12},
