@@ -22,7 +22,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
-from bench.desk.truth import FAMILIES, MINUTE_MS, NAMES, Kind, TrueCause, has_weak_line, script
+from bench.desk.truth import DAY_MS, FAMILIES, MINUTE_MS, NAMES, Kind, TrueCause, has_weak_line, script
 from bench.desk.year import CUTS, LOW_PCT, Year
 from collector.desk import causes, tables
 from collector.desk.incident import Incident
@@ -81,11 +81,28 @@ def played(centers: int, days: int, seed: int, folder: Path | None = None) -> tu
     truth = script(fleet, days, seed, BEGINS_MS)
     with tempfile.TemporaryDirectory(dir=folder) as place, closing(Store.open(f"sqlite:///{place}/nabz.db")) as store:
         year = Year(store, standards(), fleet)
+        progress = Progress(days)
         for now_ms in year.plays(truth):
-            if sys.stderr.isatty():
-                sys.stderr.write(f"\rday {(now_ms - BEGINS_MS) / 86_400_000:.1f} of {days} ")
+            progress.at((now_ms - BEGINS_MS) / DAY_MS)
         with store.read() as conn:
             return year, Findings(conn, truth)
+
+
+@dataclass
+class Progress:
+    """A line every tenth of the way; on a terminal one that changes all the time. Of a test of a few days, none."""
+
+    days: int
+    shown: float = 0.0
+    began_s: float = field(default_factory=time.monotonic)
+
+    def at(self, day: float) -> None:
+        text = f"day {day:.1f} of {self.days}, {time.monotonic() - self.began_s:.0f} s"
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{text} ")
+        elif day - self.shown >= max(5.0, self.days / 10):
+            self.shown = day
+            sys.stderr.write(f"{text}\n")
 
 
 def standards() -> Standards:
