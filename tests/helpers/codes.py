@@ -102,6 +102,7 @@ COLLECTOR: Examples = {
     "routing.plan_used": {"text": "night"},
     "routing.not_own": {"text": "example"},
     "routing.override_span": {},
+    "routing.no_override": {"number": 7},
     "routing.no_reason": {},
     "routing.no_family": {"text": "weather", "names": "power line"},
     "routing.no_severity": {"text": "odd", "names": "info serious"},
