@@ -30,7 +30,7 @@ BENCHES = {
     "proof.verify": "what `nabz-collector verify` costs a batch, of days in the tables and in the archive",
     "fleet.backups": "what a server's first backup, the next ones and a restore cost, beside a plain copy of the bytes",
     "desk.grouping": "seconds of CPU a minute that incidents cost, in quiet and in a national outage",
-    "gateway.host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",
+    "gateway.host": "what the agent costs its gateway with two UPSs, twenty seats and a speed test (root)",
 }
 
 

@@ -24,10 +24,11 @@ import sqlalchemy as sa
 
 from bench.fleet.ground import DATABASES, Ground, GroundError, cost, ground
 from bench.proof.month import DAY_MS, HOUR_MS, MONTH_END_MS, MonthPlay
-from collector.audit.trial.draft import DraftQuestion
-from collector.audit.trial.processes import at_url, trial
+from collector.judging import reopening
 from collector.register import centers
-from collector.reports import day_store, revisions, schedule
+from collector.reports import day_store, schedule
+from collector.reports.audit.trial.draft import DraftQuestion
+from collector.reports.audit.trial.processes import at_url, trial
 from collector.reports.day_sheets import DaySheet, packed_sheet, unpacked_sheet
 from collector.run.settings import read_standards
 from collector.standard import Standard, Standards
@@ -93,7 +94,7 @@ def _nation(made: Ground, database: str, options: argparse.Namespace) -> None:
         _row(database, "day sheets made", count, meter, f"{count and NATION * meter.cpu_s / count:.0f} CPU s a day")
         many = _cloned(store, options.centers, standards)
         schedule.begin(store, standards, play.now_ms)
-        play.now_ms += revisions.SETTLE_MS
+        play.now_ms += reopening.SETTLE_MS
         with meter:
             while schedule.finish(store, standards, play.now_ms):
                 pass

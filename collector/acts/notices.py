@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
-from collector.config import ConfigError, Settings
+from collector.common.config import ConfigError, Settings
 from collector.desk.alerts.channel import address_kind
 from collector.desk.routing import directory
 from collector.desk.routing.decide import channel_for

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
+from collector.judging.reopening import AROUND_MS
 from collector.register import calendar, centers, opening_hours
 from collector.register.calendar import Calendar
 from collector.register.dated import DatedCenter, histories, today_ms
@@ -31,7 +32,6 @@ from collector.store.jobs.shards import WHOLE, Shard
 from collector.store.months import raw_from
 
 DAY_MS = 86_400_000
-AROUND_MS = 3_600_000  # so far readings speak for their neighbours (collector.reports.revisions)
 SETTLE_MS = 600_000
 AT_ONCE = 64  # centers whose sheets of a day are made in one pass
 SHEETS_UNTIL = "sheets_until_ms"  # in `about`: days before have their rows
@@ -238,16 +238,6 @@ def minutes_of(conn: sa.Connection, code: str, day_ms: int) -> dict[str, int] | 
 
 
 # ---------------------------------------------------------------- keeping
-
-
-def mark(conn: sa.Connection, touched: Iterable[tuple[str, int, int]]) -> None:
-    """Something came that speaks of these centers between these times (ends included): their sheets are made again."""
-    spans: dict[tuple[int, int], set[str]] = defaultdict(set)
-    for code, from_ms, to_ms in touched:
-        spans[today_ms(max(0, from_ms)), today_ms(max(0, to_ms))].add(code)
-    for (first_ms, last_ms), codes in spans.items():
-        mine = _d.center.in_(sorted(codes)) & _d.day_ms.between(first_ms, last_ms)
-        conn.execute(sa.update(schema.day_sheets).where(mine).values(marks=_d.marks + 1, made_ms=None))
 
 
 def begin_days(store: Store, now_ms: int) -> int:

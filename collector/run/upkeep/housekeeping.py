@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from agent.common.logs import Event
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.ingest import server_results, spools, taking
 from collector.judging import clock, engines, fast_lane, patterns, place_facts, score, server_samples, shared_seats
 from collector.reports import day_store, schedule

@@ -1,0 +1,245 @@
+"""A draft of a standard over past days, from their day sheets: whose verdict would be another, by district and owner.
+
+A sheet has how often each value was found, to a thousandth, so another figure, share or rule of months can be applied.
+What a draft asks of other readings, or counts in another way, no sheet tells: such a criterion is named, and left out.
+A test that shows only a lower bound counts as short of a higher figure. The period is held against the rules of a month
+as a whole.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from collector.judging.flags.judge import bound_of
+from collector.register.centers import Center
+from collector.reports.day_sheets import Samples, uncollected
+from collector.reports.monthly_verdicts import NOT_ENOUGH, decide
+from collector.standard.criteria import Criterion, Standard
+from collector.store import schema
+
+WORST = ("below", "watch", NOT_ENOUGH, "meets")  # a center is what its worst criterion is
+AT_ONCE = 50  # centers whose sheets are in memory
+
+_d = schema.day_sheets.c
+
+Progress = Callable[[float], None]
+
+
+class DraftDay(msgspec.Struct, frozen=True):
+    """Of a sheet's row of one criterion and line what a draft needs."""
+
+    criterion: str
+    subject: str
+    counted: int
+    met: int
+    values: msgspec.Raw  # read only of criteria whose figure is another
+    slots: tuple[int, ...]
+    covered: int
+
+
+class DraftSheet(msgspec.Struct, frozen=True):
+    """Of a day sheet what a draft needs."""
+
+    minutes: dict[str, int]
+    criteria: tuple[DraftDay, ...]
+
+
+@dataclass
+class TriedPeriod:
+    """Sheets of one center added up."""
+
+    owed: int = 0
+    measured: int = 0
+    days: int = 0
+    found: dict[tuple[str, str], Samples] = field(default_factory=dict)
+
+    def add(self, sheet: DraftSheet, valued: Set[str]) -> None:
+        """`valued` are the criteria whose values are needed."""
+        minutes = sheet.minutes
+        self.owed += sum(minutes.values()) - minutes["excused"] - minutes["ours"]
+        self.measured += minutes["up"] + minutes["below"] + minutes["down"]
+        self.days += 1
+        for day in sheet.criteria:
+            one = self.found.setdefault((day.criterion, day.subject), Samples())
+            one.counted += day.counted
+            one.met += day.met
+            one.days += day.counted > 0
+            one.slots.update(day.slots)
+            one.covered += day.covered
+            if day.criterion in valued:
+                one.add_values(_values.decode(day.values))
+
+
+_values = msgspec.json.Decoder(list[tuple[float, int]])
+
+
+class TriedCenter(msgspec.Struct, frozen=True, kw_only=True):
+    """A center whose verdict would be another, and the criteria that make it so: {criterion: [was, would be]}."""
+
+    center: str
+    owner: str
+    district: str
+    was: str
+    now: str
+    criteria: Mapping[str, tuple[str, str]]
+
+
+class DraftTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """`untold` are criteria of which sheets tell nothing; `by_district` and `by_owner` count "was > would be"."""
+
+    standard: str
+    draft: str
+    centers: int
+    sheets: int
+    changed: tuple[TriedCenter, ...]
+    untold: tuple[str, ...]
+    totals: Mapping[str, int]
+    by_district: Mapping[str, Mapping[str, int]]
+    by_owner: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class DraftQuestion:
+    """What is tried: `standard` is the one that holds; `span` from when to when (exclusive), in milliseconds."""
+
+    standard: Standard
+    draft: Standard
+    span: tuple[int, int]
+
+    @property
+    def pairs(self) -> list[tuple[Criterion, Criterion]]:
+        """Criteria of both of which sheets tell, as they are and as they would be."""
+        known = {one.id: one for one in self.standard.criteria}
+        return [(known[one.id], one) for one in self._judged if one.id in known and is_told(known[one.id], one)]
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        tellable = {one.id for _, one in self.pairs}
+        return tuple(one.id for one in self._judged if one.id not in tellable)
+
+    @property
+    def _judged(self) -> list[Criterion]:
+        return [one for one in self.draft.criteria if one.id not in self.draft.notices]
+
+
+class TriedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the centers: `totals` counts "was > would be"."""
+
+    sheets: int
+    changed: list[TriedCenter]
+    totals: dict[str, int]
+
+
+def tried(
+    conn: sa.Connection, centers: Sequence[Center], standard: Standard, draft: Standard, span: tuple[int, int],
+    progress: Progress,
+) -> DraftTrial:  # fmt: skip
+    question, parts = DraftQuestion(standard, draft, span), []
+    for first in range(0, len(centers), AT_ONCE):
+        some = centers[first : first + AT_ONCE]
+        parts.append(tried_part(conn, some, question))
+        progress((first + len(some)) / len(centers))
+    return summed(question, parts)
+
+
+def tried_part(conn: sa.Connection, centers: Sequence[Center], question: DraftQuestion) -> TriedPart:
+    """Of centers that have a sheet. Not more than AT_ONCE: all their values are in memory."""
+    known, pairs = {center.code: center for center in centers}, question.pairs
+    valued = {new.id for old, new in pairs if _figure(new) != _figure(old)}
+    changed, totals, sheets = [], Counter[str](), 0
+    with uncollected():
+        for code, period in _periods(conn, list(known), question.span, valued):
+            sheets += period.days
+            found = _outcome(known[code], period, [old for old, _ in pairs], [new for _, new in pairs])
+            totals[f"{found.was} > {found.now}"] += 1
+            changed += [found] if found.was != found.now else []
+    return TriedPart(sheets=sheets, changed=changed, totals=totals)
+
+
+def summed(question: DraftQuestion, parts: Sequence[TriedPart]) -> DraftTrial:
+    """Pure."""
+    totals: Counter[str] = Counter()
+    for part in parts:
+        totals.update(part.totals)
+    changed = [one for part in parts for one in part.changed]
+    return DraftTrial(
+        standard=question.standard.id, draft=question.draft.id, centers=totals.total(),
+        sheets=sum(part.sheets for part in parts), changed=tuple(changed), untold=question.untold,
+        totals=dict(sorted(totals.items())), by_district=_by(changed, "district"), by_owner=_by(changed, "owner"),
+    )  # fmt: skip
+
+
+def is_told(old: Criterion, new: Criterion) -> bool:
+    """Pure. Whether sheets made by the one tell what the other asks: the same readings counted in the same way. Words
+    have no values, so they must be the same, too."""
+    same = ("reading", "fields", "compare", "words", "when", "only", "ignore", "lower_bound", "evidence")
+    months = (old.month.per, old.month.slots) == (new.month.per, new.month.slots)
+    return months and all(getattr(old, name) == getattr(new, name) for name in same)
+
+
+def _figure(criterion: Criterion) -> object:
+    return criterion.figure, criterion.count_at_pct
+
+
+def _periods(
+    conn: sa.Connection, codes: Sequence[str], span: tuple[int, int], valued: Set[str]
+) -> Iterator[tuple[str, TriedPeriod]]:
+    """Centers that have a sheet."""
+    decoder = msgspec.json.Decoder(DraftSheet)
+    mine = _d.center.in_(codes) & _d.day_ms.between(span[0], span[1] - 1) & _d.made_ms.is_not(None)
+    periods: dict[str, TriedPeriod] = defaultdict(TriedPeriod)
+    for row in conn.execute(sa.select(_d.center, _d.body).where(mine)):
+        periods[row.center].add(decoder.decode(zlib.decompress(row.body)), valued)
+    return iter(sorted(periods.items()))
+
+
+def _outcome(center: Center, period: TriedPeriod, old: Sequence[Criterion], new: Sequence[Criterion]) -> TriedCenter:
+    pairs = {one.id: (_verdict(before, center, period), _verdict(one, center, period)) for before, one in
+             zip(old, new, strict=True)}  # fmt: skip
+    was, now = (min((pair[i] for pair in pairs.values()), key=WORST.index, default=NOT_ENOUGH) for i in (0, 1))
+    differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    return TriedCenter(
+        center=center.code, owner=center.owner, district=center.district, was=was, now=now, criteria=differing
+    )
+
+
+def _verdict(criterion: Criterion, center: Center, period: TriedPeriod) -> str:
+    """Of the worst of its lines."""
+    if criterion.reading == "silence":
+        mine = [Samples(counted=period.owed, met=period.measured, days=period.days, covered=period.measured)]
+    else:
+        mine = [samples for (name, _), samples in period.found.items() if name == criterion.id] or [Samples()]
+    words = (decide(criterion.month, _held(criterion, center, one), _pct(one.covered, period.owed))[0] for one in mine)
+    return min(words, key=WORST.index)
+
+
+def _held(criterion: Criterion, center: Center, samples: Samples) -> Samples:
+    """The same samples against this criterion's own figure. Words and silence are as they were counted."""
+    bound = bound_of(criterion, center) if criterion.reading != "silence" else None
+    if bound is None or not samples.values:
+        return samples
+    at_least = criterion.compare == "at_least"
+    met = sum(n for value, n in samples.values.items() if (value >= bound if at_least else value <= bound))
+    return replace(samples, met=met)
+
+
+def _pct(part: int, whole: int) -> float | None:
+    return round(100 * part / whole, 2) if whole else None
+
+
+def _by(changed: Sequence[TriedCenter], name: str) -> dict[str, dict[str, int]]:
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for one in changed:
+        found[getattr(one, name) or "-"][f"{one.was} > {one.now}"] += 1
+    return {key: dict(sorted(counts.items())) for key, counts in sorted(found.items())}
+
+
+def facts(trial: DraftTrial) -> Any:
+    return msgspec.to_builtins(trial)
