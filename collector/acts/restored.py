@@ -13,10 +13,12 @@ from agent.common.reasons import Reason
 from collector.desk import groups, tables
 from collector.desk.incident import Incident
 from collector.judging import reopening
-from collector.register import calendar, centers, dated, facts
+from collector.register import calendar, centers, dated, facts, imports
 from collector.reports.disputes.dispute import month_span
 from collector.store import schema
 from collector.store.journal import Entry
+
+FOLLOWED = {"facts", "imports", "calendar", "disputes", "inspections", "incidents", "incident_events"}  # tables
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -24,8 +26,10 @@ Rows = Sequence[Mapping[str, Any]]
 def follow(conn: sa.Connection, entries: Iterable[Entry], now_ms: int) -> None:
     rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in entries:
-        if entry.table in ("facts", "calendar", "disputes", "inspections", "incidents", "incident_events"):
+        if entry.table in FOLLOWED:
             rows[entry.table] += entry.rows
+    for row in rows["imports"]:
+        imports.follow_undone(conn, row["at_ms"], row["sha256"], now_ms)
     _facts(conn, rows["facts"], now_ms)
     _calendar(conn, rows["calendar"], now_ms)
     for row in rows["disputes"]:

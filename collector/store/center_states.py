@@ -24,11 +24,11 @@ from collector.store.rollups import HOUR_MS
 RANKS = "ranks"  # in `about`
 HOURS = 24
 NOT_KNOWN = "-"
-SEARCHED = ("center", "name", "city", "district", "province", "owner", "isp", "feeder")
+SEARCHED = ("center", "name", "city", "district", "province", "owner", "isp", "feeder", "exchange")
 FLAG = ("criterion", "subject", "reason", "verdict", "memory", "value", "bound")
 COPIED = (
     "center", "rank", "weight", *FLAG, "state_since_ms", "open_flags", "unknown",
-    "opening", "owner", "city", "district", "province", "isp", "feeder",
+    "opening", "owner", "city", "district", "province", "isp", "feeder", "exchange",
 )  # fmt: skip
 _UNKNOWN, _WAITING, _MEETS, _CLOSED, _PAUSED = map(STATES.index, ("unknown", "waiting", "meets", "closed", "paused"))
 

@@ -57,6 +57,7 @@ POLICY: Mapping[str, Rule] = {
     "open": Rule(
         (), "anybody",
         ("GET /login", "POST /login", "POST /login/first", "GET /login/oidc", "GET /login/oidc/back",
+         "GET /login/oidc/out",
          "GET /healthz", "GET /readyz", "GET /favicon.ico",
          "GET /static/{path:path}", "GET /worker.js", "GET /log/{path:path}",
          "GET /public", "GET /public/badge/{code}.svg"),

@@ -9,6 +9,7 @@ from collector.commands.simulation.places import CARRIERS, PLACES, City
 
 CODE_PREFIX = "SIM-"
 FEEDER_CENTERS = 8  # centers on one feeder, about
+EXCHANGES = 2  # of a carrier in a city
 SEATS = {"one": (30, 40, 50), "two": (20, 30), "three": (12, 20)}
 PLANS_MBPS = {"one": (60.0, 100.0, 150.0), "two": (40.0, 50.0, 100.0), "three": (25.0, 30.0, 50.0)}
 BASE_RTT_MS = {"one": 9.0, "two": 18.0, "three": 32.0}
@@ -28,6 +29,7 @@ class SimulatedCenter:
     longitude: float
     isp: str
     feeder: str
+    exchange: str
     seats: int
     opening: str
     plan_mbps: float
@@ -49,6 +51,7 @@ class SimulatedCenter:
             "seats_promised": str(self.seats),
             "isp": self.isp,
             "feeder": self.feeder,
+            "exchange": self.exchange,
             "opening": self.opening,
             "latitude": f"{self.latitude:.4f}",
             "longitude": f"{self.longitude:.4f}",
@@ -80,6 +83,7 @@ def _center(index: int, place: City, number: int, dice: random.Random) -> Simula
         longitude=place.longitude + dice.gauss(0, 0.05),
         isp=isp,
         feeder=f"{CODE_PREFIX}{place.short}-F{(number - 1) // FEEDER_CENTERS + 1:02d}",
+        exchange=f"{isp} {place.short}-{index % EXCHANGES + 1}",
         seats=dice.choice(SEATS[place.tier]),
         opening=dice.choices(OPENINGS, weights=(5, 3, 2))[0],
         plan_mbps=dice.choice(PLANS_MBPS[place.tier]),

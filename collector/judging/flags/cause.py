@@ -42,14 +42,16 @@ STOPS: Mapping[str, tuple[Name, Reason]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class NeighbourWitness:
-    """What neighbours say of the same time; counts of centers, `named` some of them. `deaf_ms`: how much of the gap
-    the collector heard nobody at all."""
+    """What neighbours say of the same time; counts of centers, `named` some of them. Those of the line are on its
+    `exchange` where that is named, else on its provider nearby. `deaf_ms`: how much of the gap the collector heard
+    nobody at all."""
 
     feeder: str = ""
     feeder_cut: int = 0
     feeder_mains: int = 0
     feeder_named: tuple[str, ...] = ()
     isp: str = ""
+    exchange: str = ""
     isp_silent: int = 0
     isp_heard: int = 0
     isp_named: tuple[str, ...] = ()
@@ -270,15 +272,19 @@ def _by_feeder(name: Name, grade: Grade, evidence: Sequence[Reason], witness: Ne
 
 
 def _by_isp(grade: Grade, evidence: Sequence[Reason], witness: NeighbourWitness) -> Cause:
-    """With who else on the same provider, in the same place, was not heard."""
+    """With who else on the same exchange, or the same provider in the same place, was not heard."""
     total = witness.isp_silent + witness.isp_heard
     if total == 0:
         return Cause(name="isp_down", grade=grade, evidence=tuple(evidence))
     if _share_silent(witness) >= MAJORITY:
         found = Reason.of("evidence.isp_silent", n=witness.isp_silent, whole=total, isp=witness.isp)
+        if witness.exchange:
+            found = Reason.of("evidence.exchange_silent", n=witness.isp_silent, whole=total, exchange=witness.exchange)
         grade = "confirmed" if grade == "shown" else "likely"
     else:
         found = Reason.of("evidence.isp_heard", n=witness.isp_heard, whole=total, isp=witness.isp)
+        if witness.exchange:
+            found = Reason.of("evidence.exchange_heard", n=witness.isp_heard, whole=total, exchange=witness.exchange)
     return Cause(name="isp_down", grade=grade, evidence=(*evidence, _named(found, witness.isp_named)))
 
 

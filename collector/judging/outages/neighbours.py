@@ -1,5 +1,5 @@
-"""What the centers around a gap say of the same time: who on its feeder lost the mains, who on its provider went
-silent, and whether the collector heard anybody. A few questions for any number of gaps."""
+"""What the centers around a gap say of the same time: who on its feeder lost the mains, who on its exchange or
+provider went silent, and whether the collector heard anybody. A few questions for any number of gaps."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from collector.judging.flags.cause import NeighbourWitness
+from collector.judging.flags.cause import MIN_WITNESSES, NeighbourWitness
 from collector.standard.criteria import EVERYONE
 from collector.store import schema
 
 NAMED = 5  # neighbours that evidence names
 MIN_FLEET = 5  # centers that must have been known before silence of all of them says something about the collector
-MOST = 100  # neighbours asked of one feeder or provider: more say nothing new
+MOST = 100  # neighbours asked of one feeder, exchange or provider: more say nothing new
 
 Span = tuple[int, int]  # from, to in milliseconds
 
@@ -28,6 +28,7 @@ class Home(NamedTuple):
 
     center: str
     feeder: str
+    exchange: str
     isp: str
     city: str
 
@@ -37,6 +38,7 @@ class Around:
     """What is held of the neighbours."""
 
     feeder: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    exchange: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     isp: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     heard_ms: dict[str, int] = field(default_factory=dict)
     ups_ms: dict[str, int] = field(default_factory=dict)  # the newest reading of a UPS that could be read
@@ -48,10 +50,13 @@ def witnesses(conn: sa.Connection, gaps: Sequence[tuple[str, Span]], gap_ms: int
     """What is said of each (center, gap), in their order. After `gap_ms` without a word a center is silent."""
     if not gaps:
         return []
-    query = sa.select(_ce.center, _ce.feeder, _ce.isp, _ce.city).where(_ce.center.in_([code for code, _ in gaps]))
+    query = sa.select(_ce.center, _ce.feeder, _ce.exchange, _ce.isp, _ce.city).where(
+        _ce.center.in_([code for code, _ in gaps])
+    )
     mine = {row.center: Home(*row) for row in conn.execute(query)}
-    around = _around(conn, {row.feeder for row in mine.values()}, {(row.isp, row.city) for row in mine.values()})
-    codes = {code for names in (*around.feeder.values(), *around.isp.values()) for code in names}
+    around = _around(conn, list(mine.values()))
+    groups = (*around.feeder.values(), *around.exchange.values(), *around.isp.values())
+    codes = {code for names in groups for code in names}
     _ask(conn, around, codes | {EVERYONE}, min(span[0] for _, span in gaps))
     return [
         _said(around, mine[code], span, gap_ms) if code in mine else NeighbourWitness(deaf_ms=_deaf_ms(around, span))
@@ -59,13 +64,13 @@ def witnesses(conn: sa.Connection, gaps: Sequence[tuple[str, Span]], gap_ms: int
     ]
 
 
-def _around(conn: sa.Connection, feeders: Collection[str], isps: Collection[tuple[str, str]]) -> Around:
+def _around(conn: sa.Connection, homes: Collection[Home]) -> Around:
     around = Around()
-    named = [feeder for feeder in feeders if feeder]
-    fed = sa.select(_ce.center, _ce.feeder).where(_ce.feeder.in_(named)).order_by(_ce.center)
-    for center, feeder in conn.execute(fed):
-        around.feeder[feeder].append(center)
-    lines = [pair for pair in isps if pair[0]]
+    for column, groups in ((_ce.feeder, around.feeder), (_ce.exchange, around.exchange)):
+        named = {str(getattr(home, column.name)) for home in homes} - {""}
+        for center, name in conn.execute(sa.select(_ce.center, column).where(column.in_(named)).order_by(_ce.center)):
+            groups[name].append(center)
+    lines = {(home.isp, home.city) for home in homes if home.isp}
     same = _ce.isp.in_([isp for isp, _ in lines]) & _ce.city.in_([city for _, city in lines])
     lined = sa.select(_ce.center, _ce.isp, _ce.city).where(same).order_by(_ce.center)
     for center, isp, city in conn.execute(lined):
@@ -103,7 +108,7 @@ def _said(around: Around, row: Home, span: Span, gap_ms: int) -> NeighbourWitnes
     feeder = [code for code in around.feeder.get(row.feeder, ()) if code != row.center][:MOST]
     cut = [code for code in feeder if _was_cut(around, code, span)]
     mains = [code for code in feeder if code not in cut and around.ups_ms.get(code, 0) >= span[1] - gap_ms]
-    line = [code for code in around.isp.get((row.isp, row.city), ()) if code != row.center][:MOST]
+    exchange, line = _on_the_line(around, row)
     silent = [code for code in line if _was_silent(around, code, span, gap_ms)]
     heard = [code for code in line if code not in silent and around.heard_ms.get(code, 0) > span[0]]
     return NeighbourWitness(
@@ -112,11 +117,21 @@ def _said(around: Around, row: Home, span: Span, gap_ms: int) -> NeighbourWitnes
         feeder_mains=len(mains),
         feeder_named=tuple((cut if len(cut) >= len(mains) else mains)[:NAMED]),
         isp=row.isp,
+        exchange=exchange,
         isp_silent=len(silent),
         isp_heard=len(heard),
         isp_named=tuple((silent if len(silent) >= len(heard) else heard)[:NAMED]),
         deaf_ms=_deaf_ms(around, span),
     )
+
+
+def _on_the_line(around: Around, row: Home) -> tuple[str, list[str]]:
+    """The others on a center's exchange, and its name, where they are enough to say something; else those on its
+    provider in its city, and no name."""
+    mates = [code for code in around.exchange.get(row.exchange, ()) if code != row.center][:MOST]
+    if len(mates) >= MIN_WITNESSES:
+        return row.exchange, mates
+    return "", [code for code in around.isp.get((row.isp, row.city), ()) if code != row.center][:MOST]
 
 
 def _was_cut(around: Around, code: str, span: Span) -> bool:

@@ -1,6 +1,6 @@
 """A journal beside the database of what decides whom to trust and what months rest on: who may come in, who is out,
-what is used up; facts, calendar, disputes, standards, inspections, who was given a report; routes, plans, rotas,
-windows; acts on incidents and about second stories.
+what is used up; facts and files of them, calendar, disputes, standards, inspections, who was given a report; routes,
+plans, rotas, windows; acts on incidents and about second stories.
 
 A database that is restored from a copy forgets what was decided since, and would trust a revoked gateway again; so each
 decision also goes to a file that no copy brings back. A line is signed by the collector's key, numbered, and names the

@@ -1,6 +1,6 @@
-"""Rows that people record, many at a time and numbered by the database: facts, calendar, disputes, windows, acts on
-incidents. A line holds some of them, compressed. The same row may have another number in a database that was restored,
-or where a transaction was broken off: a row is known by what of it never changes.
+"""Rows that people record, many at a time and numbered by the database: facts, imports of them, calendar, disputes,
+windows, acts on incidents. A line holds some of them, compressed. The same row may have another number in a
+database that was restored, or where a transaction was broken off: a row is known by what of it never changes.
 
 Of tables from which rows are deleted (routes, plans, rotas) a line holds all rows, as they are few.
 """
@@ -25,6 +25,7 @@ PACKED = "packed"
 _SECOND = frozenset({"confirmed_ms", "confirmed_by", "withdrawn_ms", "withdrawn_by", "withdrawn_why"})
 CHANGING: Mapping[str, frozenset[str]] = {
     "facts": _SECOND | {"waits"},
+    "imports": frozenset({"undone_ms", "undone_by", "undone_why"}),
     "calendar": _SECOND | {"from_ms", "to_ms"},
     "disputes": frozenset(
         {"state", "witness", "test_from_ms", "test_to_ms", "test_by", "test_id", "outcome", "decided_ms", "decided_by",

@@ -42,7 +42,7 @@ from collector.web.view import View
 PAGE_ROWS = 50  # two screens: browsers take longer over rows than the server does
 USE_MS = 7 * 86_400_000  # so far back are seats' hours of use added up
 MAX_ROWS_ASKED = 400
-WHO_ELSE = ("owner", "isp", "feeder")  # facts that lead to the centers that share them
+WHO_ELSE = ("owner", "isp", "feeder", "exchange")  # facts that lead to the centers that share them
 REPORTS = 12  # months of a page
 FLAGS = 50  # of a page
 CHARTS = {name: kind.drawn for name, kind in wire.KINDS.items() if kind.chart}

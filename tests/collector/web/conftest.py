@@ -75,8 +75,8 @@ def center_row(code: str, number: int = 0, **facts: object) -> dict[str, Any]:
         "center": code, "name": f"e-Rozgar Center {city} {number + 1}", "owner": "Bint-e-Hawa Trust", "building": "",
         "city": city, "district": district, "province": province, "tier": tier, "seats_promised": 20,
         "isp": ("PTCL", "Nayatel", "StormFiber")[number // 6 % 3], "feeder": f"F-{number % 40:02}",
-        "opening": "Mon-Sat 09:00-21:00", "latitude": None, "longitude": None, "lifecycle": "declared",
-        "since_ms": NOW_MS - 90 * DAY_MS, "changed_ms": NOW_MS - 90 * DAY_MS, **facts,
+        "exchange": f"X-{number % 9}", "opening": "Mon-Sat 09:00-21:00", "latitude": None, "longitude": None,
+        "lifecycle": "declared", "since_ms": NOW_MS - 90 * DAY_MS, "changed_ms": NOW_MS - 90 * DAY_MS, **facts,
     }  # fmt: skip
 
 

@@ -123,6 +123,7 @@ EXPECTED = {
 }
 OPEN = {
     "GET /login", "POST /login", "POST /login/first", "GET /login/oidc", "GET /login/oidc/back",
+    "GET /login/oidc/out",
     "GET /healthz", "GET /readyz", "GET /api/v1/ca",
     "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join", "POST /api/v1/records",
     "GET /api/v1/files/{name}", "GET /log/{path:path}", "GET /a/{secret}", "POST /a/{secret}", "POST /answers/sms",

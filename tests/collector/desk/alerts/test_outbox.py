@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import socket
@@ -24,6 +23,7 @@ from collector.desk.alerts.queue import BACKOFF_S, BRAKE, claim, queue
 from collector.register.centers import Center
 from collector.store import Store, schema, upsert
 from tests.collector.standard.timeless import timeless_standards
+from tests.helpers.programs.mail_server import Mailbox, mail_server
 from tests.helpers.waiting import wait_until
 
 NOON = 1_769_972_400_000 + 12 * 3_600_000  # Monday 2026-02-02 12:00 in Karachi
@@ -409,53 +409,10 @@ def hook() -> Iterator[Hook]:
     server.server_close()
 
 
-@dataclass
-class Mailbox:
-    port: int
-    got: list[str]
-    refuse: list[str]
-
-
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
-    """A real mail server: SMTP's few words on asyncio."""
-    box = Mailbox(0, [], [])
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 test\r\n")
-        while line := (await reader.readline()).decode().strip():
-            word = line.split(None, 1)[0].upper()
-            if word == "DATA":
-                writer.write(b"354 go on\r\n")
-                box.got.append((await reader.readuntil(b"\r\n.\r\n")).decode())
-            if word == "RCPT" and box.refuse:
-                writer.write(box.refuse.pop(0).encode() + b"\r\n")
-            else:
-                writer.write(b"221 bye\r\n" if word == "QUIT" else b"250 ok\r\n")
-            await writer.drain()
-            if word == "QUIT":
-                break
-        writer.close()
-
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(talk, "127.0.0.1", 0))
-    box.port = server.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield box
-
-    async def end() -> None:
-        server.close()
-        await server.wait_closed()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    asyncio.run_coroutine_threadsafe(end(), loop).result(60)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with mail_server() as box:
+        yield box
 
 
 def test_a_web_hook_gets_the_message(store: Store, hook: Hook) -> None:

@@ -271,6 +271,13 @@ def test_others_heard_on_the_same_provider_make_it_the_own_line() -> None:
     assert alone.evidence[-1].code == "evidence.isp_heard"
 
 
+def test_those_on_the_same_exchange_are_named_by_it() -> None:
+    facts = gap(QUIET, *every(0, 30, place("isp")))
+    for silent, code in ((5, "evidence.exchange_silent"), (0, "evidence.exchange_heard")):
+        cause = name_cause(facts, NeighbourWitness(isp="A", exchange="X", isp_silent=silent, isp_heard=5 - silent))
+        assert cause.evidence[-1].code == code
+
+
 def test_a_deaf_collector_accuses_nobody_unless_the_center_s_own_readings_tell_otherwise() -> None:
     deaf = NeighbourWitness(deaf_ms=25 * MINUTE)
     assert named(gap(QUIET), deaf) == ("collector", "shown")

@@ -299,6 +299,25 @@ def test_neighbours_that_come_back_later_are_asked_once_more(either_store: Store
     assert look_again(either_store, 37) == set()
 
 
+def test_a_line_is_asked_of_its_exchange_before_its_provider(sqlite_store: Store, gateway: Story) -> None:
+    """Four of a provider's lines in a city hang on an exchange that fails, eight on another."""
+    line = {"isp": "PTCL", "city": "Lahore"}
+    near = [Teller(sqlite_store, gateway(sqlite_store, f"N-{n}", exchange="Gulberg", **line)) for n in range(4)]
+    far = [Teller(sqlite_store, gateway(sqlite_store, f"F-{n}", exchange="Cantt", **line)) for n in range(8)]
+    for minute in range(0, 30, 2):
+        for teller in (*far, *(near if minute == 0 else ())):
+            teller.tells(minute, (minute, WELL))
+    for teller in near:
+        teller.tells(30, (30, WELL))
+        look_again(sqlite_store, 30)
+    near[0].tells(31, (15, LOST), live=False)
+    look_again(sqlite_store, 36)
+    with sqlite_store.read() as conn:
+        (gap,) = gaps.gaps_of(conn, "N-0")
+    assert (gap.cause.name, gap.cause.grade) == ("isp_down", "confirmed")
+    assert "3 of 3 others on exchange Gulberg were silent too" in plain().reason(gap.cause.evidence[-1])
+
+
 def roll(state: Any, uptime_s: float | None) -> wire.SeatsReading:
     """Three seats that are all alike; of those that are off, the last words are a minute old."""
     quiet_s = [60.0] * 3 if uptime_s is None else []

@@ -305,6 +305,47 @@ def registered(settings: Settings, either_store: Store) -> Settings:
     return settings
 
 
+HEADER = f"{','.join(centers.COLUMNS)}\n"
+
+
+def brought_in(conn: sa.Connection, code: str, name: str) -> int:
+    """A center by an import of its own; the number of that."""
+    new = replace(centers.get(conn, "LHR-1"), code=code, name=name, tier="two", opening="Mon-Fri 09:00-21:00")
+    line = ",".join(str(new.facts()[column] or "") for column in centers.COLUMNS)
+    origin = imports.Origin(by="Ali", reason="list", file="a.csv", sha256=code.ljust(64, "0"))
+    number = imports.do_import(conn, [HEADER, f"{line}\n"], NOW, None, origin).number
+    assert number is not None
+    return number
+
+
+def codes(conn: sa.Connection) -> set[str]:
+    return set(conn.scalars(sa.select(schema.centers.c.center)))
+
+
+def test_imports_are_whole_after_a_restore_and_those_taken_back_stay_so(registered: Settings, tmp_path: Path) -> None:
+    again = imports.Origin(by="Ali", reason="wrong file", second="Sara")
+    with opened(registered) as store:
+        with store.write() as conn:
+            kept = brought_in(conn, "KHI-1", "taken back later")
+        backup(store, tmp_path / "copy")
+        with store.write() as conn:
+            imports.undo(conn, kept, again, NOW)
+            after, gone = brought_in(conn, "KHI-2", "after"), brought_in(conn, "KHI-3", "gone")
+            imports.undo(conn, gone, again, NOW)
+    other = went_back(registered, tmp_path / "copy", tmp_path)
+    with opened(other) as store:
+        settle.settle(store, other, NOW + 2, partial(restored.follow, now_ms=NOW + 2))
+        with store.write() as conn:
+            assert codes(conn) == {"LHR-1", "KHI-2"}
+            assert [row["undone_ms"] for row in imports.listed(conn)] == [NOW, None, NOW]
+            assert imports.undo(conn, after, again, NOW).removed == ("KHI-2",)
+            assert codes(conn) == {"LHR-1"}
+            assert brought_in(conn, "KHI-4", "numbers go on") == gone + 1
+    noted = lines(other)
+    started(other)
+    assert lines(other) == noted
+
+
 def test_facts_calendar_and_decisions_after_a_copy_hold_again_after_its_restore(
     registered: Settings, either_store: Store, tmp_path: Path
 ) -> None:
@@ -326,13 +367,7 @@ def test_facts_calendar_and_decisions_after_a_copy_hold_again_after_its_restore(
             adoption.adopt(conn, standards.versions[0], sara)
             for at_ms in (NOW, NOW + 1):
                 revisions.give(conn, "LHR-1", 7, 1, "Owner", at_ms, given_by="Ali")
-            header = ",".join(centers.COLUMNS)
-            new = replace(
-                centers.get(conn, "LHR-1"), code="KHI-9", name="New", tier="two", opening="Mon-Fri 09:00-21:00"
-            )
-            line = ",".join(str(new.facts()[name] or "") for name in centers.COLUMNS)
-            origin = imports.Origin(by="Ali", reason="list", file="a.csv", sha256="0" * 64)
-            imports.do_import(conn, [f"{header}\n", f"{line}\n"], NOW, None, origin)
+            brought_in(conn, "KHI-9", "New")
     other = went_back(registered, tmp_path / "copy", tmp_path)
     with opened(other) as store:
         settle.settle(store, other, NOW + 2, partial(restored.follow, now_ms=NOW + 2))

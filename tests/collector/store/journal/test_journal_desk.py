@@ -63,6 +63,9 @@ def test_routes_plans_rotas_and_windows_are_as_they_were_before_the_restore(
             routing.set_plan(conn, "other", PLAN, "Ali", NOW)
             routing.add_route(conn, AlertRoute(plan="other", severity="serious"), "Ali", NOW)
             routing.add_override(conn, duty, RotaOverride("sara", NOW, NOW + HOUR, "ill"), "Ali", NOW)
+            routing.remove_override(
+                conn, routing.add_override(conn, duty, RotaOverride("", NOW, NOW + HOUR, "no"), "Ali", NOW)
+            )
             windows.end(conn, planned, "Sara", NOW)
             windows.add(conn, replace(WINDOW, mode="skip"), "Ali", NOW)
     before = routing_of(registered)
