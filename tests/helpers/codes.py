@@ -177,6 +177,8 @@ COLLECTOR: Examples = {
     "disputes.outcome.partly": {},
     "disputes.outcome.refused": {},
     "notice.dispute": {"number": 3, "center": "LHR-1"},
+    "notice.superseded": {"center": "LHR-1", "month": "2026-11"},
+    "notice.superseded.text": {"center": "LHR-1", "month": "2026-11", "held": 1, "number": 2},
     "notice.dispute_test": {
         "number": 3,
         "center": "LHR-1",
