@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from collector.audit.mismatch import Mismatch
 from collector.register.dated import day_of
 from collector.reports import day_store, revisions, schedule
-from collector.reports.day_sheets import DaySheet, unpacked_sheet
+from collector.reports.day_sheets import DaySheet, stored_sheet
 from collector.store import schema
 
 Row = Mapping[str, Any]
@@ -45,7 +45,7 @@ def _differing(body: bytes, sheet: DaySheet) -> Iterator[Mismatch]:
     """The first part of it; of the minutes the bucket."""
     day = day_of(sheet.from_ms)
     try:
-        kept = unpacked_sheet(zlib.decompress(body))
+        kept = stored_sheet(body)
     except zlib.error:
         yield Mismatch.of("sheet_differs", day=day, part="body", kept="-", found="-")
         return
