@@ -126,11 +126,12 @@ def _cloned(store: Store, count: int, standards: Standards) -> int:
         sheet = stored_sheet(row.body)
         if sheet is not None and any(sheet.minutes.values()):
             sheets[row.center].append(sheet)
-    whole = [code for code, some in sheets.items() if some and code in owners]
+    months = {code: _month_of(some, standards) for code, some in sheets.items() if some and code in owners}
+    whole = list(months)
     for first in range(0, count, AT_ONCE):
         with store.keep() as conn:
             for number in range(first, min(count, first + AT_ONCE)):
-                _clone(conn, number, whole[number % len(whole)], rows, owners, sheets, standards)
+                _clone(conn, number, whole[number % len(whole)], rows, owners, months)
     with store.keep() as conn:
         upsert(conn, schema.about, [{"name": day_store.SHEETS_UNTIL, "value": str(MONTH_END_MS + DAY_MS)}])
     return count + len(whole)
@@ -138,23 +139,32 @@ def _cloned(store: Store, count: int, standards: Standards) -> int:
 
 def _clone(
     conn: sa.Connection, number: int, source: str, rows: dict[str, dict[str, Any]], owners: dict[str, Any],
-    sheets: dict[str, list[DaySheet]], standards: Standards,
+    months: dict[str, list[DaySheet]],
 ) -> None:  # fmt: skip
     code = f"X-{number:05}"
     bulk_insert(conn, schema.centers, [{**rows[source], "center": code}])
     device = {**owners[source]._mapping, "center": code, "device": f"g{number:016x}", "enrolled_ms": 1}
     bulk_insert(conn, schema.devices, [device])
-    bulk_insert(conn, schema.day_sheets, list(_days(code, sheets[source], standards)))
+    bulk_insert(conn, schema.day_sheets, list(_days(code, months[source])))
 
 
-def _days(code: str, some: Sequence[DaySheet], standards: Standards) -> Iterator[dict[str, object]]:
+def _month_of(some: Sequence[DaySheet], standards: Standards) -> list[DaySheet]:
+    """A sheet for each day of the month."""
+    found = []
     for number in range(MONTH_DAYS):
         sheet = some[number % len(some)]
         day_ms = MONTH_END_MS - (MONTH_DAYS - number) * DAY_MS
         held = tuple(version.digest for version in standards.within(day_ms, day_ms + DAY_MS).versions)
-        moved = _moved(msgspec.to_builtins(sheet), day_ms - sheet.from_ms) | {"center": code, "standards": held}
-        body = sheet_body(msgspec.convert(moved, DaySheet))
-        yield {"center": code, "day_ms": day_ms, "marks": 0, "made_ms": day_ms + 2 * DAY_MS, "body": body}
+        moved = _moved(msgspec.to_builtins(sheet), day_ms - sheet.from_ms) | {"standards": held}
+        found.append(msgspec.convert(moved, DaySheet))
+    return found
+
+
+def _days(code: str, month: Sequence[DaySheet]) -> Iterator[dict[str, object]]:
+    for sheet in month:
+        body = sheet_body(msgspec.structs.replace(sheet, center=code))
+        made_ms = sheet.from_ms + 2 * DAY_MS
+        yield {"center": code, "day_ms": sheet.from_ms, "marks": 0, "made_ms": made_ms, "body": body}
 
 
 def _moved(value: Any, by_ms: int) -> Any:
