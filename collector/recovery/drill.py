@@ -20,16 +20,16 @@ from cryptography import x509
 from agent.common.errors import describe
 from agent.common.reasons import Reason, decode, encode
 from collector.access.enrolment import is_signed
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.recovery import contents, copies, server
 from collector.recovery.archive import Keys
 from collector.store import Store, StoreError, schema, single
-from collector.store.backup import Progress, quiet, restore
+from collector.store.backup import Progress, quiet, restore, within
 from collector.store.cold import parts
 from collector.store.database import AUTHORITY, KEY_FILE, ROOTS
 
 SAMPLE = 200  # batches whose signatures are verified
-RESTORING = 0.9  # of the work
+UNPACKED, RESTORED = 0.5, 0.95  # of the work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def run(settings: Settings, file: Path | None, now_ms: int, progress: Progress =
         size = found.stat().st_size
         with copies.staging(settings.data_dir) as folder:
             identity = copies.own_identity(settings.data_dir)
-            unpacked = server.unpack(found, Keys(identities=(identity,)), folder)
+            unpacked = server.unpack(found, Keys(identities=(identity,)), folder, within(progress, 0, UNPACKED))
             made_ms = int(unpacked.manifest.about["made_ms"])
             detail = _compared(unpacked, settings, progress)
     except _Differs as error:
@@ -87,7 +87,7 @@ def _newest(settings: Settings) -> Path:
 
 def _compared(unpacked: server.Unpacked, settings: Settings, progress: Progress) -> Reason:
     _compare_keys(unpacked, settings)
-    with _restored(unpacked, settings, lambda share: progress(RESTORING * share)) as store, store.read() as conn:
+    with _restored(unpacked, settings, within(progress, UNPACKED, RESTORED)) as store, store.read() as conn:
         found = contents.facts(conn)
         for name, value in found.items():
             if unpacked.manifest.about.get(name) != value:
