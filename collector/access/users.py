@@ -295,6 +295,7 @@ Act = Literal[
     "settings_changed",
     "question_asked",
     "dispute_filed",
+    "dispute_file",
     "dispute_test",
     "dispute_decided",
     "dispute_dropped",

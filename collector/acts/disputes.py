@@ -13,7 +13,8 @@ from collector.judging import reopening
 from collector.register import calendar, centers
 from collector.register.calendar import CalendarEntry
 from collector.register.dated import today_ms
-from collector.reports.disputes import records, witnessed
+from collector.reports.disputes import attachments, records, witnessed
+from collector.reports.disputes.attachments import Attachment
 from collector.reports.disputes.dispute import Dispute, Filing, Outcome, Ruling, Span, day_of, month_span, span_of
 from collector.standard import Standards
 
@@ -34,6 +35,14 @@ def file(conn: sa.Connection, filing: Filing, who: ActingPerson, standards: Stan
     found = records.file(conn, filing, who.name, criteria_of(standards, filing.month), days, who.now_ms)
     _record(conn, "dispute_filed", found, who, found.text)
     return found
+
+
+def attach(conn: sa.Connection, number: int, name: str, body: bytes, who: ActingPerson) -> Attachment:
+    """A file with a dispute that is open. Raises DisputeError."""
+    dispute = records.get(conn, number)
+    one = attachments.add(conn, dispute, name, body, who.name, who.now_ms)
+    _record(conn, "dispute_file", dispute, who, f"{one.name} {one.sha256}")
+    return one
 
 
 def withdraw(conn: sa.Connection, number: int, who: ActingPerson) -> Dispute:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,14 +106,23 @@ def reported_until(conn: sa.Connection) -> int:
 # ---------------------------------------------------------------- making them
 
 
-def finish(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE, shard: Shard = WHOLE) -> int:
-    """Makes some of the reports that are due, of one month; returns how many it looked at."""
+Supersede = Callable[[sa.Connection, str, int, int, int], object]  # center, month, revision, now
+
+
+def finish(
+    store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE, shard: Shard = WHOLE,
+    supersede: Supersede = lambda *_: None,
+) -> int:  # fmt: skip
+    """Makes some of the reports that are due, of one month; returns how many it looked at. `supersede` is called in the
+    transaction that closes another revision than the first."""
     with store.read() as conn, uncollected():
         due = _due(conn, now_ms, most, shard)
         made = _made(conn, due, standards, now_ms) if due else {}
     for item in due:
         with store.keep() as conn:
-            _settle(conn, item, made.get(item.center), now_ms)
+            is_closed = _settle(conn, item, made.get(item.center), now_ms)
+            if is_closed and item.number > 1:
+                supersede(conn, item.center, item.from_ms, item.number, now_ms)
     return len(due)
 
 
@@ -158,18 +167,18 @@ def as_reported(conn: sa.Connection, center: Center, from_ms: int) -> DatedCente
     return with_past(replace(center, **kept), past)
 
 
-def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | None, now_ms: int) -> None:
-    """Closes the revision, unless more has come since the report was made. One that says the same as the one before is
-    none."""
+def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | None, now_ms: int) -> bool:
+    """Closes the revision, unless more has come since the report was made; returns whether. One that says the same as
+    the one before is none."""
     mine = (_r.center == due.center) & (_r.from_ms == due.from_ms) & (_r.revision == due.number)
     mine &= (_r.marks == due.marks) & _r.closed_ms.is_(None)
     old = revisions.report_of(conn, due.center, due.from_ms, due.number - 1) if due.number > 1 else None
     if report is None and (old is None or due.from_ms >= raw_from(conn)):
         conn.execute(sa.update(schema.reports).where(mine).values(look_ms=now_ms + LATER_MS))
-        return
+        return False
     if report is not None and old is not None and operator.eq(*revisions.of_one_form(old, report)):
         conn.execute(sa.delete(schema.reports).where(mine))
-        return
+        return False
     new = report if report is not None else old
     assert new is not None
     changed = {"readings_gone": True} if report is None else revisions.differences(old, report) if old else {}
@@ -180,12 +189,12 @@ def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | N
         "sha256": sha256_of(new),
         "body": revisions.packed(new),
     }
-    if conn.execute(sa.update(schema.reports).where(mine).values(values)).rowcount:
-        month, digest = months.named(due.from_ms), values["sha256"]
-        name = f"{month} {due.number}"
-        leaves.add(
-            conn, "report", due.center, name, now_ms, month=month, revision=due.number, sha256=digest
-        )  # fmt: skip
+    if not conn.execute(sa.update(schema.reports).where(mine).values(values)).rowcount:
+        return False
+    month, digest = months.named(due.from_ms), values["sha256"]
+    name = f"{month} {due.number}"
+    leaves.add(conn, "report", due.center, name, now_ms, month=month, revision=due.number, sha256=digest)
+    return True
 
 
 def sha256_of(report: Mapping[str, Any]) -> str:

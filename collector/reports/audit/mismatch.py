@@ -21,7 +21,7 @@ MismatchKind = Literal[
     # what people recorded
     "fact_edited", "fact_missing", "calendar_edited", "calendar_missing", "standard_edited", "decision_edited",
     "decision_missing", "dispute_edited", "dispute_missing", "adoption_edited", "adoption_missing",
-    "inspection_edited", "inspection_missing",
+    "inspection_edited", "inspection_missing", "attachment_edited", "attachment_missing",
     # the transparency log
     "day_evidence", "log_altered",
     # what is made of all this
@@ -53,6 +53,8 @@ CODES: Mapping[MismatchKind, str] = {
     "adoption_missing": "audit.adoption_missing",
     "inspection_edited": "audit.inspection_edited",
     "inspection_missing": "audit.inspection_missing",
+    "attachment_edited": "audit.attachment_edited",
+    "attachment_missing": "audit.attachment_missing",
     "day_evidence": "audit.day_evidence",
     "log_altered": "audit.log_altered",
     "sheet_missing": "audit.sheet_missing",

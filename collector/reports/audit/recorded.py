@@ -18,6 +18,7 @@ from collector.log.sequencing import origin_of
 from collector.register.dated import day_ms
 from collector.reports.audit.mismatch import Mismatch, MismatchKind
 from collector.reports.audit.verified_days import ReplayState
+from collector.reports.disputes import attachments
 from collector.standard import Standards
 from collector.store import schema
 from collector.store.journal import leaves
@@ -33,6 +34,7 @@ ROWS: dict[LeafKind, tuple[MismatchKind, MismatchKind, sa.Table, str]] = {
     "calendar": ("calendar_edited", "calendar_missing", schema.calendar, "kind"),
     "decisions": ("decision_edited", "decision_missing", schema.decisions, "act"),
     "disputes": ("dispute_edited", "dispute_missing", schema.disputes, "month"),
+    "attachments": ("attachment_edited", "attachment_missing", schema.attachments, "name"),
     "adoptions": ("adoption_edited", "adoption_missing", schema.adoptions, "standard"),
     "inspections": ("inspection_edited", "inspection_missing", schema.inspections, "center"),
 }
@@ -59,6 +61,7 @@ class RecordedFacts:
             return
         for kind in ROWS:
             yield from _rows(conn, kind, "" if kind in EVERYWHERE else code)
+        yield from _files(conn, code)
         yield from _standards(conn, self.standards)
         yield from _days(conn, code, begin, received)
         yield from _reports(conn, code, month_ms)
@@ -95,6 +98,12 @@ def _rows(conn: sa.Connection, kind: LeafKind, center: str) -> Iterator[Mismatch
     for base, (_, leaf_id) in newest.items():
         if base not in held:
             yield Mismatch.of(missing, leaf=str(leaf_id))
+
+
+def _files(conn: sa.Connection, code: str) -> Iterator[Mismatch]:
+    for one in attachments.of_center(conn, code):
+        if not attachments.is_whole(conn, one):
+            yield Mismatch.of("attachment_edited", id=one.attachment, name=one.name)
 
 
 def _standards(conn: sa.Connection, standards: Standards) -> Iterator[Mismatch]:

@@ -13,7 +13,7 @@ from agent.common.reasons import UNREADABLE
 from collector.register.dated import day_of
 from collector.reports import day_store, revisions, schedule
 from collector.reports.audit.mismatch import Mismatch
-from collector.reports.day_sheets import DaySheet, unpacked_sheet
+from collector.reports.day_sheets import DaySheet, stored_sheet
 from collector.store import schema
 
 Row = Mapping[str, Any]
@@ -46,7 +46,7 @@ def _differing(body: bytes, sheet: DaySheet) -> Iterator[Mismatch]:
     """The first part of it; of the minutes the bucket."""
     day = day_of(sheet.from_ms)
     try:
-        kept = unpacked_sheet(zlib.decompress(body))
+        kept = stored_sheet(body)
     except zlib.error:
         yield Mismatch.of("sheet_differs", day=day, part="body", kept="-", found="-")
         return

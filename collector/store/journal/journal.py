@@ -55,6 +55,7 @@ DECIDED: dict[str, sa.ColumnElement[bool]] = {
     "adoptions": sa.true(),
     "visit_lists": sa.true(),
     "inspections": sa.true(),
+    "attachments": sa.true(),
     "report_recipients": sa.true(),
     "server_tokens": schema.server_tokens.c.used_ms.is_not(None),
     "centers": sa.true(),

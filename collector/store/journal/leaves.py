@@ -26,7 +26,17 @@ from collector.store import bulk_insert, schema
 from collector.store.journal import CHANGING as RECORDED
 
 LeafKind = Literal[
-    "facts", "calendar", "decisions", "disputes", "adoptions", "inspections", "visits", "day", "report", "standard"
+    "facts",
+    "calendar",
+    "decisions",
+    "disputes",
+    "attachments",
+    "adoptions",
+    "inspections",
+    "visits",
+    "day",
+    "report",
+    "standard",
 ]
 
 DIGEST_CHARS = 32  # hex: 128 bits of a SHA-256 of each row
@@ -38,6 +48,7 @@ CHANGING: Mapping[LeafKind, frozenset[str]] = {
     "calendar": RECORDED["calendar"],
     "disputes": RECORDED["disputes"],
     "decisions": frozenset(),
+    "attachments": frozenset(),
     "adoptions": frozenset({"adopted_ms", "adopted_by"}),
     "inspections": frozenset({"withdrawn_ms", "withdrawn_by", "withdrawn_why"}),
 }

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
@@ -20,12 +21,15 @@ from collector.register.calendar import CalendarEntry
 from collector.register.centers import Center
 from collector.reports import day_store, exclusions, schedule
 from collector.reports.day_sheets import (
+    APART,
     Availability,
     CriterionDay,
     DaySheet,
     Samples,
     merged,
     packed_sheet,
+    sheet_body,
+    stored_sheet,
     unpacked_sheet,
 )
 from collector.reports.ledger import BUCKETS
@@ -107,7 +111,7 @@ def kept(store: Store) -> dict[str, DaySheet]:
     table = schema.day_sheets.c
     with store.read() as conn:
         rows = conn.execute(sa.select(table.day_ms, table.body).where(table.made_ms.is_not(None))).all()
-    found = {dated.day_of(row.day_ms): unpacked_sheet(zlib.decompress(row.body)) for row in rows}
+    found = {dated.day_of(row.day_ms): stored_sheet(row.body) for row in rows}
     return {day: sheet for day, sheet in found.items() if sheet is not None}
 
 
@@ -316,7 +320,7 @@ def test_a_month_is_the_sum_of_its_days_in_any_order(days: list[DaySheet], dice:
         mine = [one for sheet in days for one in sheet.criteria if (one.criterion, one.subject) == name]
         assert samples.counted == sum(one.counted for one in mine)
         assert samples.values.total() == sum(n for one in mine for _, n in one.values)
-    assert all(unpacked_sheet(packed_sheet(sheet)) == sheet for sheet in days)
+    assert all(unpacked_sheet(packed_sheet(sheet)) == sheet == stored_sheet(sheet_body(sheet)) for sheet in days)
 
 
 # ---------------------------------------------------------------- pure: verdicts by three numbers
@@ -366,3 +370,24 @@ def test_minutes_that_are_known_only_by_what_was_kept_offline_have_a_grade_of_th
     assert found["minutes"]["measured"] >= 10
     assert 5 <= found["minutes"]["offline"] <= 6
     assert (found["evidence"]["grade"], found["evidence"]["offline_grade"]) == ("E1", "E0")
+
+
+@pytest.mark.parametrize(
+    ("values", "is_apart"),
+    [(((0.1, 3), (20.125, 1), (2_000_000.0, 70_000)), True), ((), True), (((-3.5, 1), (0.0, 2)), True),
+     (((1 / 3, 1),), False), (((3e6, 1),), False), (((2.0, 1), (1.0, 1)), False), (((float("1e300"), 1),), False)],
+)  # fmt: skip
+def test_a_sheet_is_stored_with_its_values_apart_where_they_are_whole_thousandths(
+    values: tuple[tuple[float, int], ...], is_apart: bool
+) -> None:
+    one = CriterionDay(criterion="a", subject="wan", counted=9, met=9, values=values, slots=(), covered=9)
+    two = msgspec.structs.replace(one, criterion="b", values=((5.0, 1),))
+    sheet = DaySheet(
+        center="LHR-1", from_ms=0, to_ms=1, standards=(), minutes=dict.fromkeys(BUCKETS, 0), before=0, lost=0,
+        availability=Availability(), criteria=(one, two), seats=(), excused=(), sha256="",
+    )  # fmt: skip
+    body = sheet_body(sheet)
+    assert body.startswith(APART) == is_apart
+    assert stored_sheet(body) == sheet
+    if is_apart:
+        assert stored_sheet(body[:-1]) is None  # harmed: it is made anew

@@ -240,7 +240,7 @@ def test_a_revision_that_is_not_written_is_found_by_the_check(store: Store) -> N
     put(store, day(FEBRUARY, 3), DUE + DAY, seq=5000, notes=False)
     with store.read() as conn:
         differs = schedule.check(conn, CENTER.code, "2026-02", STANDARDS, DUE + DAY)
-    assert differs == ["ledger", "minutes", "availability", "criteria", "evidence"]
+    assert differs == ["ledger", "days", "minutes", "availability", "criteria", "evidence"]
 
 
 # ---------------------------------------------------------------- what is kept, and for how long

@@ -49,6 +49,8 @@ EXPECTED = {
     "GET /mine": ("o", "centers", False),
     "GET /disputes": ("odam", "centers", False),
     "GET /disputes/{number}": ("odam", "centers", False),
+    "GET /disputes/{number}/files/{name}": ("odam", "centers", False),
+    "POST /disputes/files": ("o", "centers", False),
     "POST /disputes": ("o", "centers", False),
     "POST /disputes/{number}": ("a", "centers", False),
     "GET /standards": ("dam", "programme", False),

@@ -8,9 +8,9 @@ as a whole.
 
 from __future__ import annotations
 
-import zlib
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from collector.judging.flags.judge import bound_of
 from collector.register.centers import Center
-from collector.reports.day_sheets import Samples, uncollected
+from collector.reports.day_sheets import Samples, figures_of, parts_of, uncollected
 from collector.reports.monthly_verdicts import NOT_ENOUGH, decide
 from collector.standard.criteria import Criterion, Standard
 from collector.store import schema
@@ -51,32 +51,67 @@ class DraftSheet(msgspec.Struct, frozen=True):
     criteria: tuple[DraftDay, ...]
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """Of a criterion whose figure is another: what a center's values were held against, and what they would be."""
+
+    at_least: bool
+    both: tuple[float | None, float | None]
+
+    def met(self, values: Sequence[float], counts: Sequence[int], scale: int) -> tuple[int, int]:
+        """Samples that meet each; values are ascending, in units of 1/scale. No bound: none of them is looked at."""
+        was, now = (0 if bound is None else self._met(values, counts, scale, bound) for bound in self.both)
+        return was, now
+
+    def _met(self, values: Sequence[float], counts: Sequence[int], scale: int, bound: float) -> int:
+        find = bisect_left if self.at_least else bisect_right
+        at = find(values, bound, key=lambda value: value / scale)
+        return sum(counts[at:] if self.at_least else counts[:at])
+
+
 @dataclass
 class TriedPeriod:
-    """Sheets of one center added up."""
+    """Sheets of one center added up. `met` are the samples with a value that meet both figures, of `bounds` alone."""
 
+    bounds: Mapping[str, Bounds]
     owed: int = 0
     measured: int = 0
     days: int = 0
     found: dict[tuple[str, str], Samples] = field(default_factory=dict)
+    met: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
-    def add(self, sheet: DraftSheet, valued: Set[str]) -> None:
-        """`valued` are the criteria whose values are needed."""
+    def add(self, body: bytes) -> None:
+        """A sheet as the table has it."""
+        text, packed = parts_of(body)
+        sheet = _sheets.decode(text)
+        apart = figures_of(packed, len(sheet.criteria)) if packed is not None and self.bounds else None
         minutes = sheet.minutes
         self.owed += sum(minutes.values()) - minutes["excused"] - minutes["ours"]
         self.measured += minutes["up"] + minutes["below"] + minutes["down"]
         self.days += 1
-        for day in sheet.criteria:
-            one = self.found.setdefault((day.criterion, day.subject), Samples())
+        for number, day in enumerate(sheet.criteria):
+            key = day.criterion, day.subject
+            one = self.found.get(key) or self.found.setdefault(key, Samples())
             one.counted += day.counted
             one.met += day.met
             one.days += day.counted > 0
             one.slots.update(day.slots)
             one.covered += day.covered
-            if day.criterion in valued:
-                one.add_values(_values.decode(day.values))
+            if (bounds := self.bounds.get(day.criterion)) is not None:
+                found = bounds.met(*apart[number], 1000) if apart else _met_as_text(bounds, day.values)
+                if found is not None and (apart is None or apart[number][0]):
+                    before = self.met.get(key, (0, 0))
+                    self.met[key] = before[0] + found[0], before[1] + found[1]
 
 
+def _met_as_text(bounds: Bounds, text: bytes) -> tuple[int, int] | None:
+    """Of a sheet that has its values in its JSON; None where there are none."""
+    if not (pairs := sorted(_values.decode(text))):
+        return None
+    return bounds.met([value for value, _ in pairs], [count for _, count in pairs], 1)
+
+
+_sheets = msgspec.json.Decoder(DraftSheet)
 _values = msgspec.json.Decoder(list[tuple[float, int]])
 
 
@@ -152,10 +187,10 @@ def tried(
 def tried_part(conn: sa.Connection, centers: Sequence[Center], question: DraftQuestion) -> TriedPart:
     """Of centers that have a sheet. Not more than AT_ONCE: all their values are in memory."""
     known, pairs = {center.code: center for center in centers}, question.pairs
-    valued = {new.id for old, new in pairs if _figure(new) != _figure(old)}
     changed, totals, sheets = [], Counter[str](), 0
+    periods = {code: TriedPeriod(_bounds(center, pairs)) for code, center in known.items()}
     with uncollected():
-        for code, period in _periods(conn, list(known), question.span, valued):
+        for code, period in _added(conn, periods, question.span):
             sheets += period.days
             found = _outcome(known[code], period, [old for old, _ in pairs], [new for _, new in pairs])
             totals[f"{found.was} > {found.now}"] += 1
@@ -188,20 +223,27 @@ def _figure(criterion: Criterion) -> object:
     return criterion.figure, criterion.count_at_pct
 
 
-def _periods(
-    conn: sa.Connection, codes: Sequence[str], span: tuple[int, int], valued: Set[str]
+def _bounds(center: Center, pairs: Sequence[tuple[Criterion, Criterion]]) -> dict[str, Bounds]:
+    """Of the criteria whose figures differ. Words and silence stay as they were counted."""
+    return {
+        new.id: Bounds(new.compare == "at_least", (bound_of(old, center), bound_of(new, center)))
+        for old, new in pairs
+        if _figure(new) != _figure(old) and new.reading != "silence"
+    }
+
+
+def _added(
+    conn: sa.Connection, periods: Mapping[str, TriedPeriod], span: tuple[int, int]
 ) -> Iterator[tuple[str, TriedPeriod]]:
-    """Centers that have a sheet."""
-    decoder = msgspec.json.Decoder(DraftSheet)
-    mine = _d.center.in_(codes) & _d.day_ms.between(span[0], span[1] - 1) & _d.made_ms.is_not(None)
-    periods: dict[str, TriedPeriod] = defaultdict(TriedPeriod)
-    for row in conn.execute(sa.select(_d.center, _d.body).where(mine)):
-        periods[row.center].add(decoder.decode(zlib.decompress(row.body)), valued)
-    return iter(sorted(periods.items()))
+    """Centers that have a sheet, with all of their sheets."""
+    mine = _d.center.in_(list(periods)) & _d.day_ms.between(span[0], span[1] - 1) & _d.made_ms.is_not(None)
+    for code, body in conn.execute(sa.select(_d.center, _d.body).where(mine)):
+        periods[code].add(body)
+    return iter(sorted((code, period) for code, period in periods.items() if period.days))
 
 
 def _outcome(center: Center, period: TriedPeriod, old: Sequence[Criterion], new: Sequence[Criterion]) -> TriedCenter:
-    pairs = {one.id: (_verdict(before, center, period), _verdict(one, center, period)) for before, one in
+    pairs = {one.id: (_verdict(before, period, 0), _verdict(one, period, 1)) for before, one in
              zip(old, new, strict=True)}  # fmt: skip
     was, now = (min((pair[i] for pair in pairs.values()), key=WORST.index, default=NOT_ENOUGH) for i in (0, 1))
     differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -210,24 +252,23 @@ def _outcome(center: Center, period: TriedPeriod, old: Sequence[Criterion], new:
     )
 
 
-def _verdict(criterion: Criterion, center: Center, period: TriedPeriod) -> str:
-    """Of the worst of its lines."""
+def _verdict(criterion: Criterion, period: TriedPeriod, which: int) -> str:
+    """Of the worst of its lines; `which` of both figures."""
     if criterion.reading == "silence":
         mine = [Samples(counted=period.owed, met=period.measured, days=period.days, covered=period.measured)]
     else:
-        mine = [samples for (name, _), samples in period.found.items() if name == criterion.id] or [Samples()]
-    words = (decide(criterion.month, _held(criterion, center, one), _pct(one.covered, period.owed))[0] for one in mine)
+        mine = [_held(period, key, one, which) for key, one in period.found.items() if key[0] == criterion.id]
+    words = (decide(criterion.month, one, _pct(one.covered, period.owed))[0] for one in mine or [Samples()])
     return min(words, key=WORST.index)
 
 
-def _held(criterion: Criterion, center: Center, samples: Samples) -> Samples:
-    """The same samples against this criterion's own figure. Words and silence are as they were counted."""
-    bound = bound_of(criterion, center) if criterion.reading != "silence" else None
-    if bound is None or not samples.values:
+def _held(period: TriedPeriod, key: tuple[str, str], samples: Samples, which: int) -> Samples:
+    """The same samples against one of both figures."""
+    met = period.met.get(key)
+    bounds = period.bounds.get(key[0])
+    if met is None or bounds is None or bounds.both[which] is None:
         return samples
-    at_least = criterion.compare == "at_least"
-    met = sum(n for value, n in samples.values.items() if (value >= bound if at_least else value <= bound))
-    return replace(samples, met=met)
+    return replace(samples, met=met[which])
 
 
 def _pct(part: int, whole: int) -> float | None:

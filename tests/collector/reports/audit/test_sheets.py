@@ -20,6 +20,7 @@ from collector.reports import revisions, schedule
 from collector.reports.audit import processes, verify
 from collector.reports.audit.sheets import unlike
 from collector.reports.audit.verify import AuditQuestion
+from collector.reports.day_sheets import stored_sheet
 from collector.reports.render import as_html, as_json
 from collector.store import Store, schema
 from tests.collector.reports.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, audited, close, played, run
@@ -40,7 +41,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sheet(store: Store) -> dict[str, Any]:
     with store.read() as conn:
         body = conn.scalar(sa.select(schema.day_sheets.c.body).where(MINE))
-    return msgspec.json.decode(zlib.decompress(bytes(body)))  # type: ignore[arg-type, no-any-return]
+    return msgspec.to_builtins(stored_sheet(bytes(body)))  # type: ignore[arg-type, no-any-return]
 
 
 def report(store: Store) -> dict[str, Any]:

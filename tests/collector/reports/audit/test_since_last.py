@@ -17,6 +17,7 @@ from collector.register.dated import day_of, today_ms
 from collector.reports import revisions
 from collector.reports.audit import verified_days
 from collector.reports.audit.verify import Verification
+from collector.reports.day_sheets import packed_sheet, stored_sheet
 from collector.store import Store, schema
 from tests.collector.empty_stores import empty_store
 from tests.collector.reports.audit.closed_month import CODE, audited, close, played, run
@@ -99,7 +100,9 @@ def doubled_reading(conn: sa.Connection) -> sa.Executable:
 
 def sheet_with_more(conn: sa.Connection) -> sa.Executable:
     mine = of_center(SHEETS) & (SHEETS.c.day_ms == today_ms(BEGIN))
-    body = zlib.decompress(conn.scalar(sa.select(SHEETS.c.body).where(mine)))
+    sheet = stored_sheet(conn.scalar(sa.select(SHEETS.c.body).where(mine)))
+    assert sheet is not None
+    body = packed_sheet(sheet)
     return sa.update(SHEETS).where(mine).values(body=zlib.compress(body.replace(b'"up":', b'"up":9')))
 
 
