@@ -240,6 +240,22 @@ def runs_of(signs: Iterable[Sign], from_ms: int, to_ms: int) -> dict[str, tuple[
     return found
 
 
+def moves_runs(facts: GapFacts, sign: Sign) -> bool:
+    """Whether a sign can make the runs of its UPS other ones. It cannot where it lies within a run that says the same
+    and that no other one overlaps: `runs_of` would join it to its neighbours and come to the very run."""
+    if sign.run is None or not facts.from_ms - FRESH_MS <= sign.at_ms <= facts.to_ms + SLACK_MS:
+        return False
+    runs, new = facts.power.get(sign.subject, ()), sign.run
+    around = [run for run in runs if run.first_ms <= sign.at_ms and new.first_ms <= run.last_ms]
+    if sign.at_ms <= facts.from_ms or new.gasp or len(around) != 1:
+        return True
+    (run,) = around
+    apart = all(other is run or other.first_ms > run.last_ms or other.last_ms < run.first_ms for other in runs)
+    within = run.first_ms <= new.first_ms and new.last_ms < run.last_ms
+    agree = run.on_battery == new.on_battery and new.charge_pct in (None, run.charge_pct)
+    return not (apart and within and agree)
+
+
 def add_run(runs: tuple[BatteryRun, ...], new: BatteryRun) -> tuple[BatteryRun, ...]:
     """The runs with one more, joined to its neighbours where they agree."""
     joined: list[BatteryRun] = []

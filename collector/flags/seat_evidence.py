@@ -78,10 +78,10 @@ def call_of(reading: object, at_ms: int, id: str) -> SeatCount | None:
     columns = getattr(reading, "seats", None)
     if columns is None:
         return None
-    lately = list(columns.quiet_s) or [None] * len(columns.id)
-    off = sum(state == "off" and quiet_s is not None for state, quiet_s in zip(columns.state, lately, strict=True))
-    gone = sum(state == "missing" and quiet_s is not None for state, quiet_s in zip(columns.state, lately, strict=True))
-    heard = sum(state in ("healthy", "unhealthy") for state in columns.state)
+    states = columns.state
+    lately = [state for state, quiet_s in zip(states, columns.quiet_s, strict=False) if quiet_s is not None]
+    off, gone = lately.count("off"), lately.count("missing")
+    heard = states.count("healthy") + states.count("unhealthy")
     up_since_ms = tuple(sorted(at_ms - round(up_s * 1000) for up_s in columns.uptime_s if up_s is not None))
     return SeatCount(at_ms=at_ms, on_lately=heard + off + gone, off_lately=off, up_since_ms=up_since_ms, id=id)
 
