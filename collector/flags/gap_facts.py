@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
+import msgspec
+
 from agent.common.causes import LineCause
 from collector.flags import seat_evidence
 from collector.flags.seat_evidence import SeatCount, SeatEvidence
@@ -38,8 +40,7 @@ class Boot:
         return None if self.dark_s is None else self.at_ms - round(self.dark_s * 1000)
 
 
-@dataclass(frozen=True, kw_only=True)
-class BatteryRun:
+class BatteryRun(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive readings of one UPS that agree on whether it ran on battery. `gasp` is its last gasp, if any."""
 
     on_battery: bool
@@ -81,8 +82,7 @@ class GapFacts:
     alive_ms: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sign:
+class Sign(msgspec.Struct, frozen=True, kw_only=True):
     """One reading as far as causes are concerned: what its kind tells is set, or nothing."""
 
     at_ms: int
@@ -271,4 +271,4 @@ def _join(first: BatteryRun, second: BatteryRun) -> BatteryRun:
     newest = max(first, second, key=lambda run: run.last_ms)
     charge_pct = newest.charge_pct if newest.charge_pct is not None else first.charge_pct
     gasp = newest.gasp or first.gasp or second.gasp
-    return replace(newest, first_ms=first.first_ms, low=newest.low, charge_pct=charge_pct, gasp=gasp)
+    return msgspec.structs.replace(newest, first_ms=first.first_ms, low=newest.low, charge_pct=charge_pct, gasp=gasp)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from agent.common.reasons import Reason
 
 LEAST = 2  # one seat alone says too little
@@ -15,8 +17,7 @@ START_MS = 300_000  # so long after a gap seats are still being switched on beca
 AFTER_MS = 900_000  # a later call speaks of other things
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeatCount:
+class SeatCount(msgspec.Struct, frozen=True, kw_only=True):
     """One roll call as far as gaps are concerned: seats that were on until lately (or still are), those of them that
     said good-bye, and since when each that is heard has been up, in milliseconds UTC."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+import msgspec
 import sqlalchemy as sa
 
 from agent import wire
@@ -55,8 +56,7 @@ class EveryCenter:
     rules: tuple[opening_hours.DayRule, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FreshReading:
+class FreshReading(msgspec.Struct, frozen=True):
     """A reading that has just been committed to evidence. `wall_ms` is its corrected time, `received_ms` ours; `id` is
     its device, spool and number."""
 

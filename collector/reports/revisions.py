@@ -30,6 +30,7 @@ CLOSE_MS = 5 * 86_400_000  # a month is reported so long after its end; no offic
 SETTLE_MS = 600_000  # what comes late comes in many batches: a revision is made when they have stopped
 FOR_EVER_MS = 2**53
 LONGEST_MS = 35 * 86_400_000  # for so long a gap or a cut may have gone on, as far as day sheets are concerned
+LOOK_BACK = ("boot", "shed")  # kinds of readings that speak of time before their own
 
 _r = schema.reports.c
 Key = tuple[str, int]  # center, and when the month begins
@@ -139,6 +140,8 @@ def _made_until(now_ms: int) -> int:
 
 def _from_ms(fresh: FreshReading) -> int:
     """A boot speaks of all the time since the last sign of life before it, an account of lost readings of theirs."""
+    if fresh.kind not in LOOK_BACK:
+        return fresh.wall_ms
     alive_ms: int | None = getattr(fresh.reading, "last_alive_ms", None)
     spans: Sequence[tuple[int, int]] = getattr(fresh.reading, "spans", ())
     return min([fresh.wall_ms, *([] if alive_ms is None else [alive_ms]), *(start for start, _ in spans)])
