@@ -380,7 +380,9 @@ POWER = st.builds(
 )
 
 
-@given(st.lists(st.tuples(st.integers(-4, 32), POWER), min_size=2, max_size=20, unique_by=lambda one: one[0]), st.data())
+@given(
+    st.lists(st.tuples(st.integers(-4, 32), POWER), min_size=2, max_size=20, unique_by=lambda one: one[0]), st.data()
+)
 def test_a_reading_that_is_said_to_move_no_run_moves_none(told: list[tuple[int, UpsReading]], data: Any) -> None:
     """Mains readings within a run on mains are nearly all that a long backlog brings: the others need not be read again
     for them."""
