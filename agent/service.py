@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent import __version__, identity, wire
+from agent import __version__, identity, memory, wire
 from agent.beacons.sender import BeaconSender
 from agent.common import logs
 from agent.common.releases.trial import FOLDER, ReleaseFolder
@@ -197,7 +197,7 @@ class Service:
         trials = [self._changes.watch_trial(), self._replacement.watch_trial(), self._replacement.look_nightly()]
         beacons = BeaconSender(self._settings.second_path, self._mine, self._receipt_clock, self._uplink).run()
         upkeep = [self._watchdog(), self._check_spool(), self._renewal.run(), self._changes.take_documents()]
-        return [*upkeep, *trials, beacons]
+        return [*upkeep, *trials, beacons, memory.keep_small()]
 
     def _listeners(self) -> list[Awaitable[None]]:
         settings = self._settings
