@@ -417,7 +417,10 @@ class Uplink:
         def emit(name: EventName, detail: object = None) -> None:
             post(loop, events.put_nowait, (name, detail))
 
-        client = BrokerClient(self._identity.device, endpoint.transport, self._clock, self._connect_s)
+        client = BrokerClient(
+            self._identity.device, endpoint.transport, self._clock, self._connect_s,
+            is_one_of_several=self._endpoints.are_several,
+        )  # fmt: skip
         client.report(emit)
         client.will_set(wire.presence_topic(self._identity.device), self._presence("offline"), qos=1, retain=True)
         return client

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from msgspec import structs
 
 from agent import wire
 from agent.common.reasons import Reason, encode
@@ -49,7 +49,7 @@ def attach(conn: sa.Connection, group: Group, now_ms: int) -> Group:
     _note(conn, [(claim, found[claim.claim.id]) for claim in claims], now_ms)
     _note(conn, overtaken(conn, claims, now_ms).values(), now_ms)
     return [
-        (center, [replace(reading, witness=found[reading.id]) if reading.id in found else reading for reading in fresh])
+        (center, [structs.replace(one, witness=found[one.id]) if one.id in found else one for one in fresh])
         for center, fresh in group
     ]
 

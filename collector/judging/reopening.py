@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 import sqlalchemy as sa
 
+from agent import wire
 from collector.common.months import month_of, months_within
 from collector.judging.evaluate import CenterLike, FreshReading
 from collector.register.dated import today_ms
@@ -24,6 +25,9 @@ FOR_EVER_MS = 2**53
 LONGEST_MS = 35 * 86_400_000  # for so long a gap or a cut may have gone on, as far as day sheets are concerned
 AROUND_MS = 3_600_000  # so far readings speak for their neighbours
 DAY_MS = 86_400_000
+LOOKING_BACK = frozenset(  # kinds that speak of time before their own
+    name for name, kind in wire.KINDS.items() if {"last_alive_ms", "spans"} & {*kind.struct.__struct_fields__}
+)
 
 _d = schema.day_sheets.c
 _r = schema.reports.c
@@ -91,6 +95,8 @@ def _made_until(now_ms: int) -> int:
 
 def _from_ms(fresh: FreshReading) -> int:
     """A boot speaks of all the time since the last sign of life before it, an account of lost readings of theirs."""
+    if fresh.kind not in LOOKING_BACK:
+        return fresh.wall_ms
     alive_ms: int | None = getattr(fresh.reading, "last_alive_ms", None)
     spans: Sequence[tuple[int, int]] = getattr(fresh.reading, "spans", ())
     return min([fresh.wall_ms, *([] if alive_ms is None else [alive_ms]), *(start for start, _ in spans)])

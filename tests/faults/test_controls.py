@@ -36,7 +36,7 @@ DEAF_TO_THE_KERNEL = [
     ("agent/common/tcp/keepalive.py", "    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
     (
         "agent/common/tcp/keepalive.py",
-        "    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_MS)\n",
+        "    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, dead_ms)\n",
         "",
     ),
 ]

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+import msgspec
+
 from agent.common.reasons import Reason
 from collector.judging.flags.gap_facts import MAX_ON_BATTERY_S, SLACK_MS, Boot, draws_on_battery
 
@@ -26,8 +28,7 @@ LOSES_POWER = ("power", "reboot", "unknown")
 DAY_MS = 86_400_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """One UPS reading as far as a cut is concerned. `on_battery` None: see `draws_on_battery`."""
 
     at_ms: int

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
+import msgspec
+
 from agent.common.causes import LineCause
 from collector.judging.flags import seat_evidence
 from collector.judging.flags.seat_evidence import SeatCount, SeatEvidence
@@ -38,8 +40,7 @@ class Boot:
         return None if self.dark_s is None else self.at_ms - round(self.dark_s * 1000)
 
 
-@dataclass(frozen=True, kw_only=True)
-class BatteryRun:
+class BatteryRun(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive readings of one UPS that agree on whether it ran on battery. `gasp` is its last gasp, if any."""
 
     on_battery: bool
@@ -81,8 +82,7 @@ class GapFacts:
     alive_ms: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sign:
+class Sign(msgspec.Struct, frozen=True, kw_only=True):
     """One reading as far as causes are concerned: what its kind tells is set, or nothing."""
 
     at_ms: int
@@ -240,6 +240,22 @@ def runs_of(signs: Iterable[Sign], from_ms: int, to_ms: int) -> dict[str, tuple[
     return found
 
 
+def moves_runs(facts: GapFacts, sign: Sign) -> bool:
+    """Whether a sign can make the runs of its UPS other ones. It cannot where it lies within a run that says the same
+    and that no other one overlaps: `runs_of` would join it to its neighbours and come to the very run."""
+    if sign.run is None or not facts.from_ms - FRESH_MS <= sign.at_ms <= facts.to_ms + SLACK_MS:
+        return False
+    runs, new = facts.power.get(sign.subject, ()), sign.run
+    around = [run for run in runs if run.first_ms <= sign.at_ms and new.first_ms <= run.last_ms]
+    if sign.at_ms <= facts.from_ms or new.gasp or len(around) != 1:
+        return True
+    (run,) = around
+    apart = all(other is run or other.first_ms > run.last_ms or other.last_ms < run.first_ms for other in runs)
+    within = run.first_ms <= new.first_ms and new.last_ms < run.last_ms
+    agree = run.on_battery == new.on_battery and new.charge_pct in (None, run.charge_pct)
+    return not (apart and within and agree)
+
+
 def add_run(runs: tuple[BatteryRun, ...], new: BatteryRun) -> tuple[BatteryRun, ...]:
     """The runs with one more, joined to its neighbours where they agree."""
     joined: list[BatteryRun] = []
@@ -255,4 +271,4 @@ def _join(first: BatteryRun, second: BatteryRun) -> BatteryRun:
     newest = max(first, second, key=lambda run: run.last_ms)
     charge_pct = newest.charge_pct if newest.charge_pct is not None else first.charge_pct
     gasp = newest.gasp or first.gasp or second.gasp
-    return replace(newest, first_ms=first.first_ms, low=newest.low, charge_pct=charge_pct, gasp=gasp)
+    return msgspec.structs.replace(newest, first_ms=first.first_ms, low=newest.low, charge_pct=charge_pct, gasp=gasp)

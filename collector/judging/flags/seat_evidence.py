@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from agent.common.reasons import Reason
 
 LEAST = 2  # one seat alone says too little
@@ -15,8 +17,7 @@ START_MS = 300_000  # so long after a gap seats are still being switched on beca
 AFTER_MS = 900_000  # a later call speaks of other things
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeatCount:
+class SeatCount(msgspec.Struct, frozen=True, kw_only=True):
     """One roll call as far as gaps are concerned: seats that were on until lately (or still are), those of them that
     said good-bye, and since when each that is heard has been up, in milliseconds UTC."""
 
@@ -78,10 +79,10 @@ def call_of(reading: object, at_ms: int, id: str) -> SeatCount | None:
     columns = getattr(reading, "seats", None)
     if columns is None:
         return None
-    lately = list(columns.quiet_s) or [None] * len(columns.id)
-    off = sum(state == "off" and quiet_s is not None for state, quiet_s in zip(columns.state, lately, strict=True))
-    gone = sum(state == "missing" and quiet_s is not None for state, quiet_s in zip(columns.state, lately, strict=True))
-    heard = sum(state in ("healthy", "unhealthy") for state in columns.state)
+    states = columns.state
+    lately = [state for state, quiet_s in zip(states, columns.quiet_s, strict=False) if quiet_s is not None]
+    off, gone = lately.count("off"), lately.count("missing")
+    heard = states.count("healthy") + states.count("unhealthy")
     up_since_ms = tuple(sorted(at_ms - round(up_s * 1000) for up_s in columns.uptime_s if up_s is not None))
     return SeatCount(at_ms=at_ms, on_lately=heard + off + gone, off_lately=off, up_since_ms=up_since_ms, id=id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 
 import msgspec
@@ -18,8 +18,20 @@ from collector.store.cold import held
 _l = schema.latest.c
 
 
-def signs_of(fresh: Iterable[FreshReading]) -> list[Sign]:
-    return [gap_facts.sign_of(reading.reading, reading.kind, reading.at_ms, reading.id) for reading in fresh]
+class FreshSigns:
+    """What a transaction's readings say of gaps, by center: made when it is wanted, as most are near none."""
+
+    def __init__(self, fresh: Mapping[str, Sequence[FreshReading]]) -> None:
+        self._fresh = fresh
+        self._made: dict[str, list[Sign]] = {}
+        self.oldest_ms = {code: min(one.at_ms for one in some) for code, some in fresh.items() if some}
+
+    def __getitem__(self, code: str) -> list[Sign]:
+        if code not in self._made:
+            self._made[code] = [
+                gap_facts.sign_of(one.reading, one.kind, one.at_ms, one.id) for one in self._fresh[code]
+            ]
+        return self._made[code]
 
 
 def of_ups(conn: sa.Connection, code: str, span: tuple[int, int], fresh: Iterable[Sign]) -> list[Sign]:

@@ -55,8 +55,8 @@ def record_group(
     gap_ms = int(gap_s * 1000)
     moved = mains_cuts.record_group(conn, group, now_ms)
     heard = _heard(conn, [center.code for center, _ in group])
-    fresh = {center.code: gap_signs.signs_of(some) for center, some in group}
-    known = _touched(conn, {code: signs for code, signs in fresh.items() if signs})
+    fresh = gap_signs.FreshSigns({center.code: some for center, some in group})
+    known = _touched(conn, fresh)
     new: list[Gap] = []
     apart = [pulse for pulse in heard.values() if abs(now_ms - pulse.heard_ms) > gap_ms]
     _note_deaf(conn, now_ms, gap_ms, is_first=bool(apart) or len(heard) < len(group))
@@ -146,15 +146,13 @@ def _begun(conn: sa.Connection, code: str, span: Span, signs: Sequence[Sign]) ->
     return replace(gap_facts.fold(GapFacts(from_ms=span[0], to_ms=span[1]), [*before, *signs]), power=_runs(ups, span))
 
 
-def _touched(conn: sa.Connection, fresh: Mapping[str, Sequence[Sign]]) -> list[Gap]:
+def _touched(conn: sa.Connection, fresh: gap_signs.FreshSigns) -> list[Gap]:
     """The gaps that these readings say something new of, with it; most transactions touch none."""
-    if not fresh:
-        return []
-    oldest_ms = min(sign.at_ms for signs in fresh.values() for sign in signs)
     after_ms = gap_facts.reach(0, 0)[1]
     found = []
-    last_ms = warm.recall(conn, "gaps", fresh, partial(ended, conn))
-    near = [code for code, ended_ms in last_ms.items() if ended_ms >= oldest_ms - after_ms]
+    last_ms = warm.recall(conn, "gaps", fresh.oldest_ms, partial(ended, conn))
+    near = [code for code, ended_ms in last_ms.items() if ended_ms >= fresh.oldest_ms[code] - after_ms]
+    oldest_ms = min((fresh.oldest_ms[code] for code in near), default=0)
     for gap in _newest(conn, _g.center.in_(near) & (_g.to_ms >= oldest_ms - after_ms)) if near else ():
         facts = _with(conn, gap, fresh[gap.center])
         found += [replace(gap, facts=facts)] if facts != gap.facts else []
@@ -170,8 +168,7 @@ def ended(conn: sa.Connection, codes: Sequence[str]) -> dict[str, int]:
 def _with(conn: sa.Connection, gap: Gap, signs: Sequence[Sign]) -> GapFacts:
     span = gap.facts.from_ms, gap.facts.to_ms
     facts = gap_facts.fold(gap.facts, signs)
-    first_ms, last_ms = gap_facts.reach(*span)
-    if any(sign.run is not None and first_ms <= sign.at_ms <= last_ms for sign in signs):
+    if any(sign.run is not None and gap_facts.moves_runs(gap.facts, sign) for sign in signs):
         return replace(facts, power=_runs(gap_signs.of_ups(conn, gap.center, span, signs), span))
     return facts
 

@@ -18,7 +18,7 @@ from collector.judging.flags.cause import (
     NeighbourWitness,
     name_cause,
 )
-from collector.judging.flags.gap_facts import GapFacts, Sign, facts_of, fold, sign_of
+from collector.judging.flags.gap_facts import GapFacts, Sign, facts_of, fold, moves_runs, runs_of, sign_of
 
 MINUTE = 60_000
 START = 1_770_000_000_000
@@ -377,3 +377,30 @@ def test_a_gateway_that_is_alive_by_a_second_path_has_power(
     cause = name_cause(replace(facts, alive_ms=START + 20 * MINUTE))
     assert (cause.name, cause.grade) == (alive, "likely")
     assert cause.evidence[0] == Reason.of("evidence.second_path", alive_s=600)
+
+
+POWER = st.builds(
+    UpsReading,
+    output_state=st.sampled_from(("online", "battery")),
+    on_battery_s=st.sampled_from((0, 30, 400)),
+    battery_charge_pct=st.sampled_from((None, 60.0, 100.0)),
+)
+
+
+@given(
+    st.lists(st.tuples(st.integers(-4, 32), POWER), min_size=2, max_size=20, unique_by=lambda one: one[0]), st.data()
+)
+def test_a_reading_that_is_said_to_move_no_run_moves_none(told: list[tuple[int, UpsReading]], data: Any) -> None:
+    """Mains readings within a run on mains are nearly all that a long backlog brings: the others need not be read again
+    for them."""
+    known = signs(*told)
+    late = known.pop(data.draw(st.integers(0, len(known) - 1)))
+    facts = facts_of(START, START + 30 * MINUTE, known)
+    if not moves_runs(facts, late):
+        assert runs_of([*known, late], facts.from_ms, facts.to_ms) == facts.power
+
+
+def test_a_backlog_on_mains_moves_no_run_and_a_cut_within_does() -> None:
+    facts = gap([(-1, MAINS)], (30.5, MAINS))
+    assert not any(moves_runs(facts, sign) for sign in signs(*every(0, 29, MAINS)))
+    assert moves_runs(facts, signs((12, BATTERY))[0])
