@@ -91,8 +91,8 @@ class _SeatListener:
         wall: Clock,
         mono: Clock,
         *,
-        seen: Path,
-        conditions: bool,
+        seen: Path = Path(),
+        conditions: bool = False,
     ) -> None:
         self.seen, self.conditions = seen, conditions
         self.registry, self.key, self.handed_on, self.wall, self.mono = registry, key, handed_on, wall, mono
