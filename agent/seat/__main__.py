@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 the gateway did not take it, 2 wrong use or settings."""
     options = arguments().parse_args(argv)
     logs.start("info", options.log_format)
-    if options.command == "run" and launch.CAN_REPLACE:
+    if options.command == "run":
         launch.enter(options.state_dir / FOLDER, "agent.seat.__main__", argv or sys.argv[1:], __version__, boot_id())
     try:
         if options.command == "show":
@@ -137,9 +137,8 @@ def load(options: argparse.Namespace) -> SeatProgram:
     if is_new:
         save_identity(identity, options.state_dir)
     keyring = Keyring(key, identity.id, options.state_dir, may_agree=options.command == "run")
-    is_updated = options.command == "run" and launch.CAN_REPLACE
     root = options.state_dir / ROOT_FILE.name if sys.platform == "win32" else ROOT_FILE
-    releases = SeatReleases(options.state_dir, __version__, root) if is_updated else None
+    releases = SeatReleases(options.state_dir, __version__, root) if options.command == "run" else None
     return SeatProgram(
         identity=identity, name=name, url=url, keyring=keyring, interval_s=options.interval, releases=releases
     )
