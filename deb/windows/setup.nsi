@@ -1,11 +1,11 @@
 ; The installer of a seat. It asks nothing:
-;   nabz-seat-setup.exe /S /GATEWAY=http://192.0.2.10:8471 /NAME=SEAT-01 /KEYFILE=E:\seat.key
-; What is not given comes from beside it: nabz-seat.ini ([seat] gateway=, name=), seat.key, update-root.json.
+;   nabz-seat-setup.exe /S /GATEWAY=192.0.2.10:8471 /NAME=SEAT-01 /KEYFILE=E:\seat.key
+; What is not given comes from beside it: nabz-seat.ini ([seat] gateway=ADDRESS:PORT, name=), seat.key, update-root.json.
 ; Exit codes: 0 installed, 1 something failed, 2 wrong use. What it did is in %ProgramData%\Nabz\setup.log.
 Unicode true
+Target amd64-unicode
 !include FileFunc.nsh
 !include LogicLib.nsh
-!include x64.nsh
 !define TASK "Nabz seat"
 !define KEY "Software\Microsoft\Windows\CurrentVersion\Uninstall\Nabz seat"
 Name "Nabz seat ${VERSION}"
@@ -74,10 +74,14 @@ Section
     FileOpen $Log "$Data\setup.log" w
     ${Say} "Nabz seat ${VERSION}: gateway $Gateway, seat $Seat, key $KeyFile"
     ${If} $Gateway == ""
-        ${Fail} 2 "No gateway: give /GATEWAY=http://ADDRESS:8471, or nabz-seat.ini beside this file."
+        ${Fail} 2 "No gateway: give /GATEWAY=ADDRESS:8471, or nabz-seat.ini beside this file."
     ${EndIf}
-    IfFileExists "$KeyFile" +3
+    ${If} $Gateway == "http:"
+        ${Fail} 2 "A slash begins the next option: give /GATEWAY=ADDRESS:PORT, without http://."
+    ${EndIf}
+    ${IfNot} ${FileExists} "$KeyFile"
         ${Fail} 2 "There is no $KeyFile: save there what nabz-agent seat-key printed, or give /KEYFILE=FILE."
+    ${EndIf}
     ; Names of accounts are translated; their numbers are not: SYSTEM, Administrators, LOCAL SERVICE.
     ${Run} 'icacls.exe "$Data" /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F *S-1-5-19:(OI)(CI)M /Q'
     ${If} $0 != 0
@@ -85,8 +89,9 @@ Section
     ${EndIf}
     ${Run} 'schtasks.exe /End /TN "${TASK}"'
     CopyFiles /SILENT "$KeyFile" "$Data\seat.key"
-    IfFileExists "$EXEDIR\update-root.json" 0 +2
+    ${If} ${FileExists} "$EXEDIR\update-root.json"
         CopyFiles /SILENT "$EXEDIR\update-root.json" "$Data\update-root.json"
+    ${EndIf}
     RMDir /r "$INSTDIR"
     SetOutPath "$INSTDIR"
     File /r "${PROGRAM}/*"
@@ -100,7 +105,7 @@ SectionEnd
 
 ; Wrong words are known at once; a gateway that does not answer may be off.
 Function Try
-    ${Run} '"$INSTDIR\python.exe" -I -m agent.seat once --gateway "$Gateway" --name "$Seat" --key-file "$Data\seat.key" --state-dir "$Data"'
+    ${Run} '"$INSTDIR\python.exe" -I -m agent.seat once --gateway "http://$Gateway" --name "$Seat" --key-file "$Data\seat.key" --state-dir "$Data"'
     ${If} $0 == 2
         ${Fail} 2 "The program does not take these settings: $1"
     ${EndIf}
@@ -121,7 +126,7 @@ Function Register
     FileWriteUTF16LE $2 '<StopIfGoingOnBatteries>false</StopIfGoingOnBatteries><StartWhenAvailable>true</StartWhenAvailable><ExecutionTimeLimit>PT0S</ExecutionTimeLimit>'
     FileWriteUTF16LE $2 '<Priority>8</Priority><RestartOnFailure><Interval>PT1M</Interval><Count>999</Count></RestartOnFailure></Settings>$\r$\n'
     FileWriteUTF16LE $2 '<Actions Context="Author"><Exec><Command>%SystemRoot%\System32\cmd.exe</Command>'
-    FileWriteUTF16LE $2 '<Arguments>/d /c ""$INSTDIR\python.exe" -I -m agent.seat run --gateway "$Gateway" --name "$Seat" --key-file "$Data\seat.key" --state-dir "$Data" &gt; "$Data\seat.log" 2&gt;&amp;1"</Arguments>'
+    FileWriteUTF16LE $2 '<Arguments>/d /c ""$INSTDIR\python.exe" -I -m agent.seat run --gateway "http://$Gateway" --name "$Seat" --key-file "$Data\seat.key" --state-dir "$Data" &gt; "$Data\seat.log" 2&gt;&amp;1"</Arguments>'
     FileWriteUTF16LE $2 '<WorkingDirectory>$Data</WorkingDirectory></Exec></Actions></Task>$\r$\n'
     FileClose $2
     ${Run} 'schtasks.exe /Create /TN "${TASK}" /XML "$INSTDIR\task.xml" /F'
