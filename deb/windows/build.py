@@ -1,4 +1,4 @@
-"""Builds the installer of seats for Windows, one file: python deb/windows/build.py --python ZIP --sha256 HEX [--out DIR]
+"""Builds the installer of seats for Windows: python deb/windows/build.py --python ZIP --sha256 HEX [--out DIR]
 
 ZIP is Python's embeddable package for Windows (python.org, "Windows embeddable package (64-bit)"), HEX its SHA-256 as
 python.org shows it: it is packed as it is, and never downloaded here. Needs makensis (Debian: apt install nsis).
