@@ -297,7 +297,7 @@ CLOCK = Criterion(
 )
 
 AUDIT = Criterion(
-    id="collector.audit",
+    id="collector.reports.audit",
     reading="audit",
     fields=("differences",),
     compare="at_most",

@@ -11,7 +11,7 @@ from agent.common.reasons import Reason, decode
 from agent.wire import Failure, LinkReading, SeatsReading, SpeedReading, UpsReading
 from collector.judging import silence
 from collector.judging.current import current_verdicts, latest_readings
-from collector.outages import mains_cuts
+from collector.judging.outages import mains_cuts
 from collector.store import schema
 
 Story = Any  # the fixture's class lives in conftest.py, which cannot be imported by name
@@ -292,7 +292,7 @@ def test_each_page_line_has_a_verdict_or_the_reason_why_not(story: Story) -> Non
             {one.criterion.id: one for one in current_verdicts(conn, story.known, newest, story.standards, at_ms)}
             for at_ms in (now_ms, now_ms + 30 * 60_000)
         )
-    of_the_collector = {"collector.deaf", "collector.clock", "collector.audit"}
+    of_the_collector = {"collector.deaf", "collector.clock", "collector.reports.audit"}
     assert set(current) == set(story.standards.versions[0].by_id) - of_the_collector
     loss = current["internet.loss"]
     assert (loss.verdict.word, loss.verdict.value, loss.flag.state) == ("below", 30.0, "raised")
