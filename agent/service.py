@@ -17,6 +17,7 @@ import msgspec
 from agent import __version__, identity, memory, wire
 from agent.beacons.sender import BeaconSender
 from agent.common import logs
+from agent.common.releases.signers import SEEN
 from agent.common.releases.trial import FOLDER, ReleaseFolder
 from agent.config import AgentSettings
 from agent.diagnostics.questions import AnswerQueue, AnswerSources
@@ -213,8 +214,8 @@ class Service:
 
     async def _listen_to_seats(self) -> Listening:
         key, seats = identity.seat_key(self._settings.state_dir), self._settings.seats
-        handed_on = self._replacement.handed_on
-        return await lan.listen(self._registry, seats.listen, key, handed_on, conditions=seats.conditions)
+        handed_on, seen = self._replacement.handed_on, self._settings.state_dir / SEEN
+        return await lan.listen(self._registry, seats.listen, key, handed_on, seen=seen, conditions=seats.conditions)
 
     async def _serve_nut(self) -> Listening:
         from agent.local import nut_server  # costs memory only where it is wanted
