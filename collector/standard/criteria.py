@@ -297,7 +297,7 @@ CLOCK = Criterion(
 )
 
 AUDIT = Criterion(
-    id="collector.reports.audit",
+    id="collector.audit",
     reading="audit",
     fields=("differences",),
     compare="at_most",

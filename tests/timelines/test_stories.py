@@ -292,7 +292,7 @@ def test_each_page_line_has_a_verdict_or_the_reason_why_not(story: Story) -> Non
             {one.criterion.id: one for one in current_verdicts(conn, story.known, newest, story.standards, at_ms)}
             for at_ms in (now_ms, now_ms + 30 * 60_000)
         )
-    of_the_collector = {"collector.deaf", "collector.clock", "collector.reports.audit"}
+    of_the_collector = {"collector.deaf", "collector.clock", "collector.audit"}
     assert set(current) == set(story.standards.versions[0].by_id) - of_the_collector
     loss = current["internet.loss"]
     assert (loss.verdict.word, loss.verdict.value, loss.flag.state) == ("below", 30.0, "raised")

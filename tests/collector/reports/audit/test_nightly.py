@@ -55,7 +55,7 @@ def tell(store: Store, now_ms: int) -> None:
 def flags(store: Store) -> list[tuple[str, str]]:
     f = schema.flags.c
     with store.read() as conn:
-        rows = conn.execute(sa.select(f.subject, f.state).where(f.criterion == "collector.reports.audit")).all()
+        rows = conn.execute(sa.select(f.subject, f.state).where(f.criterion == "collector.audit")).all()
         return [(row.subject, row.state) for row in rows]
 
 
