@@ -67,7 +67,7 @@ def verify(shown: SignedList, known: TrustedSigners | None, version: str, digest
         from tuf.api.exceptions import RepositoryError
         from tuf.api.metadata import Root, Targets
     except ImportError as error:
-        raise ValueError(f"the installed program cannot verify releases ({error}): install a newer package") from None
+        raise ValueError(f"this program cannot verify releases ({describe(error)}): install a newer package") from None
     known = known or TrustedSigners(shown.roots[0])
     try:
         content = _newest_root(known.root, shown.roots)
