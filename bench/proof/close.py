@@ -22,8 +22,9 @@ import sqlalchemy as sa
 
 from bench.fleet.ground import DATABASES, Ground, GroundError, cost, ground
 from bench.proof.month import DAY_MS, HOUR_MS, MONTH_END_MS, MonthPlay
+from collector.judging import reopening
 from collector.register import centers
-from collector.reports import day_store, revisions, schedule
+from collector.reports import day_store, schedule
 from collector.reports.day_sheets import DaySheet, sheet_body, stored_sheet
 from collector.run.settings import read_standards
 from collector.standard import Standards
@@ -91,7 +92,7 @@ def _nation(made: Ground, database: str, options: argparse.Namespace) -> None:
         )
         many = _cloned(store, options.centers, standards)
         schedule.begin(store, standards, play.now_ms)
-        play.now_ms += revisions.SETTLE_MS
+        play.now_ms += reopening.SETTLE_MS
         with meter:
             while schedule.finish(store, standards, play.now_ms):
                 pass

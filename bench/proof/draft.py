@@ -21,8 +21,8 @@ import sqlalchemy as sa
 from bench.fleet.ground import DATABASES, Ground, GroundError, ground
 from bench.proof.close import NATION, Meter, print_head, print_row
 from bench.proof.month import DAY_MS, HOUR_MS, MONTH_END_MS, MonthPlay
-from collector.audit.trial.draft import DraftQuestion
-from collector.audit.trial.processes import at_url, trial
+from collector.reports.audit.trial.draft import DraftQuestion
+from collector.reports.audit.trial.processes import at_url, trial
 from collector.reports.day_sheets import stored_sheet
 from collector.run.settings import read_standards
 from collector.standard import Standard

@@ -21,9 +21,8 @@ from typing import Literal, get_args
 import sqlalchemy as sa
 
 from collector.access import passwords
-from collector.log import leaves
 from collector.store import Store, schema
-from collector.store.journal import journaled
+from collector.store.journal import journaled, leaves
 
 MAX_NAME = 64
 May = Literal["issue", "approve"]

@@ -9,10 +9,10 @@ from collector.access import users
 from collector.acts import notices
 from collector.acts.notices import NoticeBoard
 from collector.acts.person import ActingPerson
+from collector.judging import reopening
 from collector.register import calendar, centers
 from collector.register.calendar import CalendarEntry
 from collector.register.dated import today_ms
-from collector.reports import revisions
 from collector.reports.disputes import attachments, records, witnessed
 from collector.reports.disputes.attachments import Attachment
 from collector.reports.disputes.dispute import Dispute, Filing, Outcome, Ruling, Span, day_of, month_span, span_of
@@ -73,7 +73,7 @@ def decide(conn: sa.Connection, number: int, decision: Ruling, who: ActingPerson
     found = records.decide(conn, records.get(conn, number), decision, who.name, who.now_ms)
     if decision.excused is not None:
         _excuse(conn, found, decision.excused, who)
-    revisions.record_dispute(conn, found.center, month_span(found.month)[0], who.now_ms)
+    reopening.record_dispute(conn, found.center, month_span(found.month)[0], who.now_ms)
     _record(conn, "dispute_decided", found, who, f"{found.outcome}: {found.reason}")
     text = Reason.of(
         "notice.dispute_decided", number=found.id, center=found.center, month=found.day or found.month,
@@ -89,7 +89,7 @@ def _excuse(conn: sa.Connection, dispute: Dispute, excused: Span, who: ActingPer
         recorded_ms=who.now_ms, recorded_by=dispute.filed_by, reason=f"dispute {dispute.id}: {dispute.reason}",
     )  # fmt: skip
     calendar.add(conn, [entry], today_ms(who.now_ms), second=who.name)
-    revisions.record_calendar(conn, [dispute.center], *excused, who.now_ms)
+    reopening.record_calendar(conn, [dispute.center], *excused, who.now_ms)
 
 
 def _record(conn: sa.Connection, act: users.Act, dispute: Dispute, who: ActingPerson, why: str) -> None:

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
 from collector.access.users import key_of
-from collector.config import ConfigError, Settings
+from collector.common import months
+from collector.common.config import ConfigError, Settings
 from collector.desk.alerts.channel import address_kind
 from collector.desk.routing import directory
 from collector.desk.routing.decide import channel_for
@@ -68,7 +69,7 @@ def tell_holders(conn: sa.Connection, board: NoticeBoard, code: str, from_ms: in
         held = given.get(person.key) or given.get(key_of(person.name))
         if held is not None and held < number:
             older[held].append(person)
-    month, path, count = revisions.named(from_ms), f"/centers/{code}#months", 0
+    month, path, count = months.named(from_ms), f"/centers/{code}#months", 0
     for held, persons in older.items():
         title = Reason.of("notice.superseded", center=code, month=month)
         text = Reason.of("notice.superseded.text", center=code, month=month, held=held, number=number)

@@ -15,9 +15,6 @@ import sqlalchemy as sa
 from agent.common import logs
 from agent.common.logs import Event
 from agent.common.words import languages, plain
-from collector.audit import nightly, processes, verified_days
-from collector.audit.recorded import RecordedFacts
-from collector.audit.verify import AuditQuestion, Progress, Verification, verify
 from collector.commands.console import (
     Bar,
     answers,
@@ -29,10 +26,13 @@ from collector.commands.console import (
     say,
     settings_of,
 )
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.log.sequencing import LogSigner, origin_of
 from collector.register import centers
 from collector.register.dated import day_of
+from collector.reports.audit import nightly, processes, verified_days
+from collector.reports.audit.recorded import RecordedFacts
+from collector.reports.audit.verify import AuditQuestion, Progress, Verification, verify
 from collector.reports.monthly import ReportError
 from collector.standard import StandardError, Standards, examples, load
 from collector.store import Store

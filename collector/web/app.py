@@ -25,8 +25,8 @@ from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
 from collector.access.signing_key import drawing_secret, push_key_text
 from collector.acts.notices import NoticeBoard, personal_channels
+from collector.common.config import ConfigError, Settings
 from collector.common.scope import Scope
-from collector.config import ConfigError, Settings
 from collector.reports.disputes import attachments
 from collector.standard import Standards
 from collector.store import Store, center_states, queries

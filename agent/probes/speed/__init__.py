@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -11,9 +12,7 @@ from typing import Literal, cast
 
 from agent.probes.link import interfaces
 from agent.probes.probe import Context, ProbeFailed
-from agent.probes.speed import cross_traffic
-from agent.probes.speed.engine import Engine, SpeedRequest
-from agent.probes.speed.engines import iperf3, librespeed, ndt7, ookla
+from agent.probes.speed.engine import Engine, SpeedRequest, Throughput
 from agent.probes.speed.line.wan import WanLine, line_now
 from agent.probes.speed.server_view import ServerView, seen_by
 from agent.probes.target import is_self_test
@@ -21,19 +20,25 @@ from agent.wire import Reading, SpeedReading
 
 __all__ = ["ENGINES", "line", "probe"]
 
-ENGINES: dict[str, Engine] = {
-    librespeed.NAME: librespeed.measure,
-    ndt7.NAME: ndt7.measure,
-    ookla.NAME: ookla.measure,
-    iperf3.NAME: iperf3.measure,
-}
-HAVE_PUBLIC_SERVERS = (ndt7.NAME, ookla.NAME)
+
+def _loaded_at_first_use(name: str) -> Engine:
+    def measure(request: SpeedRequest) -> Throughput:
+        engine: Engine = importlib.import_module(f"agent.probes.speed.engines.{name}").measure
+        return engine(request)
+
+    return measure
+
+
+ENGINES: dict[str, Engine] = {name: _loaded_at_first_use(name) for name in ("librespeed", "ndt7", "ookla", "iperf3")}
+HAVE_PUBLIC_SERVERS = ("ndt7", "ookla")
 
 Purpose = Literal["routine", "self-test", "retest", "desk", "manual"]
 
 
 async def probe(context: Context) -> Sequence[Reading]:
     """One speed test, in a thread of its own, and on which line it was. Raises ProbeFailed."""
+    from agent.probes.speed import cross_traffic  # costs memory only where a test is made
+
     began_s = time.monotonic()
     settings = context.settings.speed
     engine, server = _engine(context), _server(context)

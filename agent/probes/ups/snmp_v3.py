@@ -63,6 +63,12 @@ def careful_dispatcher() -> Any:
     return Careful()
 
 
+def _new_engine() -> Any:
+    from pysnmp.hlapi.v3arch import asyncio as hlapi
+
+    return hlapi.SnmpEngine()
+
+
 @dataclass
 class User:
     """v3 with the user security model (RFC 3414); use with `async with`. Costs memory only where it is configured."""
@@ -76,11 +82,12 @@ class User:
     _parts: tuple[Any, ...] = ()
 
     async def __aenter__(self) -> User:
+        # A quarter of a second of work, in which nobody else's echo would be timed and no deadline would end anything.
+        self._engine = await asyncio.to_thread(_new_engine)
         from pysnmp.error import PySnmpError
         from pysnmp.hlapi.v3arch import asyncio as hlapi
 
         target = self.target
-        self._engine = hlapi.SnmpEngine()
         self._engine.register_transport_dispatcher(careful_dispatcher())
         user = hlapi.UsmUserData(
             target.user,

@@ -15,10 +15,9 @@ from typing import Literal
 import sqlalchemy as sa
 
 from collector.common.messages import one_line
-from collector.log import leaves
 from collector.reports.disputes.dispute import Dispute, DisputeError, check_open
 from collector.store import schema
-from collector.store.journal import journaled
+from collector.store.journal import journaled, leaves
 
 MAX_BYTES = 4_000_000  # of one file
 MAX_FILES = 8  # of one dispute

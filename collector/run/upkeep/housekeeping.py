@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from agent.common.logs import Event
 from collector.acts import notices
 from collector.acts.notices import NoticeBoard
-from collector.config import Settings
+from collector.common import months
+from collector.common.config import Settings
 from collector.ingest import server_results, spools, taking
 from collector.judging import clock, engines, fast_lane, patterns, place_facts, score, server_samples, shared_seats
-from collector.reports import day_store, revisions, schedule
+from collector.reports import day_store, schedule
 from collector.reports.outlook import schedule as month_risks
 from collector.standard import Standards
 from collector.store import Store, schema
@@ -78,7 +79,7 @@ def archived_tables() -> frozenset[str]:
 
 def _tell_holders(board: NoticeBoard, conn: sa.Connection, code: str, from_ms: int, number: int, now_ms: int) -> None:
     if count := notices.tell_holders(conn, board, code, from_ms, number, now_ms):
-        HOLDERS_TOLD.log(center=code, month=revisions.named(from_ms), persons=count)
+        HOLDERS_TOLD.log(center=code, month=months.named(from_ms), persons=count)
 
 
 class Housekeeping:

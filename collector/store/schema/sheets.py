@@ -53,7 +53,7 @@ day_sheets = sa.Table(
 )
 
 # How far a center's month was found as it was signed, so that days of which nothing is stored otherwise need not be
-# looked at again (collector.audit.verified_days). `mac` is keyed by the collector's key: who has the database alone
+# looked at again (collector.reports.audit.verified_days). `mac` is keyed by the collector's key: who has the database alone
 # cannot write one.
 verified_months = sa.Table(
     "verified_months",
@@ -71,7 +71,7 @@ log_leaves = sa.Table(
     metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("number", sa.BigInteger, unique=True),  # its place in the tree, from 0; None: it waits
-    sa.Column("kind", sa.String(16), nullable=False),  # collector.log.leaves.LeafKind
+    sa.Column("kind", sa.String(16), nullable=False),  # collector.store.journal.leaves.LeafKind
     sa.Column("center", Code, nullable=False),
     sa.Column("name", sa.String(64), nullable=False),  # of what it speaks: a day, a month, a standard; or empty
     sa.Column("at_ms", Ms, nullable=False),

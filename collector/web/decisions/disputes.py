@@ -15,6 +15,7 @@ from agent.common.reasons import Reason
 from collector.access.accounts import policy
 from collector.acts import disputes as acts
 from collector.acts.person import ActingPerson
+from collector.common import months
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.reports import day_store, revisions
@@ -246,10 +247,8 @@ def evidence_of(conn: sa.Connection, dispute: Dispute) -> dict[str, Any]:
     """What a dispute is about as it is stored: the verdicts of the report, the minutes of its day, the changes of its
     flags."""
     from_ms, to_ms = span_of(dispute)
-    closed = [one for one in revisions.revisions_of(conn, dispute.center, revisions.month_of(from_ms)) if one.closed_ms]
-    report = (
-        revisions.report_of(conn, dispute.center, revisions.month_of(from_ms), closed[-1].number) if closed else None
-    )
+    closed = [one for one in revisions.revisions_of(conn, dispute.center, months.month_of(from_ms)) if one.closed_ms]
+    report = revisions.report_of(conn, dispute.center, months.month_of(from_ms), closed[-1].number) if closed else None
     rows = [row for row in (report["criteria"] if report else ()) if dispute.criterion in ("", row["criterion"])]
     mine = (_ch.center == dispute.center) & _ch.at_ms.between(from_ms, to_ms - 1)
     mine &= (_ch.criterion == dispute.criterion) if dispute.criterion else _ch.now.in_(("raised", "clear"))

@@ -20,9 +20,9 @@ from starlette.responses import RedirectResponse, Response
 
 from agent.common.errors import describe
 from agent.common.logs import Event
-from collector.audit.trial import processes
-from collector.audit.trial.draft import DraftQuestion, DraftTrial, Progress
 from collector.register.dated import today_ms
+from collector.reports.audit.trial import processes
+from collector.reports.audit.trial.draft import DraftQuestion, DraftTrial, Progress
 from collector.standard import Standard, StandardError, read
 from collector.store import Store, schema, upsert
 from collector.web import auth, forms

@@ -13,13 +13,14 @@ from collector.access.accounts.policy import Account
 from collector.acts import disputes, notices
 from collector.acts.notices import NoticeBoard
 from collector.acts.person import ActingPerson
-from collector.audit import recorded
 from collector.common.scope import Scope
 from collector.desk.routing.facts import PersonalChannel
+from collector.judging import reopening
 from collector.log import sequencing
 from collector.register import calendar
 from collector.register.dated import day_ms
 from collector.reports import revisions, schedule
+from collector.reports.audit import recorded
 from collector.reports.disputes import records, witnessed
 from collector.reports.disputes.dispute import DisputeError, Filing, Ruling
 from collector.store import Store, schema, upsert
@@ -135,7 +136,7 @@ def test_whoever_holds_a_report_that_was_superseded_is_written_to_once(store: St
 
     at_ms = NOW + DAY
     schedule.begin(store, STANDARDS, at_ms)
-    assert schedule.finish(store, STANDARDS, at_ms + revisions.SETTLE_MS, supersede=tell) == 1
+    assert schedule.finish(store, STANDARDS, at_ms + reopening.SETTLE_MS, supersede=tell) == 1
     with store.write() as conn:
         (alert,) = conn.execute(sa.select(schema.alerts)).all()
         assert (alert.kind, alert.person, alert.address, alert.state) == ("notice", "sara", "+92 300 1", "waiting")
@@ -168,7 +169,7 @@ def test_who_filed_cannot_decide_and_then_nothing_is_written(store: Store) -> No
 
 
 def test_a_month_is_disputed_in_time_counted_from_its_newest_report(store: Store) -> None:
-    closed_ms = DUE + revisions.SETTLE_MS
+    closed_ms = DUE + reopening.SETTLE_MS
     with store.write() as conn:
         assert records.until_ms(conn, CENTER.code, MONTH, 30) == closed_ms + 30 * DAY
         assert records.until_ms(conn, CENTER.code, "2026-03", 30) is None

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import wire
-from collector.flags.backup import Cut
+from collector.judging import reopening
 from collector.judging.evaluate import FreshReading
+from collector.judging.flags.backup import Cut
 from collector.register import calendar, centers, dated
 from collector.register.calendar import CalendarEntry
 from collector.register.centers import Center
-from collector.reports import day_store, exclusions, revisions, schedule
+from collector.reports import day_store, exclusions, schedule
 from collector.reports.day_sheets import (
     APART,
     Availability,
@@ -89,7 +90,7 @@ def put(store: Store, kind: str, day: str, hour: float, count: int, block: int, 
     with store.write() as conn:
         conn.execute(sa.insert(schema.readings[kind]), rows)
         if now_ms:
-            revisions.record_group(conn, [(CENTER, fresh)], now_ms)
+            reopening.record_group(conn, [(CENTER, fresh)], now_ms)
 
 
 def made(store: Store, now_ms: int = NOW) -> int:
@@ -139,7 +140,7 @@ def test_a_report_rests_on_kept_sheets_and_the_check_on_readings(store: Store) -
     assert told(store)["ledger"]["up"] == 700 + 61
     due = at("2026-03-06")
     schedule.begin(store, STANDARDS, due)
-    while schedule.finish(store, STANDARDS, due + revisions.SETTLE_MS):
+    while schedule.finish(store, STANDARDS, due + reopening.SETTLE_MS):
         pass
     with store.read() as conn:
         assert "ledger" in schedule.check(conn, CENTER.code, "2026-02", STANDARDS, due)
@@ -164,7 +165,7 @@ def test_what_comes_while_a_sheet_is_made_lets_it_be_made_once_more(store: Store
     day_store.begin_days(store, NOW)
     with store.write() as conn:  # between the reading of the due rows and their keeping, another transaction
         row = conn.execute(sa.select(schema.day_sheets)).one()
-        day_store.mark(conn, [(CENTER.code, row.day_ms, row.day_ms)])
+        reopening.mark(conn, [(CENTER.code, row.day_ms, row.day_ms)])
         stale = (schema.day_sheets.c.marks == row.marks) & (schema.day_sheets.c.day_ms == row.day_ms)
         assert conn.execute(sa.update(schema.day_sheets).where(stale).values(made_ms=1)).rowcount == 0
     assert made(store) == 1
@@ -175,15 +176,15 @@ def test_whatever_touches_a_day_has_its_sheet_made_again(store: Store, what: str
     made(store)
     with store.write() as conn:
         if what == "facts":
-            revisions.record_facts(conn, [CENTER.code], at("2026-02-19"), NOW)
+            reopening.record_facts(conn, [CENTER.code], at("2026-02-19"), NOW)
         elif what == "calendar":
-            revisions.record_calendar(conn, [CENTER.code], at("2026-02-19"), at("2026-02-20"), NOW)
+            reopening.record_calendar(conn, [CENTER.code], at("2026-02-19"), at("2026-02-20"), NOW)
         elif what == "outages":
-            revisions.record_outages(conn, [(CENTER.code, at("2026-02-19", 3))], NOW)
+            reopening.record_outages(conn, [(CENTER.code, at("2026-02-19", 3))], NOW)
         elif what == "records":
-            revisions.record_server_results(conn, [(CENTER.code, at("2026-02-19", 3))], NOW)
+            reopening.record_server_results(conn, [(CENTER.code, at("2026-02-19", 3))], NOW)
         else:
-            revisions.record_moves(conn, [(at("2026-02-19", 23.5), CENTER.code)], NOW)
+            reopening.record_moves(conn, [(at("2026-02-19", 23.5), CENTER.code)], NOW)
     assert kept(store) == {}
     assert made(store) == 1
 

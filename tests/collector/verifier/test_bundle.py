@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.audit import bundle
-from collector.flags import witness
+from collector.judging.flags import witness
 from collector.log import notes, sequencing
 from collector.log.notes import COSIGNED, NoteKey
 from collector.log.sequencing import LogSigner
+from collector.reports.audit import bundle
 from collector.standard import documents
 from collector.store import Store
 from collector.verifier import servers
@@ -33,7 +33,7 @@ from collector.verifier.archive import BundleError
 from collector.verifier.check import Outcome, check
 from collector.verifier.samples import SpokenTime
 from collector.web.decisions import proof
-from tests.collector.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, close, played
+from tests.collector.reports.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, close, played
 from tests.helpers import ROOT
 from tests.timelines.plays.order_play import REPORTED, STANDARDS, make_play
 

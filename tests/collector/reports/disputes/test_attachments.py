@@ -9,13 +9,13 @@ import pytest
 import sqlalchemy as sa
 
 from collector.acts import disputes
-from collector.audit import recorded
-from collector.log.leaves import LeafKind
+from collector.reports.audit import recorded
 from collector.reports.disputes import attachments, records
 from collector.reports.disputes.attachments import MAX_BYTES, MAX_CENTER_BYTES, MAX_FILES, Attachment, kind_of, name_of
 from collector.reports.disputes.dispute import DisputeError
 from collector.store import Store, schema, upsert
 from collector.store.journal import MARKS
+from collector.store.journal.leaves import LeafKind
 from tests.collector.acts.test_disputes import CENTER, FILING, OMAR, STANDARDS
 
 JPEG, PNG = b"\xff\xd8\xff\xe0JFIF", attachments.PNG_HEAD + b"..."
