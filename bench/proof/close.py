@@ -33,6 +33,7 @@ from collector.store.database import opened
 
 NATION = 10_000
 MONTH_DAYS = 31
+BEGIN_MS = MONTH_END_MS - MONTH_DAYS * DAY_MS  # of the month: nobody is enrolled before, so no other is closed
 AT_ONCE = 50  # centers whose sheets are written in one transaction
 MS_NAMES = ("from_ms", "to_ms", "hour_ms")
 
@@ -144,7 +145,7 @@ def _clone(
 ) -> None:  # fmt: skip
     code = f"X-{number:05}"
     bulk_insert(conn, schema.centers, [{**rows[source], "center": code}])
-    device = {**owners[source]._mapping, "center": code, "device": f"g{number:016x}", "enrolled_ms": 1}
+    device = {**owners[source]._mapping, "center": code, "device": f"g{number:016x}", "enrolled_ms": BEGIN_MS}
     bulk_insert(conn, schema.devices, [device])
     bulk_insert(conn, schema.day_sheets, list(_days(code, months[source])))
 

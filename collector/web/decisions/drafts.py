@@ -69,7 +69,10 @@ def last_run(conn: sa.Connection) -> DraftRun | None:
     if row is None:
         return None
     values = {name: value for name, value in row._mapping.items() if name not in ("name", "body")}
-    trial = None if row.body is None else msgspec.json.decode(zlib.decompress(row.body), type=DraftTrial)
+    try:
+        trial = None if row.body is None else msgspec.json.decode(zlib.decompress(row.body), type=DraftTrial)
+    except msgspec.DecodeError:  # of another program
+        return None
     return DraftRun(**values, trial=trial)
 
 
@@ -91,12 +94,12 @@ def record(store: Store, holder: str, **values: object) -> None:
 
 def work(store: Store, run: DraftRun, trial: Run, now_ms: Callable[[], int]) -> None:
     """Tries it, and tells how far it is."""
-    began_s = told_s = time.monotonic()
+    began_s = noted_s = time.monotonic()
 
     def progress(share: float) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s >= EVERY_S:
-            told_s = time.monotonic()
+        nonlocal noted_s
+        if time.monotonic() - noted_s >= EVERY_S:
+            noted_s = time.monotonic()
             record(store, run.holder, share=share, until_ms=now_ms() + LEASE_MS)
 
     try:
