@@ -24,6 +24,8 @@ SAID: tuple[users.Why, ...] = (
 )  # fmt: skip
 HALF_S, FULL_S = sessions.HALF_LASTS_MS // 1000, max(sessions.LASTS_MS.values()) // 1000
 
+OUT = "/login/oidc/out"  # where a browser goes that an issuer may have let in
+
 FORGOTTEN = {"clear-site-data": '"storage"'}  # the page that was kept for when there is no connection
 
 
@@ -75,7 +77,7 @@ def router(site: Site) -> APIRouter:
     def logout(request: Request, mark: str = Form("")) -> Response:
         forms.check(request, mark)
         _log_out(site, request)
-        answer = RedirectResponse("/login", status_code=303, headers=FORGOTTEN)
+        answer = RedirectResponse(OUT if site.oidc else "/login", status_code=303, headers=FORGOTTEN)
         answer.delete_cookie(auth.COOKIE)
         return answer
 
