@@ -22,8 +22,9 @@ from agent.probes.ups.pdu import (
     Setting,
     SnmpResponse,
     SnmpTarget,
+    Value,
     arcs,
-    plain,
+    opaque,
     weigh,
 )
 
@@ -151,3 +152,19 @@ class User:
             raise ProbeFailed("refused", detail)
         pairs = [(str(name), plain(value)) for name, value in bindings]
         return SnmpResponse(int(status), int(index), pairs, len(oids))
+
+
+def plain(value: object) -> Value:
+    """A pysnmp value as a number, octets, OID text or None (null, noSuchObject, noSuchInstance, endOfMibView)."""
+    from pyasn1.type import univ
+    from pysnmp.proto import rfc1902, rfc1905
+
+    if isinstance(value, (rfc1905.NoSuchObject, rfc1905.NoSuchInstance, rfc1905.EndOfMibView, univ.Null)):
+        return None
+    if isinstance(value, univ.Integer):
+        return int(value)
+    if isinstance(value, univ.ObjectIdentifier):
+        return str(value)
+    if isinstance(value, rfc1902.Opaque):
+        return opaque(bytes(value))
+    return bytes(value) if isinstance(value, univ.OctetString) else None
