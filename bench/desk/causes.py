@@ -24,10 +24,10 @@ import sqlalchemy as sa
 from agent.common.center_time import TZ
 from bench.desk.truth import DAY_MS, FAMILIES, MINUTE_MS, NAMES, Kind, TrueCause, has_weak_line, script
 from bench.desk.year import CUTS, LOW_PCT, Year
+from collector.commands.simulation.fleet import SimulatedCenter, make_fleet
 from collector.desk import causes, tables
 from collector.desk.incident import Incident
 from collector.register import opening_hours
-from collector.simulate.fleet import SimulatedCenter, make_fleet
 from collector.standard import Standards, example, examples
 from collector.store import Store
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.common.center_time import UTC_AHEAD_MS
+from collector.commands.simulation.fleet import SimulatedCenter
 from collector.desk.symptoms import Family
-from collector.flags.cause import Name
-from collector.simulate.fleet import SimulatedCenter
+from collector.judging.flags.cause import Name
 
 Kind = Literal["feeder", "provider", "exchange", "blackout", "line", "lan", "loss", "agent", "pulled", "battery"]
 

@@ -16,14 +16,14 @@ import sqlalchemy as sa
 
 from agent import wire
 from bench.desk.truth import MINUTE_MS, TrueCause, has_weak_line
+from collector.commands.simulation.fleet import SimulatedCenter
 from collector.desk import settle
 from collector.desk.alerts import queue
 from collector.desk.alerts.channel import Channel
 from collector.judging import evaluate, silence
 from collector.judging.evaluate import FreshReading
-from collector.outages import gaps
+from collector.judging.outages import gaps
 from collector.register.centers import Center
-from collector.simulate.fleet import SimulatedCenter
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
 from collector.store.columns import own_columns

@@ -15,7 +15,7 @@ from collector.desk import tables, windows
 from collector.desk.grouping import LEVELS, RULES, GroupingRules, Sizes
 from collector.desk.incident import Incident
 from collector.desk.symptoms import CenterPlace, CenterSign
-from collector.outages import gaps
+from collector.judging.outages import gaps
 from collector.register import calendar, opening_hours
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE, Standard

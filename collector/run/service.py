@@ -22,8 +22,8 @@ from collector.access.signing_key import drawing_secret, load_or_make
 from collector.acts import restored
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.mosquitto import MosquittoChild
-from collector.config import Settings
-from collector.ingest.workers import IngestWorkers
+from collector.common.config import Settings
+from collector.ingest.workers import BEAT_INTERVAL_S, IngestWorkers, WorkerBeats, part_of
 from collector.judging.clock import ClockWatch
 from collector.judging.silence import listening_again
 from collector.recovery import settle as recovery
@@ -183,12 +183,20 @@ class Running:
     def _start_ingest(self, child_options: Sequence[str]) -> None:
         """Ingest: in this process, and in workers beside it."""
         self._start(self.ingest)
-        for number in range(2, self._settings.ingest.workers + 1):
-            self._start_child(
-                Subprocess(f"ingest worker {number}", ["ingest", "--worker", str(number), *child_options])
-            )
+        numbers = range(2, self._settings.ingest.workers + 1)
+        for number in numbers:
+            self._start_child(Subprocess(part_of(number), ["ingest", "--worker", str(number), *child_options]))
+        if numbers:
+            self._watch_workers([part_of(number) for number in numbers])
         if self._settings.ingest.shares:
             self._start(PeriodicTask("follow", FOLLOW_INTERVAL_S, tasks.follow_task(self._store, self._publish)))
+
+    def _watch_workers(self, parts: Sequence[str]) -> None:
+        """Workers beside this process are healthy while they commit, too."""
+        beats = WorkerBeats(self._store, parts)
+        self._start(PeriodicTask("workers", BEAT_INTERVAL_S, beats.look))
+        within_s = self._settings.web.healthy_within_s + 2 * BEAT_INTERVAL_S
+        self.health.watched += [Watched(part, within_s, partial(beats.age_s, part)) for part in parts]
 
     def _start_periodic_tasks(self, own: Store, child_options: Sequence[str]) -> None:
         """Periodic work on the database: silence, old months, alerts."""

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.common.errors import describe
 from collector.store import migrate, schema, warm
+from collector.store.cold.bucket import Bucket
 from collector.store.fair_lock import FairLock
 from collector.store.jobs import leases
 from collector.store.journal import MARKS, Journal, JournalError
@@ -108,7 +110,7 @@ class Store:
         self.url = url
         self.epoch = ""  # known once it is open
         self.journal: Journal | None = None  # where this machine has the collector's key
-        self.archive: Path | None = None  # the folder of what is archived
+        self.archive: Path | Bucket | None = None  # the folder of what is archived
         self.on_news: Callable[[], None] = lambda: None  # after the commit of what people are to be told of
         self._closed = False
         self._writer = self._engine(reads_only=False)
@@ -288,14 +290,14 @@ def bulk_insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> No
         return
     import psycopg  # of no use to those who have SQLite only, and slow to load
 
-    names = list(rows[0])
+    names = tuple(rows[0])
     statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
     raw = conn.connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
     try:
         with raw.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row([row[name] for name in names])
+            for values in map(_values(names), rows):
+                copy.write_row(values)
     except psycopg.Error as error:  # as every other statement would say it, see UNAVAILABLE
         raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error, dialect=conn.dialect) from error
     warm.note_rows(conn, table, rows)
@@ -306,7 +308,7 @@ def _run(conn: sa.Connection, statement: sa.Insert, rows: Sequence[Row]) -> None
     text, names = _compiled(conn.dialect, statement, tuple(rows[0]))
     codes = warm.centers_of(rows)
     options = {} if codes is None else {warm.CENTERS: codes}
-    parameters: Any = [tuple([row[name] for name in names]) for row in rows] if names else list(rows)
+    parameters: Any = list(map(_values(names), rows)) if names else list(rows)
     conn.exec_driver_sql(text, parameters, execution_options=options)
 
 
@@ -315,6 +317,12 @@ def _compiled(dialect: sa.Dialect, statement: sa.Insert, columns: tuple[str, ...
     """The text, and the order of its parameters where they have no names."""
     compiled = statement.compile(dialect=dialect, column_keys=list(columns))
     return str(compiled), tuple(compiled.positiontup or ())
+
+
+@lru_cache(maxsize=512)
+def _values(names: tuple[str, ...]) -> Callable[[Row], Sequence[Any]]:
+    """Takes these out of a row; `itemgetter` gives no sequence for one name."""
+    return itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
 
 
 @lru_cache(maxsize=256)

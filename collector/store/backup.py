@@ -31,6 +31,11 @@ def quiet(_share: float) -> None:
     """No progress is wanted."""
 
 
+def within(progress: Progress, first: float, last: float) -> Progress:
+    """Of a part of the work, which is that much of the whole."""
+    return lambda share: progress(first + (last - first) * share)
+
+
 def backup(store: Store, to: Path, progress: Progress = quiet, snapshot: str = "") -> int:
     """Writes a copy and checks that it can be read; returns its bytes. `snapshot` is one that a transaction of
     PostgreSQL has exported. Raises StoreError; leaves no half file."""

@@ -31,8 +31,7 @@ from agent.common.words import FOLDER
 from collector.access import approvals, enrolment, passwords, users
 from collector.access.accounts import directory, policy, sessions
 from collector.access.enrolment import Approval
-from collector.common.scope import EVERYWHERE, Scope
-from collector.config import (
+from collector.common.config import (
     AlertsSection,
     CollectorTable,
     EnrolmentSection,
@@ -42,6 +41,7 @@ from collector.config import (
     UpdatesSection,
     WebSection,
 )
+from collector.common.scope import EVERYWHERE, Scope
 from collector.standard import Standards
 from collector.store import Store, schema
 from collector.web import auth

@@ -20,8 +20,8 @@ from collector.access.accounts import activity, api_keys, contacts
 from collector.access.accounts.activity import ActFilter
 from collector.access.accounts.contacts import Contact
 from collector.access.accounts.policy import POLICY, ROLES, Account
+from collector.common.config import CollectorTable, Settings
 from collector.common.scope import EVERYWHERE, Scope
-from collector.config import CollectorTable, Settings
 from collector.desk import follow, work
 from collector.store import Store, schema
 from collector.web import auth

@@ -12,7 +12,7 @@ import pytest
 
 from collector.access.accounts import directory, oidc
 from collector.access.users import PersonError
-from collector.config import OidcSection
+from collector.common.config import OidcSection
 from collector.store import Store
 from collector.web import auth
 from tests.helpers.pages.oidc_provider import CLIENT, SECRET, Provider, provider
