@@ -54,16 +54,20 @@ def router(site: Site) -> APIRouter:
     @routes.get(log_in.OUT)
     def leave(request: Request) -> Response:
         """The issuer's own log-out, for a browser that it let in. By a refresh: a form may not lead to another site."""
-        token = _unsealed(site, request.cookies.get(OUT_COOKIE, ""), OUT_FOR)
-        place = "" if token is None or site.oidc is None else site.oidc.leave_address(token, site.now())
-        if not place:
-            return RedirectResponse("/login", status_code=303)
-        answer = log_in.page(site, request, "/")
-        answer.headers["refresh"] = f"0; url={place}"
-        answer.delete_cookie(OUT_COOKIE, path=log_in.OUT)
-        return answer
+        return _left(site, request)
 
     return routes
+
+
+def _left(site: Site, request: Request) -> Response:
+    token = _unsealed(site, request.cookies.get(OUT_COOKIE, ""), OUT_FOR)
+    place = "" if token is None or site.oidc is None else site.oidc.leave_address(token, site.now())
+    if not place:
+        return RedirectResponse("/login", status_code=303)
+    answer = log_in.page(site, request, "/")
+    answer.headers["refresh"] = f"0; url={place}"
+    answer.delete_cookie(OUT_COOKIE, path=log_in.OUT)
+    return answer
 
 
 def _client(site: Site) -> OidcClient:
