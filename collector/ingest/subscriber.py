@@ -13,16 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 
 from paho.mqtt import client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent import wire
 from agent.common.errors import describe
 from agent.common.logs import Event
-from agent.common.mqtt import Client
 from collector.access.tls import TlsError, client_context, refill
 from collector.brokers.endpoints import WEBSOCKET_PATH, Address
 from collector.common.messages import Message
+from collector.ingest.client import BulkClient
 from collector.ingest.delivery import LONGEST_PAUSE_S, IngestWorker, Unacknowledged
 from collector.ingest.transaction import Ingest
 
@@ -83,7 +82,7 @@ class Subscriber:
         self._address, self._next = address, itertools.cycle([address, *others])
         self._share = f"$share/{GROUP_NAME}/" if shared else ""
         self._client_id = client_id
-        self._client: Client | None = None
+        self._client: BulkClient | None = None
         self._worker = IngestWorker(ingest, self._publish_receipts, notify, now_ms, self._pause, self._look)
         self._several, self._heard_s = bool(others), time.monotonic()
         self.connected = threading.Event()
@@ -119,11 +118,10 @@ class Subscriber:
         """Readings taken since the start."""
         return self._worker.readings
 
-    def _make_client(self) -> Client:
-        client = Client(
-            CallbackAPIVersion.VERSION2,
+    def _make_client(self) -> BulkClient:
+        client = BulkClient(
+            lambda topic, payload, mid: self._receive(client, Message(topic, payload), mid),
             client_id=self._client_id,
-            manual_ack=True,
             transport=self._address.transport,
             protocol=mqtt.MQTTv5 if self._share else mqtt.MQTTv311,
         )
@@ -131,7 +129,6 @@ class Subscriber:
         client.reconnect_delay_set(1, int(LONGEST_PAUSE_S))
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
         if self._address.username:
             client.username_pw_set(self._address.username, self._address.password)
@@ -154,7 +151,7 @@ class Subscriber:
         except TlsError as error:
             CERTIFICATE_UNREADABLE.log(broker=self._address.where, error=error)
 
-    def _connect(self, client: Client) -> None:
+    def _connect(self, client: BulkClient) -> None:
         self._client = client
         # No property of MQTT 5 is set, so that amqtt can read the packet and refuse the version.
         client.connect_async(self._address.host, self._address.port, KEEPALIVE_S)
@@ -229,19 +226,7 @@ class Subscriber:
         if reason.is_failure:
             DISCONNECTED.log(broker=self._address.where, code=describe(reason))
 
-    def _on_message(self, client: mqtt.Client, _data: object, incoming: mqtt.MQTTMessage) -> None:
+    def _receive(self, client: BulkClient, message: Message, mid: int) -> None:
+        # A PUBACK that comes too late for its session is harmless: only receipts make gateways forget.
         self._heard_s = time.monotonic()
-        message = Message(_topic(incoming), bytes(incoming.payload))
-        self._worker.offer(Unacknowledged(message, lambda: _acknowledge(client, incoming)))
-
-
-def _acknowledge(client: mqtt.Client, incoming: mqtt.MQTTMessage) -> None:
-    # A PUBACK that comes too late for its session is harmless: only receipts make gateways forget.
-    client.ack(incoming.mid, incoming.qos)
-
-
-def _topic(incoming: mqtt.MQTTMessage) -> str:
-    try:
-        return incoming.topic
-    except UnicodeDecodeError:
-        return ""
+        self._worker.offer(Unacknowledged(message, lambda: client.acknowledge(mid)))
