@@ -48,8 +48,9 @@ from collector.speedtests.measure import membership
 from collector.speedtests.measure.delivery import Outgoing
 from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
-from collector.store import UNAVAILABLE, Store, sqlite3
-from collector.store.database import KEY_FILE, data_files, journal_of, opened
+from collector.store import UNAVAILABLE, Store, StoreError, sqlite3
+from collector.store.backup import rescue
+from collector.store.database import KEY_FILE, data_files, database_file, journal_of, opened
 from collector.web.health import Health, Needed, Watched
 
 STARTED = Event(__name__, "info", "collector_started", "the collector runs; its pages are here", fields="url")
@@ -60,6 +61,14 @@ PART_ENDED = Event(
 GONE = Event(
     __name__, "critical", "file_gone", "a file was moved or deleted under the collector: it gives no receipt any more "
     "and stops; put it back", fields="file",
+)  # fmt: skip
+RESCUED = Event(
+    __name__, "critical", "database_rescued", "the database was deleted, and copied from the file that was still open: "
+    "give the copy its name, then start the collector", fields="file rescued",
+)  # fmt: skip
+NOT_RESCUED = Event(
+    __name__, "critical", "database_not_rescued", "the database was deleted and cannot be copied from the file that "
+    "was still open", fields="error",
 )  # fmt: skip
 ALIVE = Event(
     __name__, "info", "collector_alive", "readings taken in the last minute, and since the start",
@@ -312,6 +321,17 @@ class Running:
         if not self._store.parted:
             with suppress(*UNAVAILABLE, sqlite3.Error):
                 self._store.checkpoint()
+            self._rescue()
+
+    def _rescue(self) -> None:
+        """Whoever deleted the database lost a name; the file is there until this process ends."""
+        try:
+            rescued = rescue(self._store, clock_ms(), lambda _share: sdnotify.tell("WATCHDOG=1"))
+        except StoreError as error:
+            NOT_RESCUED.log(error=error)
+        else:
+            if rescued is not None:
+                RESCUED.log(file=database_file(self._settings.database_url), rescued=rescued)
 
 
 def measure_arguments(settings: Settings) -> list[str]:

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from pysqlite3 import dbapi2 as sqlite3  # Debian 12's own SQLite 3.40 can corrupt a WAL file of two connections
@@ -220,8 +220,14 @@ class Store:
 
     def checkpoint(self) -> None:
         """Moves what SQLite's log holds into the database's file, even if that has another name by now."""
+        with self.open_writer() as connection:
+            connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+
+    @contextmanager
+    def open_writer(self) -> Iterator[sqlite3.Connection]:
+        """SQLite's connection that writes, which has the file open whatever became of its name."""
         with self._turn, closing(self._writer.raw_connection()) as raw:
-            raw.cursor().execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+            yield cast(sqlite3.Connection, raw.driver_connection)
 
     def close(self) -> None:
         """At once; a connection that somebody still holds is closed when it is given back."""
