@@ -29,7 +29,7 @@ from collector.common.config import ConfigError, Settings
 from collector.common.messages import Message
 from collector.desk import follow
 from collector.ingest import server_results
-from collector.ingest.subscriber import Subscriber
+from collector.ingest.mqtt.subscriber import Subscriber
 from collector.ingest.transaction import Ingest, Judge
 from collector.ingest.verify import addressed
 from collector.judging import reopening

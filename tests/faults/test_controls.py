@@ -102,8 +102,9 @@ DARK = (
     "tests/faults/lines/test_bad_lines.py::test_a_line_that_goes_dark_without_a_word_is_noticed_in_90_s_and_found_again"
 )
 LOSSY = "tests/faults/lines/test_bad_lines.py::test_a_backlog_drains_over_30_pct_loss_each_way_and_800_ms"
-AWAY = "tests/collector/ingest/test_subscriber.py::test_while_the_database_is_away_nothing_is_said_and_then_all_of_it"
-BOUNDED = "tests/collector/ingest/test_subscriber.py::test_memory_is_bounded_and_the_broker_waits"
+SUBSCRIBER = "tests/collector/ingest/mqtt/test_subscriber.py"
+AWAY = f"{SUBSCRIBER}::test_while_the_database_is_away_nothing_is_said_and_then_all_of_it"
+BOUNDED = f"{SUBSCRIBER}::test_memory_is_bounded_and_the_broker_waits"
 INGEST = "tests/collector/ingest/test_transaction.py"
 OTHERS = f"{INGEST}::test_other_bytes_under_a_held_number_are_an_equivocation_with_both_kept"
 FORKED = f"{INGEST}::test_a_chain_that_does_not_continue_is_a_fork_and_its_readings_are_held"

@@ -19,7 +19,8 @@ from collector.access.users import PersonError
 from collector.common.messages import Message
 from collector.desk.alerts.answers import mail, sms, text
 from collector.desk.alerts.channels import telegram
-from collector.ingest import client, verify
+from collector.ingest import verify
+from collector.ingest.mqtt import client
 from collector.log import inclusion
 from collector.store.journal import leaves
 from tests.fuzz.shared import Harness, refused

@@ -32,6 +32,7 @@ from collector.store import schema
 from collector.store.journal import checkpoint
 from collector.store.journal import rows as numbered
 from collector.store.journal.checkpoint import JournalCheckpoint
+from collector.store.journal.decisions import DECIDED, LEFT_OUT, deciding, key_of
 from collector.store.journal.rows import CHANGING, WHOLE
 
 FILE = "decisions.journal"
@@ -41,40 +42,7 @@ MARKS = "journal"  # in a connection's `info`
 GENESIS = "0" * 64
 NOTHING = JournalCheckpoint(lines=0, size=0, digest="", mark=GENESIS, events=0)  # was verified before
 
-# What is decided of each table, as far as a row says it: what the column is when it counts.
-_tokens, _enrolments, _restores = schema.tokens, schema.enrolments, schema.restores
-DECIDED: dict[str, sa.ColumnElement[bool]] = {
-    "persons": sa.true(),
-    "second_factors": schema.second_factors.c.confirmed_ms.is_not(None),
-    "api_keys": sa.true(),
-    "devices": sa.true(),
-    "revocations": sa.true(),
-    "tokens": _tokens.c.used_ms.is_not(None),
-    "enrolments": _enrolments.c.state.in_(("approved", "refused")),
-    "measure_servers": sa.true(),
-    "adoptions": sa.true(),
-    "visit_lists": sa.true(),
-    "inspections": sa.true(),
-    "attachments": sa.true(),
-    "report_recipients": sa.true(),
-    "server_tokens": schema.server_tokens.c.used_ms.is_not(None),
-    "centers": sa.true(),
-    "erasures": sa.true(),
-    "second_stories": schema.second_stories.c.state != "held",
-}
-# Columns that decide nothing: a row that differs in them alone is the same. Of a center, that it is registered counts.
-UNCHANGING = {
-    "devices": {"hostname", "version"},
-    "second_factors": {"counter"},
-    "api_keys": {"used_ms"},
-    "report_recipients": {"at_ms"},  # who has it has it
-    "centers": {column.name for column in schema.centers.c if not column.primary_key},
-    "second_stories": {"first_ms", "last_ms", "batches", "filed_ms"},
-}
-# Columns that no line has: a journal is for ever, and who asks to be forgotten is.
-LEFT_OUT = {"centers": {"contact", "phone"}}
-
-
+_restores = schema.restores
 _LINES = sa.select(schema.journal.c.line).order_by(schema.journal.c.n)
 
 
@@ -361,14 +329,14 @@ def _unnoted(conn: sa.Connection, base: JournalCheckpoint) -> Iterator[tuple[str
     for line in conn.scalars(_LINES.where(mine)):
         entry = _parsed(line)
         if entry.table in DECIDED:
-            newest[entry.table, _key(entry.table, entry.row)] = _deciding(entry.table, entry.row)
+            newest[entry.table, key_of(entry.table, entry.row)] = deciding(entry.table, entry.row)
         elif entry.table in recorded:
             recorded[entry.table].append(entry.row)
         elif entry.table in whole:
             whole[entry.table] = entry.rows
     for name in DECIDED:
         for row in _rows(conn, name):
-            if newest.get((name, _key(name, row))) != _deciding(name, row):
+            if newest.get((name, key_of(name, row))) != deciding(name, row):
                 yield name, row
     for name, lines in recorded.items():
         missing = list(numbered.unnoted(conn, name, lines, base.events if name == "incident_events" else 0))
@@ -388,14 +356,6 @@ def _marked(conn: sa.Connection, marks: Sequence[tuple[str, tuple[object, ...]]]
         if ids := [int(str(key[0])) for marked, key in chosen if marked == name]:
             found += [(name, line) for line in numbered.lines_of(conn, name, ids)]
     return found
-
-
-def _key(name: str, row: dict[str, Any]) -> str:
-    return json.dumps([row.get(column.name) for column in schema.metadata.tables[name].primary_key])
-
-
-def _deciding(name: str, row: dict[str, Any]) -> dict[str, Any]:
-    return {column: value for column, value in row.items() if column not in UNCHANGING.get(name, ())}
 
 
 def _adopted(conn: sa.Connection, row: dict[str, Any]) -> bool:

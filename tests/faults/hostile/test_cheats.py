@@ -26,7 +26,7 @@ from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address
 from collector.common.messages import Message
 from collector.ingest import server_results, spools
-from collector.ingest.subscriber import Subscriber
+from collector.ingest.mqtt.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from collector.judging import fast_lane, patterns, place_facts, server_samples, shared_seats
 from collector.judging.evaluate import judge_group

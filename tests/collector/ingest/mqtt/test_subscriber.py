@@ -20,7 +20,7 @@ from collector.brokers.endpoints import Address
 from collector.common.messages import Message
 from collector.ingest import delivery as groups
 from collector.ingest.delivery import IngestWorker, Unacknowledged
-from collector.ingest.subscriber import Subscriber
+from collector.ingest.mqtt.subscriber import Subscriber
 from collector.ingest.transaction import Ingest, Taken
 from collector.store import Store, schema
 from tests.helpers.peers import peer, welcome
