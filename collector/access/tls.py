@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent.common import tls
 from collector.access.ca import Files
-from collector.config import ConfigError
+from collector.common.config import ConfigError
 
 BUFFER_BYTES = 16 * 1024  # as long as a record of TLS (RFC 8446, 5.1)
 

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from agent.common.errors import describe
 from agent.common.reasons import UNREADABLE
 from collector.log import merkle
-from collector.log.leaves import LeafKind
 from collector.log.notes import Checkpoint, Note, NoteError, NoteKey
 from collector.log.sequencing import newest, proven
 from collector.store import schema
+from collector.store.journal.leaves import LeafKind
 
 _l = schema.log_leaves.c
 

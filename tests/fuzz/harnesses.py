@@ -32,10 +32,10 @@ from agent.probes.ups import draft, merge, nut, pdu, settle, snmp, traps
 from agent.probes.ups.profiles import PROFILES
 from agent.remote import settings as remote_settings
 from agent.seat import snapshot
-from collector import config as collector_settings
 from collector import standard
 from collector.access.acl import GATEWAY, Book
 from collector.brokers.session_log import SessionLog
+from collector.common import config as collector_settings
 from collector.log import notes, tiles
 from collector.register import centers, csv_file
 from collector.register import opening_hours as opening

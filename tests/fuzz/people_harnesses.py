@@ -20,7 +20,8 @@ from collector.common.messages import Message
 from collector.desk.alerts.answers import mail, sms, text
 from collector.desk.alerts.channels import telegram
 from collector.ingest import client, verify
-from collector.log import inclusion, leaves
+from collector.log import inclusion
+from collector.store.journal import leaves
 from tests.fuzz.shared import Harness, refused
 
 NOW_MS = 1_790_000_000_000

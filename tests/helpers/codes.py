@@ -36,7 +36,7 @@ COLLECTOR: Examples = {
     # what a client of a broker did: collector.access.acl
     "refused.publish": {"device": "g1", "topic": "nabz/v1/up/g2"},
     "refused.takeovers": {"n": 6, "span_s": 40, "places": "192.0.2.7"},
-    # what an audit finds: collector.audit
+    # what an audit finds: collector.reports.audit
     **{
         f"audit.{kind}": params
         for kind, params in {
@@ -190,7 +190,7 @@ COLLECTOR: Examples = {
     "log.unnumbered": {},
     "log.rollback": {"n": 12, "size": "7"},
     "log.fork": {"n": 7, "size": "12"},
-    # what a reading is worth: collector.flags.judge, collector.judging
+    # what a reading is worth: collector.judging.flags.judge, collector.judging
     "verdict.no_reading": {},
     "verdict.old": {"age_s": 5400, "fresh_s": 300},
     "verdict.self_test": {},
@@ -230,7 +230,7 @@ COLLECTOR: Examples = {
     "fleet.too_few": {"n": 1},
     "fleet.clocks": {"n": 6, "whole": 9, "found": FOUND},
     "fleet.quiet": {"n": 6, "whole": 9, "found": FOUND},
-    # why a flag's state moved: collector.flags.machine
+    # why a flag's state moved: collector.judging.flags.machine
     "change.below_at_once": {"found": FOUND},
     "change.first_below": {"found": FOUND},
     "change.below_for_long_enough": {"found": FOUND},
@@ -266,7 +266,7 @@ COLLECTOR: Examples = {
     "incident.owner": {"name": "Ayesha"},
     "incident.waits": {"party": "provider"},
     "incident.cause": {"gap": "isp_down"},
-    # what a measurement server says of a speed test: collector.flags.witness
+    # what a measurement server says of a speed test: collector.judging.flags.witness
     "witness.agrees": {"server": "pie"},
     "witness.by_server": {"server": "pie"},
     "witness.disagrees": {"apart": [APART, APART]},
@@ -285,7 +285,7 @@ COLLECTOR: Examples = {
     "witness.not_joined": {"server": "pie.example"},
     "witness.no_token": {"server": "pie"},
     "witness.self_test": {},
-    # why a center was not heard, and what tells it: collector.flags.cause, .backup, .seat_evidence
+    # why a center was not heard, and what tells it: collector.judging.flags.cause, .backup, .seat_evidence
     "evidence.boot": {"reading": "g1 s 7", "field": "previous_end", "word": "power"},
     "evidence.boot_after": {"reading": "g1 s 7", "field": "previous_end", "word": "power", "dark_s": 1812},
     "evidence.shut_down": {},

@@ -121,7 +121,7 @@ BY_HAND = {
     "collector/remote/funnel.py": "a center is complete without it",
     "agent/probes/__init__.py": "a test above names it",
     "collector/desk/symptoms.py": "its trouble is of the family `other`",
-    "collector/simulate/readings.py": "its figures are made up by their units",
+    "collector/commands/simulation/readings.py": "its figures are made up by their units",
     "collector/reports/day_samples.py": "its samples need no more than the fields of their criteria",
     "collector/store/quotas.py": "it has the share of other kinds",
     "collector/web/pages/centers.py": "its figures are shown",

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.common.tcp import ListeningSocket
 from collector.access.tls import shrink_buffers
-from collector.config import HttpSection
+from collector.common.config import HttpSection
 
 HEAD_BYTES = 16 * 1024
 Phase = Literal["head", "body", "reading"]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from agent.common.errors import describe
 from agent.common.tcp import ConnectionLimits, ListeningSocket, address_group
-from collector.config import HttpSection, split_listen
+from collector.common.config import HttpSection, split_listen
 from collector.run import resources
 from collector.store import StoreError
 

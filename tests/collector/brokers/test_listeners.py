@@ -27,7 +27,7 @@ from collector.access.ca import Files
 from collector.brokers.embedded import BrokerError, EmbeddedBroker
 from collector.brokers.endpoints import Address
 from collector.brokers.listeners import BURST_BYTES, LIMITS, RATE_BYTES_S, Budget, LimitedReader, Listener
-from collector.config import ConfigError, load
+from collector.common.config import ConfigError, load
 from collector.ingest.subscriber import Subscriber
 from tests.helpers.authority import TestAuthority
 from tests.helpers.waiting import wait_until

@@ -141,7 +141,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     ),
     "a file of evidence vouches for itself": (
         "collector/commands/evidence.py", '    if fields["public_key"] not in trusted:\n', "    if False:\n",
-        "tests/collector/simulate/test_witness.py",
+        "tests/collector/commands/simulation/test_witness.py",
     ),
     "files are as the shell's mask has them": (
         "agent/common/command_line.py", "    before = os.umask(FILE_MASK)\n", "    before = os.umask(0)\n",
