@@ -64,7 +64,7 @@ Finding = Literal[
     "new_network", "moved", "virtual",
     # what seats and UPSs say that no real ones do (collector.judging.patterns)
     "twin_seats", "one_boot", "one_machine", "one_address", "virtual_seats",
-    "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted",
+    "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted", "repeated_values",
     # a question at a moment that nobody could know, without an answer (collector.judging.challenges)
     "challenge_missed",
     # tests that get a better way than files, and files that are hardly ever fetched (collector.judging.fast_lane)

@@ -392,6 +392,7 @@ COLLECTOR: Examples = {
     "pattern.ups_unloaded": {"subject": "ups1", "n": 900},
     "pattern.ups_never_cut": {"n": 6, "feeder": "F-7"},
     "pattern.ups_contradicted": {"n": 2},
+    "pattern.repeated_values": {"subject": "ups1", "n": 60},
     "challenge.missed": {"id": "c1", "begin": "2026-11-19T07:00Z", "end": "2026-11-19T08:00Z"},
     "finding.spool_begun": {
         "spool": "s2",
