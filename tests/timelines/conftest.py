@@ -17,11 +17,11 @@ import pytest
 import sqlalchemy as sa
 
 from agent.wire import Reading, Stamp, encode_reading
-from collector.flags import machine
-from collector.flags.witness import Witness
 from collector.judging import evaluate, silence
 from collector.judging.evaluate import FreshReading
-from collector.outages import gaps
+from collector.judging.flags import machine
+from collector.judging.flags.witness import Witness
+from collector.judging.outages import gaps
 from collector.register.centers import Center
 from collector.store import Store, schema, upsert
 from collector.store.columns import own_columns
