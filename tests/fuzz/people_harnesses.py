@@ -69,8 +69,8 @@ def id_tokens(data: bytes) -> None:
         "keys": (NOW_MS, {"keys": [key.as_dict(private=False)]}),
     }
     for token in (data.decode("utf-8", "replace"), jws.serialize_compact({"alg": "ES256"}, data, key)):
-        found = refused(PersonError, lambda token: desk._identified(token, "n", NOW_MS), token)
-        assert found is None or (found.sub and token.count(".") == 2)
+        found = refused(PersonError, lambda token: desk._claims(token, "n", NOW_MS), token)
+        assert found is None or (found["sub"] and token.count(".") == 2)
     attempt = oidc.LoginAttempt.decode(data.decode("utf-8", "replace"), NOW_MS)
     assert attempt is None or 0 <= NOW_MS - attempt.made_ms < oidc.ATTEMPT_LASTS_MS
 

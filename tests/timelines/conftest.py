@@ -10,9 +10,10 @@ the collector's ingest does it, in one transaction, and then the silent are swep
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -106,7 +107,9 @@ class Story:
         by_center: dict[str, list[FreshReading]] = {}
         for arrival in arrivals:
             self.filed += 1
-            by_center.setdefault(arrival.center, []).append(replace(arrival.fresh, id=f"g0 s {self.filed}"))
+            by_center.setdefault(arrival.center, []).append(
+                msgspec.structs.replace(arrival.fresh, id=f"g0 s {self.filed}")
+            )
         with self.store.write() as conn:
             group = [(self.centers[code], fresh) for code, fresh in by_center.items()]
             gaps.record_group(conn, group, now_ms, gaps.GAP_S)

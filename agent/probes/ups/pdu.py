@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from agent.common.errors import describe
+
 Value = int | float | bytes | str | None  # number, octets, OID as dotted text, nothing
 Binding = tuple[str, Value]
 Command = Literal["get", "next", "set"]
@@ -136,7 +138,7 @@ def decode(version: str, datagram: bytes) -> tuple[int, SnmpResponse]:
         answer = [(_text(datagram, name), value_of(datagram, value)) for name, value in pairs]
         return _number(datagram, number), SnmpResponse(_number(datagram, status), _number(datagram, index), answer)
     except (ValueError, IndexError) as error:
-        raise ValueError(f"not SNMP v{version}: {error}") from None
+        raise ValueError(f"not SNMP v{version}: {describe(error)}") from None
 
 
 def _elements(octets: bytes, place: int, end: int) -> list[Element]:

@@ -195,7 +195,7 @@ def outcome(client: Client, route: str, code: str, **headers: str) -> str:
     """What the guard says: in, denied, hidden or log in."""
     method, _, path = route.partition(" ")
     answer = client.request(method, path.replace("{code}", code).replace("{number}", "1"), headers=headers)
-    sentence = answer.json().get("error", "") if answer.headers["content-type"] == "application/json" else ""
+    sentence = answer.json().get("error", "") if answer.headers.get("content-type") == "application/json" else ""
     if answer.status_code == 401:
         return "log in"
     if answer.status_code == 403 and sentence.startswith("account:"):
