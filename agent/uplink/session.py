@@ -134,6 +134,8 @@ class Uplink:
         self._packs = False  # and reads packed batches
         self._nonce = identity.nonce
         self._proof_file, self._witness = proof_file, ReceiptWitness(*proof.load(proof_file))
+        self._last_receipt = proof.LastReceipt(proof_file, now_s)
+        self._witness.recall(self._last_receipt.read(), identity.is_collectors)
         self._unanswered_s: float | None = None  # when the first batch went out since the broker's last packet
         self._receipt_s = now_s()
         self._tasks_seen: deque[str] = deque(maxlen=256)
@@ -191,6 +193,7 @@ class Uplink:
             finally:
                 was_connected = self.view.state == "connected"
                 self.view.state, self._connected_client = "off", None
+                self._last_receipt.keep(self._witness.newest)
                 await finished(self._leave, client, was_connected)
                 self._in_flight.begin()
             if shorter:
@@ -364,6 +367,8 @@ class Uplink:
                 WANTED_AGAIN.log(spool=receipt.spool, readings=waiting)
             if self._witness.learn(receipt, sealed):
                 await asyncio.to_thread(proof.save, self._proof_file, self._witness.proof, self._witness.epoch)
+            if self._last_receipt.is_due:
+                await asyncio.to_thread(self._last_receipt.keep, self._witness.newest)
             if is_other_history(receipt) and receipt.spool == self._spool.head().spool:
                 await asyncio.to_thread(self._spool.renumber)
             if batch is not None:
@@ -412,7 +417,10 @@ class Uplink:
         def emit(name: EventName, detail: object = None) -> None:
             post(loop, events.put_nowait, (name, detail))
 
-        client = BrokerClient(self._identity.device, endpoint.transport, self._clock, self._connect_s)
+        client = BrokerClient(
+            self._identity.device, endpoint.transport, self._clock, self._connect_s,
+            is_one_of_several=self._endpoints.are_several,
+        )  # fmt: skip
         client.report(emit)
         client.will_set(wire.presence_topic(self._identity.device), self._presence("offline"), qos=1, retain=True)
         return client

@@ -20,16 +20,17 @@ from cryptography import x509
 from agent.common.errors import describe
 from agent.common.reasons import Reason, decode, encode
 from collector.access.enrolment import is_signed
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.recovery import contents, copies, server
 from collector.recovery.archive import Keys
 from collector.store import Store, StoreError, schema, single
-from collector.store.backup import Progress, quiet, restore
+from collector.store.backup import Progress, quiet, restore, within
 from collector.store.cold import parts
-from collector.store.database import AUTHORITY, KEY_FILE, ROOTS
+from collector.store.cold.bucket import Bucket
+from collector.store.database import AUTHORITY, KEY_FILE, ROOTS, archive_of
 
 SAMPLE = 200  # batches whose signatures are verified
-RESTORING = 0.9  # of the work
+UNPACKED, RESTORED = 0.5, 0.95  # of the work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def run(settings: Settings, file: Path | None, now_ms: int, progress: Progress =
         size = found.stat().st_size
         with copies.staging(settings.data_dir) as folder:
             identity = copies.own_identity(settings.data_dir)
-            unpacked = server.unpack(found, Keys(identities=(identity,)), folder)
+            unpacked = server.unpack(found, Keys(identities=(identity,)), folder, within(progress, 0, UNPACKED))
             made_ms = int(unpacked.manifest.about["made_ms"])
             detail = _compared(unpacked, settings, progress)
     except _Differs as error:
@@ -87,12 +88,12 @@ def _newest(settings: Settings) -> Path:
 
 def _compared(unpacked: server.Unpacked, settings: Settings, progress: Progress) -> Reason:
     _compare_keys(unpacked, settings)
-    with _restored(unpacked, settings, lambda share: progress(RESTORING * share)) as store, store.read() as conn:
+    with _restored(unpacked, settings, within(progress, UNPACKED, RESTORED)) as store, store.read() as conn:
         found = contents.facts(conn)
         for name, value in found.items():
             if unpacked.manifest.about.get(name) != value:
                 raise _Differs("drill.differs", name=name)
-        _compare_archive(conn, unpacked)
+        _compare_archive(conn, unpacked, archive_of(settings))
         batches = _compare_signatures(conn)
     progress(1.0)
     rows = found["rows"]
@@ -111,14 +112,23 @@ def _compare_keys(unpacked: server.Unpacked, settings: Settings) -> None:
             x509.load_pem_x509_certificate(held[name].read_bytes())
 
 
-def _compare_archive(conn: sa.Connection, unpacked: server.Unpacked) -> None:
-    """Every file of the archive that the database names is in the backup as it was written."""
+def _compare_archive(conn: sa.Connection, unpacked: server.Unpacked, folder: parts.Folder) -> None:
+    """Every file of the archive that the database names is in the backup as it was written, or whole in the object
+    store, whose files backups leave to it."""
     table, held = schema.archive_parts.c, unpacked.of(contents.ARCHIVE)
     for row in conn.execute(sa.select(table.part, table.day_ms, table.files).where(table.removed_ms.is_(None))):
         for kind, file in parts.unpacked_files(row.files).items():
-            name = str(parts.path(Path(), kind, row.day_ms, row.part))
-            if name not in held or parts.file_of(held[name]) != file:
+            name = parts.name_of(kind, row.day_ms, row.part)
+            if name not in held and isinstance(folder, Bucket):
+                is_whole = folder.size(name) == file.size
+            else:
+                is_whole = _is_same(held.get(name), file)
+            if not is_whole:
                 raise _Differs("drill.differs", name=name)
+
+
+def _is_same(place: Path | None, file: parts.File) -> bool:
+    return place is not None and parts.file_of(place) == file
 
 
 @contextmanager

@@ -11,8 +11,9 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from pysqlite3 import dbapi2 as sqlite3  # Debian 12's own SQLite 3.40 can corrupt a WAL file of two connections
@@ -20,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.common.errors import describe
 from collector.store import migrate, schema, warm
+from collector.store.cold.bucket import Bucket
 from collector.store.fair_lock import FairLock
 from collector.store.jobs import leases
 from collector.store.journal import MARKS, Journal, JournalError
@@ -108,7 +110,7 @@ class Store:
         self.url = url
         self.epoch = ""  # known once it is open
         self.journal: Journal | None = None  # where this machine has the collector's key
-        self.archive: Path | None = None  # the folder of what is archived
+        self.archive: Path | Bucket | None = None  # the folder of what is archived
         self.on_news: Callable[[], None] = lambda: None  # after the commit of what people are to be told of
         self._closed = False
         self._writer = self._engine(reads_only=False)
@@ -218,8 +220,14 @@ class Store:
 
     def checkpoint(self) -> None:
         """Moves what SQLite's log holds into the database's file, even if that has another name by now."""
+        with self.open_writer() as connection:
+            connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+
+    @contextmanager
+    def open_writer(self) -> Iterator[sqlite3.Connection]:
+        """SQLite's connection that writes, which has the file open whatever became of its name."""
         with self._turn, closing(self._writer.raw_connection()) as raw:
-            raw.cursor().execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+            yield cast(sqlite3.Connection, raw.driver_connection)
 
     def close(self) -> None:
         """At once; a connection that somebody still holds is closed when it is given back."""
@@ -288,14 +296,14 @@ def bulk_insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> No
         return
     import psycopg  # of no use to those who have SQLite only, and slow to load
 
-    names = list(rows[0])
+    names = tuple(rows[0])
     statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
     raw = conn.connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
     try:
         with raw.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row([row[name] for name in names])
+            for values in map(_values(names), rows):
+                copy.write_row(values)
     except psycopg.Error as error:  # as every other statement would say it, see UNAVAILABLE
         raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error, dialect=conn.dialect) from error
     warm.note_rows(conn, table, rows)
@@ -306,7 +314,7 @@ def _run(conn: sa.Connection, statement: sa.Insert, rows: Sequence[Row]) -> None
     text, names = _compiled(conn.dialect, statement, tuple(rows[0]))
     codes = warm.centers_of(rows)
     options = {} if codes is None else {warm.CENTERS: codes}
-    parameters: Any = [tuple([row[name] for name in names]) for row in rows] if names else list(rows)
+    parameters: Any = list(map(_values(names), rows)) if names else list(rows)
     conn.exec_driver_sql(text, parameters, execution_options=options)
 
 
@@ -315,6 +323,12 @@ def _compiled(dialect: sa.Dialect, statement: sa.Insert, columns: tuple[str, ...
     """The text, and the order of its parameters where they have no names."""
     compiled = statement.compile(dialect=dialect, column_keys=list(columns))
     return str(compiled), tuple(compiled.positiontup or ())
+
+
+@lru_cache(maxsize=512)
+def _values(names: tuple[str, ...]) -> Callable[[Row], Sequence[Any]]:
+    """Takes these out of a row; `itemgetter` gives no sequence for one name."""
+    return itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
 
 
 @lru_cache(maxsize=256)

@@ -14,11 +14,11 @@ from starlette.responses import Response, StreamingResponse
 from agent.common.reasons import Reason, decode
 from agent.common.words import plain
 from collector.access.accounts import api_keys, contacts, sessions
-from collector.flags.cause import without_names
 from collector.judging import server_check
 from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings
+from collector.judging.flags.cause import without_names
+from collector.judging.outages import summary
 from collector.judging.server_check import TestNetwork
-from collector.outages import summary
 from collector.register.centers import CODE, CenterError, get
 from collector.register.providers import asns_of
 from collector.store import UNAVAILABLE, center_states, queries, schema

@@ -22,7 +22,7 @@ from agent.common.reasons import Reason, decode
 from agent.common.words import PlainWords
 from agent.wire import SpeedReading
 from collector.common.html_words import HtmlWords
-from collector.flags.cause import without_names
+from collector.judging.flags.cause import without_names
 from collector.register.opening_text import opening_text
 from collector.standard import Standards
 from collector.standard.criteria import Criterion

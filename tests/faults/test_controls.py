@@ -36,7 +36,7 @@ DEAF_TO_THE_KERNEL = [
     ("agent/common/tcp/keepalive.py", "    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n", ""),
     (
         "agent/common/tcp/keepalive.py",
-        "    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_MS)\n",
+        "    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, dead_ms)\n",
         "",
     ),
 ]
@@ -88,6 +88,9 @@ KEPT_OUT = [
 ALWAYS_WELL = [
     ("collector/web/health.py", "for item in self.watched if item.is_late", "for item in self.watched if False")
 ]
+ENDED_BY_SETTINGS = [
+    ("collector/run/reload.py", "            REFUSED.log(error=error)\n            return\n", "            raise\n")
+]
 ALL_DESCRIPTORS = [("collector/run/resources.py", "max(1, min(wanted, (allowed - OWN) // SHARE))", "wanted")]
 ARENAS = [("collector/run/resources.py", "M_ARENA_MAX, ARENAS = -8, 2", "M_ARENA_MAX, ARENAS = -8, 64")]
 NO_SHARE = [("collector/store/quotas.py", "if day.counts[kind] >= limit:", "if False:")]
@@ -99,13 +102,14 @@ DARK = (
     "tests/faults/lines/test_bad_lines.py::test_a_line_that_goes_dark_without_a_word_is_noticed_in_90_s_and_found_again"
 )
 LOSSY = "tests/faults/lines/test_bad_lines.py::test_a_backlog_drains_over_30_pct_loss_each_way_and_800_ms"
-AWAY = "tests/collector/ingest/test_subscriber.py::test_while_the_database_is_away_nothing_is_said_and_then_all_of_it"
-BOUNDED = "tests/collector/ingest/test_subscriber.py::test_memory_is_bounded_and_the_broker_waits"
+SUBSCRIBER = "tests/collector/ingest/mqtt/test_subscriber.py"
+AWAY = f"{SUBSCRIBER}::test_while_the_database_is_away_nothing_is_said_and_then_all_of_it"
+BOUNDED = f"{SUBSCRIBER}::test_memory_is_bounded_and_the_broker_waits"
 INGEST = "tests/collector/ingest/test_transaction.py"
 OTHERS = f"{INGEST}::test_other_bytes_under_a_held_number_are_an_equivocation_with_both_kept"
 FORKED = f"{INGEST}::test_a_chain_that_does_not_continue_is_a_fork_and_its_readings_are_held"
 RESTORED = "tests/collector/store/test_restores.py::test_a_restore_loses_nothing_that_a_gateway_still_holds"
-DECISIONS = "tests/collector/store/test_journal.py"
+DECISIONS = "tests/collector/store/journal/test_journal.py"
 DRILL = "tests/collector/recovery/test_drill.py::test_what_would_not_bring_the_server_back_is_said"
 AGAIN = f"{DECISIONS}::test_what_was_decided_after_a_copy_holds_again_after_its_restore"
 CONFIRMED = f"{DECISIONS}::test_where_the_journal_is_lost_too_a_person_must_confirm"
@@ -126,6 +130,7 @@ OPENED = (
 )
 HEALTH = "tests/collector/run/test_health.py"
 FULL = f"{HEALTH}::test_a_disk_that_takes_nothing_more_is_not_healthy_until_it_does_again[full]"
+RELOADED = f"{HEALTH}::test_a_hangup_takes_new_channels_and_refuses_a_file_with_a_mistake"
 FEW = f"{HEALTH}::test_with_few_descriptors_pages_give_way_and_gateways_do_not"
 LITTLE = f"{HEALTH}::test_with_little_address_space_pages_give_way_and_gateways_do_not"
 SHARE = "tests/collector/store/test_quotas.py::test_readings_over_a_days_share_are_held_and_not_filed_with_one_finding"
@@ -255,6 +260,11 @@ CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_ques
             ALWAYS_WELL,
             FULL,
             marks=[pytest.mark.slow, pytest.mark.control("health is what is connected", row=56)],
+        ),
+        pytest.param(
+            ENDED_BY_SETTINGS,
+            RELOADED,
+            marks=[pytest.mark.slow, pytest.mark.control("a mistake in the settings ends the collector", row=62)],
         ),
         pytest.param(
             ALL_DESCRIPTORS,

@@ -13,7 +13,7 @@ from collector.desk.alerts import incident_message
 from collector.desk.alerts.channel import AlertMessage, Event
 from collector.desk.alerts.incident_message import IncidentNews, cause_lines, closing
 from collector.desk.incident import ROUTED
-from collector.flags.cause import Cause
+from collector.judging.flags.cause import Cause
 from collector.register.opening_hours import local
 from collector.standard.criteria import EVERYONE, Criterion, Standard
 from collector.standard.names import fix_of, found_of, name_of, value_of

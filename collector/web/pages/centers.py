@@ -18,11 +18,11 @@ from collector.access.accounts import contacts
 from collector.desk import causes, tables
 from collector.desk import queries as incidents
 from collector.desk.risk import rows as month_risks
-from collector.flags.witness import Witness
 from collector.ingest import stories
 from collector.judging import score, server_check
 from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings
-from collector.outages import summary
+from collector.judging.flags.witness import Witness
+from collector.judging.outages import summary
 from collector.register import dated
 from collector.register.centers import CODE, SHOWN, CenterError, get
 from collector.remote import questions

@@ -230,8 +230,8 @@ def test_a_cell_under_no_name_or_a_needed_one_left_out_is_a_mistake(sqlite_store
 
 # ---------------------------------------------------------------- what an import may touch
 
-FULL = "center,name,owner,city,tier,seats_promised,isp,feeder,opening,latitude,longitude"
-WHOLE = "LHR-101,Johar Town,Owner A,Lahore,two,20,ISP-A,F-7,Mon-Sat 09:00-21:00,31.46,74.27"
+FULL = "center,name,owner,city,tier,seats_promised,isp,feeder,exchange,opening,latitude,longitude"
+WHOLE = "LHR-101,Johar Town,Owner A,Lahore,two,20,ISP-A,F-7,ISP-A Johar Town,Mon-Sat 09:00-21:00,31.46,74.27"
 
 
 def test_an_import_touches_only_the_columns_it_has_and_says_what_it_changes(either_store: Store) -> None:
@@ -240,8 +240,8 @@ def test_an_import_touches_only_the_columns_it_has_and_says_what_it_changes(eith
     assert [str(item) for item in done.differences] == ["LHR-101: opening: Mon-Sat 09:00-21:00 -> Mon-Sat 10:00-16:00"]
     with either_store.read() as conn:
         center = centers.get(conn, "LHR-101")
-    assert (center.city, center.isp, center.feeder, center.latitude, center.owner) == (
-        "Lahore", "ISP-A", "F-7", 31.46, "Owner A",
+    assert (center.city, center.isp, center.feeder, center.exchange, center.owner) == (
+        "Lahore", "ISP-A", "F-7", "ISP-A Johar Town", "Owner A",
     )  # fmt: skip
     emptied = imported(either_store, "center,isp", "LHR-101,")  # the file has the column, and says: none
     assert [str(item) for item in emptied.differences] == ["LHR-101: isp: ISP-A -> nothing"]
