@@ -51,8 +51,7 @@ if TYPE_CHECKING:
 THREADS = 4  # the spool, the broker's address, a speed test, one more; each costs memory
 ENDPOINT_FILE = "way.json"
 PROOF_FILE = "proof.json"
-SPOOL_CHECK_S = 5.0
-ANSWER_MS = 600_000
+SPOOL_CHECK_S, ANSWER_MS = 5.0, 600_000
 STUCK_ROUNDS = 5  # without a round for so many cycles the watchdog is let bite
 
 
