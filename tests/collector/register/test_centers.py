@@ -157,7 +157,7 @@ def test_the_command_imports_lists_and_shows(tmp_path: Path, capsys: pytest.Capt
 def test_the_command_fails_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--data", str(tmp_path / "data")]
     assert main(["center", "show", "LHR-1", *data]) == 1
-    assert "is not registered" in capsys.readouterr().err
+    assert "holds no register" in capsys.readouterr().err
     assert main(["center", "import", str(tmp_path / "absent.csv"), *data]) == 1
     assert "cannot be read" in capsys.readouterr().err
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe")
@@ -166,6 +166,8 @@ def test_the_command_fails_in_words(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = ["--name", "Lahore One", "--tier", "nine", "--seats-promised", "20", "--opening", "always"]
     assert main(["center", "add", "--code", "LHR-1", *words, *data]) == 1
     assert "tier: 'nine' is no tier" in capsys.readouterr().err
+    assert main(["center", "show", "LHR-1", *data]) == 1
+    assert "is not registered" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- files as people save them
