@@ -26,11 +26,13 @@ BENCHES = {
     "fleet.siege": "receipts, pages, memory and log of a collector under attack, over TLS and through ingest",
     "fleet.alerts": "seconds from a reading that crosses a bound to the call of a channel",
     "desk.causes": "a year of a fleet with a scripted truth: incidents per true cause, causes named right",
-    "proof.close": "the nation's day sheets, its month's close and a draft, on both databases",
+    "proof.close": "the nation's day sheets and its month's close, on both databases",
+    "proof.draft": "a draft of a standard over a nation's 90 days",
+    "proof.pdf": "a report as a signed PDF, in each language",
     "proof.verify": "what `nabz-collector verify` costs a batch, of days in the tables and in the archive",
     "fleet.backups": "what a server's first backup, the next ones and a restore cost, beside a plain copy of the bytes",
     "desk.grouping": "seconds of CPU a minute that incidents cost, in quiet and in a national outage",
-    "gateway.host": "what the agent costs its gateway with two UPSs, fifty seats and a speed test (root)",
+    "gateway.host": "what the agent costs its gateway with two UPSs, twenty seats and a speed test (root)",
 }
 
 

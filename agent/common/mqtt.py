@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode
 
-from agent.common.tcp import watch_peer
+from agent.common.tcp import DEAD_MS, watch_peer
 
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
@@ -27,6 +27,7 @@ class Client(paho.Client):
 
     handshake_s: float | None = None  # for TLS; None: as `connect_timeout`
     place: Callable[[], tuple[str, int]] | None = None  # chooses host and port of each session; None: as in `connect`
+    dead_ms: int = DEAD_MS  # after which a peer that is silent is taken for gone
     line: socket.socket | None = None  # a second handle, as TLS and WebSocket take the socket itself over
     _made: socket.socket | None = None  # what is to be closed when a connection fails on its way
     _unwanted = False
@@ -76,7 +77,7 @@ class Client(paho.Client):
             self._sock_close()
             raise ConnectionAbortedError("nobody waits for this connection any more")
         if self.line is not None:
-            watch_peer(self.line)
+            watch_peer(self.line, self.dead_ms)
         return code
 
     def _create_socket(self) -> SocketLike:

@@ -13,6 +13,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.common.errors import describe
 from agent.common.mqtt import Client
+from agent.common.tcp import DEAD_MS
 from agent.uplink import trust
 from agent.uplink.causes import UplinkLost
 
@@ -20,6 +21,7 @@ from agent.uplink.causes import UplinkLost
 # dead peer sooner than MQTT can (agent.common.tcp).
 CONNECT_S = 150.0
 REACH_S = 45.0  # of it for the first packets: the kernel repeats them ever more rarely, a new try begins at once
+REACH_OF_SEVERAL_S, DEAD_OF_SEVERAL_MS = 15.0, 30_000  # where another broker can be tried
 WEBSOCKET_PATH = "/mqtt"
 
 EventName = Literal["connected", "subscribed", "lost", "acknowledged", "message"]
@@ -35,7 +37,13 @@ class BrokerClient(Client):
     """A session's client, that judges the broker's certificate by the time we trust."""
 
     def __init__(
-        self, device: str, transport: Literal["tcp", "websockets"], clock: trust.TrustedClock, connect_s: float
+        self,
+        device: str,
+        transport: Literal["tcp", "websockets"],
+        clock: trust.TrustedClock,
+        connect_s: float,
+        *,
+        is_one_of_several: bool = False,
     ) -> None:
         super().__init__(
             CallbackAPIVersion.VERSION2,
@@ -46,7 +54,9 @@ class BrokerClient(Client):
         )
         self.clock = clock
         self.ws_set_options(path=WEBSOCKET_PATH)
-        self.connect_timeout, self.handshake_s = min(connect_s, REACH_S), CONNECT_S
+        reach_s = REACH_OF_SEVERAL_S if is_one_of_several else REACH_S
+        self.connect_timeout, self.handshake_s = min(connect_s, reach_s), CONNECT_S
+        self.dead_ms = DEAD_OF_SEVERAL_MS if is_one_of_several else DEAD_MS
 
     def verify(self, connected: ssl.SSLSocket) -> None:
         trust.check_time(connected, self.clock)

@@ -27,19 +27,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from bench.fleet.ground import DATABASES, cost, now_ms
 from bench.fleet.storm import round_of
+from collector.commands.simulation.fleet import make_fleet
+from collector.commands.simulation.gateway import Gateway
+from collector.commands.simulation.identities import device_of
+from collector.commands.simulation.readings import MINUTE_MS
+from collector.commands.simulation.register import register
+from collector.common.config import Settings
 from collector.common.messages import Message
-from collector.config import Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.run.settings import read_standards
-from collector.simulate.fleet import make_fleet
-from collector.simulate.gateway import Gateway
-from collector.simulate.identities import device_of
-from collector.simulate.readings import MINUTE_MS
-from collector.simulate.register import register
 from collector.store import Store, schema
 
 SEATS = 20
+DAY_MS = 24 * 60 * MINUTE_MS
 WARM_UP = 2  # rounds before anything is measured
 
 
@@ -70,13 +71,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--centers", type=int, nargs="*", default=[100], help="how many send (default 100)")
     parser.add_argument("--rounds", type=int, default=8, help="minutes that are measured (default 8)")
     parser.add_argument("--group", type=int, default=50, help="batches in a transaction (default 50)")
+    parser.add_argument(
+        "--backlog", type=int, default=0, metavar="N", help="batches are packed backlog of N minutes instead of live"
+    )
     parser.add_argument("--databases", nargs="*", default=sorted(DATABASES), choices=sorted(DATABASES))
     parser.add_argument("--times", type=int, default=1, help="how often each (default 1)")
     parser.add_argument("--profile", action="store_true", help="says which functions take the time, too")
 
 
 def run(options: argparse.Namespace) -> int:
-    print(f"load {os.getloadavg()[0]:.1f}; ms of CPU a live batch, groups of {options.group}")
+    kind = f"backlog batch of {options.backlog} minutes" if options.backlog else "live batch"
+    print(f"load {os.getloadavg()[0]:.1f}; ms of CPU a {kind}, groups of {options.group}")
     print(
         "| database | centers | batches | collector | in its best group | database | wall | a group's p99 |\n"
         + "|---" * 8
@@ -101,14 +106,15 @@ def measured(database: str, count: int, options: argparse.Namespace) -> Spent:
             judge = judge_with(settings, read_standards(settings))
             ingest = Ingest(store, Ed25519PrivateKey.generate(), judge)
             spent, begins_ms = Spent(), now_ms()
+            if options.backlog:
+                _heard_before(store, gateways, begins_ms - (WARM_UP - 1 + options.rounds) * options.backlog * MINUTE_MS)
             profile = cProfile.Profile(time.thread_time) if options.profile else None
-            for number in range(WARM_UP + options.rounds):
-                at_ms = begins_ms + number * MINUTE_MS
-                messages = minute_of(gateways, at_ms, begins_ms - MINUTE_MS)
+            rounds = _backlog(gateways, begins_ms, options) if options.backlog else _live(gateways, begins_ms, options)
+            for number, (at_ms, minutes, messages) in enumerate(rounds):
                 if number == WARM_UP:
                     spent = Spent()
                 pid, watched = process.pid if process else None, profile if number >= WARM_UP else None
-                take_minute(ingest, messages, at_ms + 2_000, options.group, spent, pid, watched)
+                take_minute(ingest, messages, at_ms + 2_000, options.group, spent, pid, watched, minutes)
             if profile is not None:
                 pstats.Stats(profile).sort_stats("cumulative").print_stats(70)
                 pstats.Stats(profile).sort_stats("tottime").print_stats(45)
@@ -122,8 +128,10 @@ def take_minute(
     group: int,
     spent: Spent,
     pid: int | None,
-    profile: cProfile.Profile | None,
+    profile: cProfile.Profile | None = None,
+    minutes: int = 1,
 ) -> None:
+    """`minutes` is what each message brings."""
     other_s = cost(pid).cpu_s if pid else 0.0
     own_s, wall_s = time.process_time(), time.perf_counter()
     with profile or nullcontext():
@@ -131,7 +139,7 @@ def take_minute(
             began_s, cpu_s = time.perf_counter(), time.process_time()
             some = messages[begin : begin + group]
             taken = ingest.take(some, at_ms)
-            assert taken.counts["readings"] == 4 * len(some), taken.counts
+            assert taken.counts["readings"] == 4 * len(some) * minutes, taken.counts
             spent.batch_ms.append(1000 * (time.process_time() - cpu_s) / len(some))
             spent.group_ms.append(1000 * (time.perf_counter() - began_s))
     spent.own_s += time.process_time() - own_s
@@ -142,7 +150,7 @@ def take_minute(
 
 def enrolled(store: Store, count: int) -> list[Gateway]:
     fleet = [dataclasses.replace(center, seats=SEATS) for center in make_fleet(count, 1)]
-    register(store, fleet, now_ms())
+    register(store, fleet, now_ms() - 2 * DAY_MS)
     gateways = []
     for center in fleet:
         key = Ed25519PrivateKey.generate()
@@ -152,7 +160,7 @@ def enrolled(store: Store, count: int) -> list[Gateway]:
             "device": item.device,
             "center": item.center.code,
             "public_key": item.key.public_key().public_bytes_raw(),
-            "enrolled_ms": now_ms() - MINUTE_MS,
+            "enrolled_ms": now_ms() - 2 * DAY_MS,
         }
         for item in gateways
     ]
@@ -161,19 +169,56 @@ def enrolled(store: Store, count: int) -> list[Gateway]:
     return gateways
 
 
+def _heard_before(store: Store, gateways: Sequence[Gateway], at_ms: int) -> None:
+    """What comes now closes a gap: the centers were last heard when their backlog began."""
+    rows = [
+        {"center": item.center.code, "device": item.device, "first_ms": at_ms, "heard_ms": at_ms, "due_ms": at_ms}
+        for item in gateways
+    ]
+    with store.write() as conn:
+        conn.execute(sa.insert(schema.pulse), rows)
+
+
+Round = tuple[int, int, list[Message]]
+"""When it is taken, the minutes in each message, and a message of everybody."""
+
+
+def _live(gateways: Sequence[Gateway], begins_ms: int, options: argparse.Namespace) -> Iterator[Round]:
+    for number in range(WARM_UP + options.rounds):
+        at_ms = begins_ms + number * MINUTE_MS
+        yield at_ms, 1, minute_of(gateways, at_ms, begins_ms - MINUTE_MS)
+
+
+def _backlog(gateways: Sequence[Gateway], begins_ms: int, options: argparse.Namespace) -> Iterator[Round]:
+    """As gateways tell it that come back: their newest minute first, then what they kept, from the oldest on."""
+    minutes, parts = options.backlog, WARM_UP - 1 + options.rounds
+    rounds: list[Round] = []
+    for number in range(parts):
+        from_ms = begins_ms - (parts - number) * minutes * MINUTE_MS
+        times = [from_ms + count * MINUTE_MS for count in range(minutes)]
+        messages = list(signed(gateways, times, begins_ms - DAY_MS, live=False))
+        rounds.append((begins_ms + number * 1_000, minutes, messages))
+    yield begins_ms, 1, minute_of(gateways, begins_ms, begins_ms - DAY_MS)
+    yield from rounds
+
+
 def minute_of(gateways: Sequence[Gateway], at_ms: int, boot_ms: int) -> list[Message]:
-    return list(signed(gateways, at_ms, boot_ms))
+    return list(signed(gateways, [at_ms], boot_ms))
 
 
-def signed(gateways: Sequence[Gateway], at_ms: int, boot_ms: int) -> Iterator[Message]:
+def signed(
+    gateways: Sequence[Gateway], times_ms: Sequence[int], boot_ms: int, *, live: bool = True
+) -> Iterator[Message]:
+    """A batch of each, with the rounds of these minutes."""
     for gateway in gateways:
-        raws = round_of(gateway.center, at_ms, boot_ms)
+        raws = [raw for at_ms in times_ms for raw in round_of(gateway.center, at_ms, boot_ms)]
         batch = wire.Batch(
             v=wire.VERSION,
             device=gateway.device,
             spool=gateway.spool,
             first_seq=gateway.next_seq,
             prev=gateway.chain.hex(),
+            live=live,
             readings=[msgspec.Raw(raw) for raw in raws],
         )
         gateway.next_seq, gateway.chain = gateway.next_seq + len(raws), wire.chain(gateway.chain, raws)

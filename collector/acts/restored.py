@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason
 from collector.desk import groups, tables
 from collector.desk.incident import Incident
+from collector.judging import reopening
 from collector.register import calendar, centers, dated, facts
-from collector.reports import revisions
 from collector.reports.disputes.dispute import month_span
 from collector.store import schema
 from collector.store.journal import Entry
@@ -30,9 +30,9 @@ def follow(conn: sa.Connection, entries: Iterable[Entry], now_ms: int) -> None:
     _calendar(conn, rows["calendar"], now_ms)
     for row in rows["disputes"]:
         if row["state"] == "decided":
-            revisions.record_dispute(conn, row["center"], month_span(row["month"])[0], now_ms)
+            reopening.record_dispute(conn, row["center"], month_span(row["month"])[0], now_ms)
     for row in rows["inspections"]:
-        revisions.record_inspection(conn, row["center"], row["inspected_ms"], now_ms)
+        reopening.record_inspection(conn, row["center"], row["inspected_ms"], now_ms)
     _incidents(conn, rows["incidents"], [row for row in rows["incident_events"] if row["act"] == "split"], now_ms)
 
 
@@ -44,7 +44,7 @@ def _facts(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
     dated.apply(conn, codes, now_ms)
     for code, from_ms in dated.touched([fact for own in known.values() for fact in own]).items():
         later = [row["from_ms"] for row in rows if row["center"] == code]
-        revisions.record_facts(conn, [code], max(from_ms, min(later)), now_ms)
+        reopening.record_facts(conn, [code], max(from_ms, min(later)), now_ms)
 
 
 def _calendar(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
@@ -52,7 +52,7 @@ def _calendar(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
     for row in rows:
         codes = [row["subject"]] if row["scope"] == "center" else everybody
         if row["kind"] in (*calendar.RULING, *calendar.EXCUSING, "shedding") and row["from_ms"] < now_ms:
-            revisions.record_calendar(conn, codes, row["from_ms"], row["to_ms"], now_ms)
+            reopening.record_calendar(conn, codes, row["from_ms"], row["to_ms"], now_ms)
 
 
 def _incidents(conn: sa.Connection, rows: Rows, splits: Rows, now_ms: int) -> None:

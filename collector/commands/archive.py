@@ -9,10 +9,9 @@ import argparse
 import json
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from collector.commands.console import Bar, answers, common_arguments, logged_settings_of, say, settings_of, table
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.reports import schedule
 from collector.store import Store, StoreError, schema
 from collector.store.archive import pack, remove, status, thaw
@@ -64,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 def worked(store: Store, settings: Settings, now_ms: int, bar: Bar) -> Work:
     """All that is due. To be called with the folder's lock. Raises StoreError."""
-    done = Work(rewritten=_rewrite(store, settings.archive_folder, now_ms), dropped=_drop(store, settings, now_ms))
+    done = Work(rewritten=_rewrite(store, now_ms), dropped=_drop(store, settings, now_ms))
     with store.read() as conn:
         due = pack.due(conn, now_ms, _after_ms(settings))
     if due and not parts.installed():
@@ -80,9 +79,10 @@ def worked(store: Store, settings: Settings, now_ms: int, bar: Bar) -> Work:
     return done
 
 
-def _rewrite(store: Store, folder: Path, now_ms: int) -> int:
+def _rewrite(store: Store, now_ms: int) -> int:
     """What a late reading's center has left of its part goes back too, and all of it into a new one."""
-    remove.sweep(store, folder)
+    folder = pack.folder_of(store)
+    remove.sweep(store, folder, now_ms)
     with store.read() as conn:
         opened = thaw.left(conn)
     for part in opened:
@@ -94,7 +94,7 @@ def _rewrite(store: Store, folder: Path, now_ms: int) -> int:
 
 
 def _drop(store: Store, settings: Settings, now_ms: int) -> int:
-    return remove.remove(store, settings.archive_folder, _too_old(store, settings, now_ms), now_ms)
+    return remove.remove(store, pack.folder_of(store), _too_old(store, settings, now_ms), now_ms)
 
 
 def _too_old(store: Store, settings: Settings, now_ms: int) -> list[str]:
@@ -136,13 +136,13 @@ def _show(store: Store, settings: Settings, options: argparse.Namespace) -> int:
         **asdict(found),
         "size": found.size,
         "batch_bytes": found.batch_bytes,
-        "folder": str(settings.archive_folder),
+        "folder": settings.archive.url or str(settings.archive_folder),
         "available": parts.installed(),
     }
     if options.json:
         say(json.dumps(facts))
         return 0
-    say(f"{settings.archive_folder}: {found.parts} parts of {found.days} days, {found.first_day} to {found.last_day}")
+    say(f"{facts['folder']}: {found.parts} parts of {found.days} days, {found.first_day} to {found.last_day}")
     say(f"{found.centers} centers, {found.batches} batches, {found.readings} readings, {found.size} bytes")
     if found.batches:
         rows = [[kind, size, round(size / found.batches, 1)] for kind, size in found.sizes.items()]

@@ -25,7 +25,7 @@ from collector.commands.console import (
     say,
     settings_of,
 )
-from collector.config import DEFAULT_FILE, ConfigError, Settings
+from collector.common.config import DEFAULT_FILE, ConfigError, Settings
 from collector.recovery import archive, copies, server, settle
 from collector.recovery.archive import Keys
 from collector.run.lock import folder_lock

@@ -22,10 +22,10 @@ from collector.ingest.times import boot_clocks
 from collector.ingest.times.boot_clocks import BootClocks
 from collector.ingest.times.event_time import FIRST_MS, Bracket, bracket, dated, floor_ms
 from collector.ingest.verify import VerifiedBatch
+from collector.judging import reopening
 from collector.judging.evaluate import FreshReading, save_newest
-from collector.outages import gaps
+from collector.judging.outages import gaps
 from collector.remote import reports
-from collector.reports import revisions
 from collector.store import bulk_insert, center_states, schema, upsert
 from collector.store.columns import own_columns
 from collector.store.quotas import Tallies
@@ -253,11 +253,13 @@ class BatchWriter:
         filed: list[boot_clocks.Filed] = []
         for seq, reading, stamp in decoded:
             wall_ms = dated(stamp.mono_ms, figures[stamp.boot], self.now_ms, when.from_ms)
-            if (over := self._over_quota(verified, reading, wall_ms)) is not None:
+            kind, subject = reading.__struct_config__.tag, printable(reading.subject)
+            assert isinstance(kind, str)
+            if (over := self._over_quota(verified, kind, subject, wall_ms)) is not None:
                 unread += [over] if over not in unread else []
                 continue
-            kind, subject = self._file_reading(verified, seq, believed(reading, wall_ms), wall_ms, raws[seq])
             filed.append((kind, subject, seq, stamp, wall_ms))
+            self._file_reading(verified, believed(reading, wall_ms), filed[-1], raws[seq])
         self.boots.filed(verified, filed, figures, when)
         return unread
 
@@ -272,12 +274,11 @@ class BatchWriter:
             )  # fmt: skip
             self._record_finding("past", verified.device.center, verified.device.device, detail)
 
-    def _over_quota(self, verified: VerifiedBatch, reading: wire.Reading, wall_ms: int) -> Reason | None:
+    def _over_quota(self, verified: VerifiedBatch, kind: str, subject: str, wall_ms: int) -> Reason | None:
         """Why this reading is held in evidence alone."""
         center, device = verified.device.center, verified.device.device
         if self.tallies is None:
             return None
-        kind, subject = wire.kind_of(reading).name, printable(reading.subject)
         why = self.tallies.over(center, device, kind, subject, wall_ms)
         if why is not None:
             self.counts["over_quota"] += 1
@@ -293,12 +294,10 @@ class BatchWriter:
         return Reason.of("receipt.unreadable", reading=str(seq), text=text)
 
     def _file_reading(
-        self, verified: VerifiedBatch, seq: int, reading: wire.Reading, wall_ms: int, raw: bytes
-    ) -> tuple[str, str]:
-        """Returns the kind and the subject it is filed under."""
-        kind, center, device = type(reading).__struct_config__.tag, verified.device.center, verified.device.device
-        assert isinstance(kind, str)
-        subject = printable(reading.subject)
+        self, verified: VerifiedBatch, reading: wire.Reading, named: boot_clocks.Filed, raw: bytes
+    ) -> None:
+        kind, subject, seq, _, wall_ms = named
+        center, device = verified.device.center, verified.device.device
         if isinstance(reading, wire.ShedReading):
             gone = (reading.first_seq, max(reading.first_seq, reading.last_seq))
             self.lost[_key(verified, reading.subject or verified.batch.spool)].append(gone)
@@ -314,9 +313,8 @@ class BatchWriter:
         if not wire.is_second_opinion(reading) and (held is None or held["wall_ms"] <= wall_ms):  # type: ignore[operator]
             body = raw.decode(errors="replace")
             self.latest[center, kind, subject] = {"kind": kind, "wall_ms": wall_ms, "body": body, **known}
-        named = f"{device} {verified.batch.spool} {seq}"
-        self.fresh[center].append(FreshReading(kind, reading, wall_ms, self.now_ms, named))
-        return kind, subject
+        id = f"{device} {verified.batch.spool} {seq}"
+        self.fresh[center].append(FreshReading(kind, reading, wall_ms, self.now_ms, id))
 
     def _receipt(self, verified: VerifiedBatch, spool: SpoolState, doubts: list[Reason]) -> None:
         batch = verified.batch
@@ -371,10 +369,10 @@ def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) ->
     save_newest(conn, list(writer.latest.values()))
     now_ms = writer.now_ms
     moves = boot_clocks.flush(conn, writer.boots, now_ms)
-    revisions.record_moves(conn, moves, now_ms)
+    reopening.record_moves(conn, moves, now_ms)
     if moves:
         moved = gaps.recompute(conn, _spans(moves), now_ms)
-        revisions.record_outages(conn, moved, now_ms)
+        reopening.record_outages(conn, moved, now_ms)
     upsert(conn, schema.late_hours, _late_hours(writer, moves))
     due_ms = now_ms + silent_after_ms
     pulse.record(conn, [_pulse_row(writer, code, due_ms) for code in sorted(writer.heard)])

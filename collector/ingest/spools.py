@@ -102,15 +102,19 @@ def save(
             known[device, spool] = replace(state.copy(), updated_ms=now_ms)
 
 
-def of_centers(conn: sa.Connection, codes: Sequence[str]) -> dict[str, dict[tuple[str, str], SpoolState]]:
+CenterSpools = dict[tuple[str, str], SpoolState]  # by gateway and spool
+KnownSpools = dict[str, CenterSpools]  # by center
+
+
+def of_centers(conn: sa.Connection, codes: Sequence[str]) -> KnownSpools:
     """Of these centers, by gateway and spool."""
     return warm.recall(conn, "spools", codes, partial(_read, conn))
 
 
-def _read(conn: sa.Connection, codes: Sequence[str]) -> dict[str, dict[tuple[str, str], SpoolState]]:
+def _read(conn: sa.Connection, codes: Sequence[str]) -> KnownSpools:
     """Asked by center alone, the head of the key: with devices and spools named too, SQLite looks at every pair of
     them. A center has few spools."""
-    found: dict[str, dict[tuple[str, str], SpoolState]] = {code: {} for code in codes}
+    found: KnownSpools = {code: {} for code in codes}
     for row in conn.execute(_BY_CENTER, {"codes": codes}):
         found[row.center][row.device, row.spool] = SpoolState.of(row)
     return found
@@ -134,13 +138,11 @@ def _row(key: SpoolKey, state: SpoolState, now_ms: int) -> dict[str, object]:
     }
 
 
-def others_after_ms(conn: sa.Connection, center: str, device: str, spool: str) -> int | None:
+def others_after_ms(known: CenterSpools, device: str, spool: str) -> int | None:
     """When the readings of a spool that shows nothing itself were taken at the earliest: after what its gateway had
     sent live of its other spools."""
-    table = schema.spools.c
-    mine = (table.center == center) & (table.device == device) & (table.spool != spool)
-    marks = (json.loads(text) for text in conn.scalars(sa.select(table.marks).where(mine)))
-    return max((at_ms for some in marks for _, at_ms in some), default=None)
+    others = (state for (owner, name), state in known.items() if owner == device and name != spool)
+    return max((at_ms for state in others for _, at_ms in state.marks), default=None)
 
 
 def last_spool(conn: sa.Connection, center: str, device: str, spool: str) -> tuple[str, int, int] | None:

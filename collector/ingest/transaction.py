@@ -27,7 +27,7 @@ from collector.common.messages import Device, DeviceFinding, Message, MessageRef
 from collector.ingest import epochs, spools
 from collector.ingest.pulse import Standings
 from collector.ingest.rows import BatchWriter, flush
-from collector.ingest.spools import SpoolState, last_spool, others_after_ms, stored_raws
+from collector.ingest.spools import KnownSpools, SpoolState, last_spool, others_after_ms, stored_raws
 from collector.ingest.times import boot_clocks
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.clock import ClockWatch
@@ -178,7 +178,8 @@ class Ingest:
         writer = facts.writer()
         batches = [message for message in messages if not message.is_ask]
         verified_batches = _opened(self._open_batch, batches, facts.devices, writer)
-        held = _spools(conn, verified_batches)
+        known_spools = spools.of_centers(conn, sorted({verified.device.center for verified in verified_batches}))
+        held = _spools(known_spools, verified_batches)
         senders = {(verified.device.center, verified.device.device) for verified in verified_batches}
         writer.tallies = Tallies(conn, self._quotas, facts.now_ms, senders)
         writer.boots = boot_clocks.load(
@@ -191,7 +192,7 @@ class Ingest:
             spool = held.setdefault(_spool_key(verified), SpoolState())
             self._look_at_proof(conn, writer, verified, spool)
             known = stored_raws(conn, writer.evidence, verified, spool)
-            after_ms = _after_ms(conn, verified, spool)
+            after_ms = _after_ms(known_spools, verified, spool)
             writer.add(verified, spool, known, issued.get(verified.batch.nonce), after_ms, readable=readable)
         thaw.around(conn, writer.spans(), facts.now_ms)
         self._judge_fresh(conn, writer, facts.now_ms)
@@ -283,12 +284,13 @@ def _spool_key(verified: VerifiedBatch) -> tuple[str, str, str]:
     return verified.device.center, verified.device.device, verified.batch.spool
 
 
-def _after_ms(conn: sa.Connection, verified: VerifiedBatch, spool: SpoolState) -> int | None:
+def _after_ms(known: KnownSpools, verified: VerifiedBatch, spool: SpoolState) -> int | None:
     """When the readings of this batch were taken at the earliest, as far as earlier ones of its gateway show."""
     after_ms = spool.after_ms(verified.run.first)
     if after_ms is not None or verified.batch.live:
         return after_ms
-    return others_after_ms(conn, *_spool_key(verified))
+    center, device, name = _spool_key(verified)
+    return others_after_ms(known[center], device, name)
 
 
 def _devices(conn: sa.Connection, names: set[str]) -> tuple[dict[str, Device], dict[str, warm.Marks]]:
@@ -313,7 +315,6 @@ _DEVICES = (
 )
 
 
-def _spools(conn: sa.Connection, verified_batches: Iterable[VerifiedBatch]) -> dict[tuple[str, str, str], SpoolState]:
+def _spools(known: KnownSpools, verified_batches: Iterable[VerifiedBatch]) -> dict[tuple[str, str, str], SpoolState]:
     keys = {_spool_key(verified) for verified in verified_batches}
-    held = spools.of_centers(conn, sorted({key[0] for key in keys}))
-    return {key: held[key[0]][key[1:]].copy() for key in keys if key[1:] in held[key[0]]}
+    return {key: known[key[0]][key[1:]].copy() for key in keys if key[1:] in known[key[0]]}

@@ -25,18 +25,18 @@ from collector.access.server_certs import worker_certificate
 from collector.access.signing_key import load_or_make
 from collector.brokers.endpoints import Address, broker_addresses
 from collector.brokers.mosquitto import chosen
+from collector.common.config import ConfigError, Settings
 from collector.common.messages import Message
-from collector.config import ConfigError, Settings
 from collector.desk import follow
 from collector.ingest import server_results
 from collector.ingest.subscriber import Subscriber
 from collector.ingest.transaction import Ingest, Judge
 from collector.ingest.verify import addressed
+from collector.judging import reopening
 from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading, judge_group
-from collector.outages import gaps
+from collector.judging.outages import gaps
 from collector.register.centers import Center
-from collector.reports import revisions
 from collector.speedtests import requests
 from collector.standard import Standards
 from collector.store import UNAVAILABLE, Store, schema, upsert
@@ -120,8 +120,8 @@ def judge_with(settings: Settings, standards: Standards) -> Judge:
     told of."""
 
     def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[FreshReading]]], now_ms: int) -> int:
-        revisions.record_group(conn, group, now_ms)
-        revisions.record_outages(conn, gaps.record_group(conn, group, now_ms, settings.sweep.gap_s), now_ms)
+        reopening.record_group(conn, group, now_ms)
+        reopening.record_outages(conn, gaps.record_group(conn, group, now_ms, settings.sweep.gap_s), now_ms)
         seen = server_results.attach(conn, group, now_ms)
         requests.record_group(conn, seen, standards, now_ms)
         changed = judge_group(conn, seen, standards, now_ms)

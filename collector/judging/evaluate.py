@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+import msgspec
 import sqlalchemy as sa
 
 from agent import wire
 from agent.common.reasons import Reason, encode
-from collector.flags import machine
-from collector.flags.judge import Verdict, judge
-from collector.flags.machine import Change, FlagState
-from collector.flags.witness import Witness
+from collector.judging.flags import machine
+from collector.judging.flags.judge import Verdict, judge
+from collector.judging.flags.machine import Change, FlagState
+from collector.judging.flags.witness import Witness
 from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.standard import Standards
@@ -55,8 +56,7 @@ class EveryCenter:
     rules: tuple[opening_hours.DayRule, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FreshReading:
+class FreshReading(msgspec.Struct, frozen=True):
     """A reading that has just been committed to evidence. `wall_ms` is its corrected time, `received_ms` ours; `id` is
     its device, spool and number."""
 
@@ -70,7 +70,7 @@ class FreshReading:
     @property
     def at_ms(self) -> int:
         """When it was taken; never later than it was received, so that a fast clock cannot freeze a flag."""
-        return min(self.wall_ms, self.received_ms)
+        return self.wall_ms if self.wall_ms < self.received_ms else self.received_ms
 
 
 @dataclass(slots=True)
@@ -184,15 +184,14 @@ def _judge_newest(bench: CenterState, fresh: FreshReading, standards: Standards)
 
 
 def _judge_one(bench: CenterState, fresh: FreshReading, standard: Standard) -> None:
-    criteria = standard.by_reading.get(fresh.kind, ())
     at_ms, subject = fresh.at_ms, fresh.reading.subject
+    age_ms = fresh.received_ms - at_ms
+    criteria = [one for one in standard.by_reading.get(fresh.kind, ()) if age_ms <= one.fresh_s * 1000]
+    if not criteria:
+        return  # it speaks for the past only
     center = bench.center.at(at_ms) if isinstance(bench.center, Center) else bench.center
-    closed = bool(criteria) and not opening_hours.is_open(
-        opening_hours.parse(center.opening, standard.tz, center.rules), at_ms
-    )
+    closed = not opening_hours.is_open(opening_hours.parse(center.opening, standard.tz, center.rules), at_ms)
     for criterion in criteria:
-        if fresh.received_ms - at_ms > criterion.fresh_s * 1000:
-            continue  # it speaks for the past only
         if closed and criterion.when == "open_hours":
             _close(bench, criterion, subject, at_ms, standard)
             continue

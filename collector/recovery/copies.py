@@ -25,7 +25,7 @@ from agent import __version__
 from agent.common.errors import describe
 from agent.common.files import sync_folder
 from collector.access.atomic_files import keep_once
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.recovery import archive, contents, part_files
 from collector.recovery.archive import Keys, Manifest
 from collector.recovery.part_files import LocatedPart, PartIndex

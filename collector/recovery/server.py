@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from agent.common.errors import describe
 from collector.access.atomic_files import put
-from collector.config import ConfigError, Settings, load
+from collector.common.config import ConfigError, Settings, load
 from collector.recovery import archive, contents, part_files
 from collector.recovery.archive import ArchiveError, Keys, Manifest
 from collector.store import Store, StoreError

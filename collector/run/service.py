@@ -22,7 +22,7 @@ from collector.access.signing_key import drawing_secret, load_or_make
 from collector.acts import restored
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.mosquitto import MosquittoChild
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.ingest.workers import BEAT_INTERVAL_S, IngestWorkers, WorkerBeats, part_of
 from collector.judging.clock import ClockWatch
 from collector.judging.silence import listening_again

@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.errors import describe
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.store import Store, StoreError, migrate, schema
+from collector.store.cold.bucket import Bucket
 from collector.store.journal import FILE as JOURNAL
 from collector.store.journal import Journal
 
@@ -41,10 +42,19 @@ def opened(settings: Settings, *, keys: bool = False, is_new: bool = False) -> I
         if keys and not is_new:
             _refuse_new_keys(store, settings.data_dir)
         store.journal = journal_of(settings)
-        store.archive = settings.archive_folder
+        store.archive = archive_of(settings)
         yield store
     finally:
         store.close()
+
+
+def archive_of(settings: Settings) -> Path | Bucket:
+    """Raises ConfigError."""
+    archive, folder = settings.archive, settings.archive_folder
+    if not archive.url:
+        return folder
+    access_key, secret_key = archive.keys
+    return Bucket(archive.url, folder, archive.endpoint, archive.region, access_key, secret_key)
 
 
 @contextmanager

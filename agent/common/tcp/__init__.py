@@ -2,10 +2,11 @@
 and so are heads of HTTP requests."""
 
 from agent.common.tcp.connections import ConnectionLimits, address_group
-from agent.common.tcp.keepalive import watch_peer
+from agent.common.tcp.keepalive import DEAD_MS, watch_peer
 from agent.common.tcp.listener import ListeningSocket, listening
 
 __all__ = [
+    "DEAD_MS",
     "ConnectionLimits",
     "ListeningSocket",
     "address_group",

@@ -14,9 +14,9 @@ class HasOptions(Protocol):
     def setsockopt(self, level: int, name: int, value: int, /) -> None: ...
 
 
-def watch_peer(line: HasOptions) -> None:
-    """Asks the kernel to end the connection once its peer is silent for too long. Raises OSError."""
+def watch_peer(line: HasOptions, dead_ms: int = DEAD_MS) -> None:
+    """Asks the kernel to end the connection once its peer is silent for too long, that is `dead_ms`. Raises OSError."""
     line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, IDLE_S)
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, EVERY_S)
-    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_MS)
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, dead_ms)

@@ -14,7 +14,6 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -132,7 +131,7 @@ def pack(store: Store, day: Due, now_ms: int, step: Step = lambda _name: None) -
     return made
 
 
-def folder_of(store: Store) -> Path:
+def folder_of(store: Store) -> parts.Folder:
     if store.archive is None:
         raise parts.ArchiveMissing("archive: its folder is not known here; set [archive] folder")
     return store.archive

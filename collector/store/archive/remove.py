@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import sqlalchemy as sa
 
 from agent.common.logs import Event
 from collector.store import Store, schema
 from collector.store.cold import parts
-from collector.store.cold.parts import ArchiveMissing
+from collector.store.cold.bucket import Bucket
+from collector.store.cold.parts import ArchiveMissing, Folder
 
 LEFT_OVER = Event(
     __name__, "warning", "archive_files_left", "files of the archive that no record names were removed, or put aside",
@@ -22,7 +23,9 @@ LEFT_OVER = Event(
 
 ASIDE = "unknown"  # in the archive's folder: files that no record names, and whose content the tables do not have
 SOME = 5_000
+YOUNG_MS = 86_400_000  # a part in a bucket is not left over before: another machine may be writing it
 
+_KINDS = (*schema.readings, parts.BATCHES)
 _parts, _a = schema.archive_parts.c, schema.archived.c
 
 
@@ -54,7 +57,7 @@ def empty(conn: sa.Connection) -> list[str]:
     return list(conn.scalars(sa.select(_parts.part).where(_parts.part.not_in(named), _parts.removed_ms.is_(None))))
 
 
-def remove(store: Store, folder: Path, names: Sequence[str], now_ms: int) -> int:
+def remove(store: Store, folder: Folder, names: Sequence[str], now_ms: int) -> int:
     """Off the record first, then the files; what a death leaves between the next call carries on. Returns parts."""
     with store.keep() as conn:
         conn.execute(sa.delete(schema.archived).where(_a.part.in_(names)))
@@ -68,36 +71,70 @@ def remove(store: Store, folder: Path, names: Sequence[str], now_ms: int) -> int
     return len(gone)
 
 
-def sweep(store: Store, folder: Path) -> int:
+def sweep(store: Store, folder: Folder, now_ms: int) -> int:
     """Removes files that no record names, while the tables have all that is in them; puts others aside. Returns how
-    many parts. To be called with the folder's lock."""
-    found: dict[str, list[Path]] = {}
-    for kind in (*schema.readings, parts.BATCHES):
-        for path in (folder / kind).glob("day=*/*"):
-            found.setdefault(path.stem, []).append(path)
+    many parts. To be called with the folder's lock. Raises OSError."""
+    count = _sweep(store, parts.local(folder), _names_in(parts.local(folder)))
+    if isinstance(folder, Bucket):
+        names = [name for kind in _KINDS for name in folder.names(kind)]
+        old = [name for name in names if _made_ms(PurePosixPath(name).stem) <= now_ms - YOUNG_MS]
+        count += _sweep(store, folder, old)
+    return count
+
+
+def _names_in(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for kind in _KINDS for path in (folder / kind).glob("day=*/*")]
+
+
+def _made_ms(part: str) -> int:
+    """As its name says (`pack`); 0 of a name that does not."""
+    try:
+        return int(part.partition("-")[0], 16)
+    except ValueError:
+        return 0
+
+
+def _sweep(store: Store, folder: Folder, names: Iterable[str]) -> int:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(PurePosixPath(name).stem, []).append(name)
     with store.read() as conn:
         known = set(conn.scalars(sa.select(_parts.part)))
-    unknown = {part: paths for part, paths in found.items() if part not in known}
-    for part, paths in unknown.items():
-        done = "removed" if _is_in_tables(store, paths) else "put aside"
-        for path in paths:
+    unknown = {part: some for part, some in found.items() if part not in known}
+    for part, some in unknown.items():
+        done = "removed" if _is_in_tables(store, folder, some) else "put aside"
+        for name in some:
             if done == "removed":
-                path.unlink()
+                _unlink(folder, name)
             else:
-                place = folder / ASIDE / path.relative_to(folder)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                path.rename(place)
+                _put_aside(folder, name)
         LEFT_OVER.log(part=part, done=done)
     return len(unknown)
 
 
-def _is_in_tables(store: Store, paths: Sequence[Path]) -> bool:
+def _unlink(folder: Folder, name: str) -> None:
+    if isinstance(folder, Bucket):
+        folder.remove(name)
+    else:
+        (folder / name).unlink()
+
+
+def _put_aside(folder: Folder, name: str) -> None:
+    if isinstance(folder, Bucket):
+        folder.move(name, f"{ASIDE}/{name}")
+        return
+    place = folder / ASIDE / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).rename(place)
+
+
+def _is_in_tables(store: Store, folder: Folder, names: Sequence[str]) -> bool:
     """A part without its file of batches, which is the last to get its name, was never finished: nothing was let go."""
-    batches = [path for path in paths if path.parent.parent.name == parts.BATCHES and path.suffix == ".parquet"]
+    batches = [name for name in names if name.startswith(f"{parts.BATCHES}/") and name.endswith(".parquet")]
     if not batches:
         return True
     try:
-        ids = parts.ids_of(batches[0])
+        ids = parts.ids_of(folder, batches[0])
     except ArchiveMissing:
         return False
     e, count = schema.evidence.c, 0

@@ -7,7 +7,6 @@ time and these centers is archived, `readings` is the table itself and costs one
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -153,11 +152,11 @@ def places(conn: sa.Connection, *where: sa.ColumnElement[bool]) -> list[Place]:
     return [Place(*row) for row in conn.execute(query.order_by(_a.day_ms, _a.part, _a.center))]
 
 
-def folder_of(conn: sa.Connection) -> Path:
-    folder = conn.info.get(ARCHIVE)
+def folder_of(conn: sa.Connection) -> parts.Folder:
+    folder: parts.Folder | None = conn.info.get(ARCHIVE)
     if folder is None:
         raise parts.ArchiveMissing("archive: its folder is not known here; set [archive] folder")
-    return Path(folder)
+    return folder
 
 
 def _archived(conn: sa.Connection, kind: str, place: Place, files: parts.Files) -> Iterator[dict[str, Any]]:

@@ -3,8 +3,9 @@
     FOLDER/link/day=2026-11-22/PART.parquet      one row group a center, sorted by spool and number
     FOLDER/batches/day=2026-11-22/PART.parquet   what was signed around the readings, and the signatures
 
-A part is what came of some centers on one day of Pakistan; it is written once and never changed. pyarrow reads and
-writes it here and is loaded when it is first needed; DuckDB, Polars, pandas and Spark read the same files.
+FOLDER is one of this machine or of an object store. A part is what came of some centers on one day of Pakistan; it is
+written once and never changed. pyarrow reads and writes it here and is loaded when it is first needed; DuckDB, Polars,
+pandas and Spark read the same files.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from agent import wire
 from agent.common.center_time import UTC_AHEAD_MS
 from agent.common.files import sync_folder
 from collector.store import StoreError, schema
+from collector.store.cold.bucket import Bucket
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,6 +40,8 @@ SELDOM = tuple(name for name, kind in wire.KINDS.items() if kind.gap_ms is None 
 LEVEL = 9  # of zstd: 19 takes three times as long and saves two percent
 
 Row = dict[str, Any]
+Folder = Path | Bucket
+"""Of the whole archive. Of a bucket: what lies in its folder of drafts is read before what it has itself."""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -66,6 +70,16 @@ def day_name(day_ms: int) -> str:
 
 def path(folder: Path, kind: str, day_ms: int, part: str) -> Path:
     return folder / kind / f"day={day_name(day_ms)}" / f"{part}.parquet"
+
+
+def local(folder: Folder) -> Path:
+    """Where files are written."""
+    return folder.drafts if isinstance(folder, Bucket) else folder
+
+
+def name_of(kind: str, day_ms: int, part: str) -> str:
+    """Below the archive's folder."""
+    return path(Path(), kind, day_ms, part).as_posix()
 
 
 def table_of(kind: str) -> sa.Table:
@@ -108,7 +122,7 @@ def _type(column: sa.types.TypeEngine[Any]) -> str:
 class PartWriter:
     """Writes the files of one part beside their places; `finish` moves them there, durably."""
 
-    def __init__(self, folder: Path, day_ms: int, part: str) -> None:
+    def __init__(self, folder: Folder, day_ms: int, part: str) -> None:
         self._folder, self._day_ms, self._part = folder, day_ms, part
         self._writers: dict[str, parquet.ParquetWriter] = {}
 
@@ -123,20 +137,28 @@ class PartWriter:
         self.close()
         found: Files = {}
         for kind in sorted(self._writers, key=lambda kind: kind == BATCHES):  # whose file says that all are there
-            draft, place = self._draft(kind), path(self._folder, kind, self._day_ms, self._part)
+            draft = self._draft(kind)
             found[kind] = file_of(draft)
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
-            draft.rename(place)
-            sync_folder(place.parent)
+            self._move(draft, name_of(kind, self._day_ms, self._part))
         return found
+
+    def _move(self, draft: Path, name: str) -> None:
+        if isinstance(self._folder, Bucket):
+            self._folder.put(draft, name)
+            draft.unlink()
+            return
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        place = self._folder / name
+        draft.rename(place)
+        sync_folder(place.parent)
 
     def close(self) -> None:
         for writer in self._writers.values():
             writer.close()
 
     def _draft(self, kind: str) -> Path:
-        return path(self._folder, kind, self._day_ms, self._part).with_suffix(".draft")
+        return path(local(self._folder), kind, self._day_ms, self._part).with_suffix(".draft")
 
     def _writer(self, kind: str) -> parquet.ParquetWriter:
         if kind not in self._writers:
@@ -163,10 +185,12 @@ def file_of(place: Path) -> File:
         return File(place.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def remove(folder: Path, day_ms: int, part: str) -> None:
-    """All files of a part, finished or not."""
+def remove(folder: Folder, day_ms: int, part: str) -> None:
+    """All files of a part, finished or not. Raises OSError."""
     for kind in (*schema.readings, BATCHES):
-        place = path(folder, kind, day_ms, part)
+        if isinstance(folder, Bucket):
+            folder.remove(name_of(kind, day_ms, part))
+        place = path(local(folder), kind, day_ms, part)
         for one in (place, place.with_suffix(".draft")):
             one.unlink(missing_ok=True)
         with suppress(OSError):  # others have files in it
@@ -177,55 +201,52 @@ def remove(folder: Path, day_ms: int, part: str) -> None:
 
 
 def read(
-    folder: Path, kind: str, day_ms: int, part: str, center: str, columns: Sequence[str] | None = None
+    folder: Folder, kind: str, day_ms: int, part: str, center: str, columns: Sequence[str] | None = None
 ) -> Iterator[Row]:
     """One center's rows of a part, in the order of spool and number. Raises ArchiveMissing."""
-    place = path(folder, kind, day_ms, part)
-    pa = _pyarrow()
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(place, memory_map=True) as file:
-            for number in range(file.num_row_groups):
-                if _center_of(file, number) == center:
-                    yield from file.read_row_group(number, columns=columns, use_threads=False).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        why = f"cannot be read ({type(error).__name__}); put the archive's folder back, or its backup"
-        raise ArchiveMissing(f"{place}: {why}") from None
+    with _opened(folder, name_of(kind, day_ms, part)) as (file, _):
+        for number in range(file.num_row_groups):
+            if _center_of(file, number) == center:
+                yield from file.read_row_group(number, columns=columns, use_threads=False).to_pylist()
 
 
-def group_digest(folder: Path, kind: str, day_ms: int, part: str, center: str) -> str:
+def group_digest(folder: Folder, kind: str, day_ms: int, part: str, center: str) -> str:
     """Of one center's bytes in a file, and of what the file says of them; hex. Nothing is unpacked. Raises
     ArchiveMissing."""
-    place, found = path(folder, kind, day_ms, part), hashlib.blake2b(digest_size=16)
-    pa = _pyarrow()
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(place) as file, place.open("rb") as raw:
-            found.update(str(file.schema).partition("\n")[2].encode())  # its first line has an address in memory
-            for number in range(file.num_row_groups):
-                if _center_of(file, number) == center:
-                    about = file.metadata.row_group(number).to_dict()
-                    begins = [one["dictionary_page_offset"] or one["data_page_offset"] for one in about["columns"]]
-                    found.update(repr(about).encode())
-                    raw.seek(min(begins))
-                    found.update(raw.read(sum(one["total_compressed_size"] for one in about["columns"])))
-    except (OSError, pa.ArrowException) as error:
-        why = f"cannot be read ({type(error).__name__}); put the archive's folder back, or its backup"
-        raise ArchiveMissing(f"{place}: {why}") from None
+    found = hashlib.blake2b(digest_size=16)
+    with _opened(folder, name_of(kind, day_ms, part)) as (file, raw):
+        found.update(str(file.schema).partition("\n")[2].encode())  # its first line has an address in memory
+        for number in range(file.num_row_groups):
+            if _center_of(file, number) == center:
+                about = file.metadata.row_group(number).to_dict()
+                begins = [one["dictionary_page_offset"] or one["data_page_offset"] for one in about["columns"]]
+                found.update(repr(about).encode())
+                raw.seek(min(begins))
+                found.update(raw.read(sum(one["total_compressed_size"] for one in about["columns"])))
     return found.hexdigest()
 
 
-def ids_of(place: Path) -> list[int]:
+def ids_of(folder: Folder, name: str) -> list[int]:
     """The ids of the batches of a part's file. Raises ArchiveMissing."""
+    with _opened(folder, name) as (file, _):
+        return [int(one) for one in file.read(columns=["id"])["id"].to_pylist()]
+
+
+@contextmanager
+def _opened(folder: Folder, name: str) -> Iterator[tuple[parquet.ParquetFile, pa.NativeFile]]:
+    """A file, and its bytes. Raises ArchiveMissing, also for what is read from it."""
     pa = _pyarrow()
     from pyarrow import parquet
 
+    place = local(folder) / name
     try:
-        return [int(one) for one in parquet.read_table(place, columns=["id"])["id"].to_pylist()]
+        held = folder.open(name) if isinstance(folder, Bucket) and not place.exists() else pa.memory_map(str(place))
+        with held as raw, parquet.ParquetFile(raw) as file:
+            yield file, raw
     except (OSError, pa.ArrowException) as error:
-        raise ArchiveMissing(f"{place}: cannot be read ({type(error).__name__}); look at it by hand") from None
+        where = f"{folder.url}/{name}" if isinstance(folder, Bucket) else place
+        why = f"cannot be read ({type(error).__name__}); put the archive's folder back, or its backup"
+        raise ArchiveMissing(f"{where}: {why}") from None
 
 
 def _center_of(file: parquet.ParquetFile, number: int) -> str | None:

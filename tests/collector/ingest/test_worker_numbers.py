@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from collector.access.ca import Authority
-from collector.config import ConfigError, Settings
+from collector.common.config import ConfigError, Settings
 from collector.ingest.workers import WorkerBeats, work
 from collector.standard import Standards
 from collector.store import schema, upsert

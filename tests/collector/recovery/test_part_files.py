@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from collector.access.signing_key import load_or_make
-from collector.config import BackupSection, CollectorTable, DatabaseSection, Settings
+from collector.common.config import BackupSection, CollectorTable, DatabaseSection, Settings
 from collector.recovery import archive, contents, copies, part_files, server
 from collector.recovery.archive import ArchiveError, Keys
 from collector.store import Store

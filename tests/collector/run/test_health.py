@@ -22,7 +22,7 @@ import pytest
 
 import collector
 from collector.access.tls import TlsError
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.run import resources
 from collector.run.reload import Reload
 from collector.web.health import Health, Needed, Watched

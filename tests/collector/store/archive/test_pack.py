@@ -78,7 +78,7 @@ def test_whoever_is_killed_nothing_is_lost_and_nothing_doubled(days: Days, step:
     with pytest.raises(Killed):
         pack.pack(days.store, days.due()[0], LATER, die)
     assert days.state() == before
-    remove.sweep(days.store, days.folder)
+    remove.sweep(days.store, days.folder, LATER)
     days.archive()
     assert days.state() == before
     assert len(list(days.folder.rglob("*.parquet"))) == sum(len(files_of(days, part)) for part in names(days))
@@ -103,7 +103,7 @@ def test_files_of_a_process_that_was_killed_outright_are_removed(days: Days, ste
         pack.pack(days.store, days.due()[0], LATER, copy)
     copied.rename(days.folder)
     assert list(days.folder.rglob("*.*"))
-    assert remove.sweep(days.store, days.folder) == 1
+    assert remove.sweep(days.store, days.folder, LATER) == 1
     assert [path for path in days.folder.rglob("*") if path.is_file()] == []
     assert days.state() == before
 
@@ -116,7 +116,7 @@ def test_files_that_may_be_all_that_is_left_are_put_aside(days: Days) -> None:
         conn.execute(sa.delete(schema.archived))
         conn.execute(sa.delete(schema.archive_parts))
     files = len(list(days.folder.rglob("*.parquet")))
-    assert remove.sweep(days.store, days.folder) == 2
+    assert remove.sweep(days.store, days.folder, LATER) == 2
     assert len(list((days.folder / remove.ASIDE).rglob("*.parquet"))) == files
 
 
@@ -152,7 +152,7 @@ def test_what_has_changed_meanwhile_is_tried_again(days: Days) -> None:
     with pytest.raises(pack.PackError, match="changed meanwhile"):
         pack.pack(days.store, days.due()[0], LATER, more)
     assert len(days.state()) == len(before) + 5
-    remove.sweep(days.store, days.folder)
+    remove.sweep(days.store, days.folder, LATER)
     assert days.archive()
 
 

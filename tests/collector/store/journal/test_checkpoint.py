@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.access.signing_key import load_or_make
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.store import Store, schema
 from collector.store.journal import FILE, checkpoint
 from collector.store.journal.checkpoint import JournalCheckpoint
 from collector.store.journal.journal import mark_of
-from tests.collector.store.test_journal import NOW, copied, lines, settings, started
+from tests.collector.store.journal.test_journal import NOW, copied, lines, settings, started
 
 __all__ = ["copied", "settings"]  # fixtures
 pytestmark = pytest.mark.row(53)
