@@ -19,9 +19,9 @@ from agent import wire
 from agent.common.errors import describe
 from agent.common.logs import Event
 from collector.access.tls import TlsError, client_context, refill
+from collector.brokers.client import BulkClient
 from collector.brokers.endpoints import WEBSOCKET_PATH, Address
 from collector.common.messages import Message
-from collector.ingest.client import BulkClient
 from collector.ingest.delivery import LONGEST_PAUSE_S, IngestWorker, Unacknowledged
 from collector.ingest.transaction import Ingest
 

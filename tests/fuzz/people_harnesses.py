@@ -16,10 +16,11 @@ from agent.updates import offers
 from collector.access.accounts import oidc, push_devices
 from collector.access.accounts.policy import Account
 from collector.access.users import PersonError
+from collector.brokers import client
 from collector.common.messages import Message
 from collector.desk.alerts.answers import mail, sms, text
 from collector.desk.alerts.channels import telegram
-from collector.ingest import client, verify
+from collector.ingest import verify
 from collector.log import inclusion, leaves
 from tests.fuzz.shared import Harness, refused
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.ingest.client import BulkClient, Malformed, packets, published
+from collector.brokers.client import BulkClient, Malformed, packets, published
 from tests.helpers.peers import CONNACK, peer
 from tests.helpers.waiting import PATIENCE_S, wait_until
 
