@@ -1,3 +1,3 @@
-"""MQTT brokers: the embedded one, its listeners, and settings for brokers of other makes."""
+"""MQTT brokers: the embedded one, its listeners, the client of ingest, and settings for brokers of other makes."""
 
-__all__ = ["embedded", "endpoints", "external", "generated_config", "listeners", "mosquitto"]
+__all__ = ["client", "embedded", "endpoints", "external", "generated_config", "listeners", "mosquitto"]
