@@ -10,17 +10,18 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agent.common.errors import describe
 from agent.common.files import sync_folder, write_atomically
 from agent.common.keys import is_sound, verifier
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 IDENTITY_FILE = "identity.json"
 KEY_FILE = "signing.key"
@@ -206,6 +207,9 @@ def load_tls_key(state_dir: Path) -> ec.EllipticCurvePrivateKey | None:
     raw = _secret(state_dir, TLS_KEY_FILE)
     if raw is None:
         return None
+    from cryptography.hazmat.primitives import serialization  # 3 MB, which a run without a renewal does not need
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     try:
         key = serialization.load_pem_private_key(raw, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -217,6 +221,9 @@ def load_tls_key(state_dir: Path) -> ec.EllipticCurvePrivateKey | None:
 
 def make_tls_key(state_dir: Path) -> ec.EllipticCurvePrivateKey:
     """The TLS key of this gateway, made now if there is none. It stays through renewals; signing has its own."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     key = load_tls_key(state_dir)
     if key is None:
         key = ec.generate_private_key(ec.SECP256R1())

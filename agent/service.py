@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent import __version__, identity, wire
+from agent import __version__, identity, memory, wire
 from agent.beacons.sender import BeaconSender
 from agent.common import logs
+from agent.common.releases.signers import SEEN
 from agent.common.releases.trial import FOLDER, ReleaseFolder
 from agent.config import AgentSettings
 from agent.diagnostics.questions import AnswerQueue, AnswerSources
@@ -50,8 +51,7 @@ if TYPE_CHECKING:
 THREADS = 4  # the spool, the broker's address, a speed test, one more; each costs memory
 ENDPOINT_FILE = "way.json"
 PROOF_FILE = "proof.json"
-SPOOL_CHECK_S = 5.0
-ANSWER_MS = 600_000
+SPOOL_CHECK_S, ANSWER_MS = 5.0, 600_000
 STUCK_ROUNDS = 5  # without a round for so many cycles the watchdog is let bite
 
 
@@ -197,7 +197,7 @@ class Service:
         trials = [self._changes.watch_trial(), self._replacement.watch_trial(), self._replacement.look_nightly()]
         beacons = BeaconSender(self._settings.second_path, self._mine, self._receipt_clock, self._uplink).run()
         upkeep = [self._watchdog(), self._check_spool(), self._renewal.run(), self._changes.take_documents()]
-        return [*upkeep, *trials, beacons]
+        return [*upkeep, *trials, beacons, memory.keep_small()]
 
     def _listeners(self) -> list[Awaitable[None]]:
         settings = self._settings
@@ -213,8 +213,8 @@ class Service:
 
     async def _listen_to_seats(self) -> Listening:
         key, seats = identity.seat_key(self._settings.state_dir), self._settings.seats
-        handed_on = self._replacement.handed_on
-        return await lan.listen(self._registry, seats.listen, key, handed_on, conditions=seats.conditions)
+        handed_on, seen = self._replacement.handed_on, self._settings.state_dir / SEEN
+        return await lan.listen(self._registry, seats.listen, key, handed_on, seen=seen, conditions=seats.conditions)
 
     async def _serve_nut(self) -> Listening:
         from agent.local import nut_server  # costs memory only where it is wanted

@@ -28,7 +28,7 @@ from agent.remote.settings import REMOTE
 from agent.seat import __main__ as seat_main
 from agent.wire import ENGINE_OF_RECORD
 from collector import commands as collector_commands
-from collector import config as collector_config
+from collector.common import config as collector_config
 from collector.standard import Standards, example, examples
 from collector.standard.criteria import DEAF, Criterion, Matching, Standard, Window
 

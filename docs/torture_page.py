@@ -75,9 +75,10 @@ CATALOGUE: dict[int, str] = {
     59: "One gateway floods: messages, readings, subjects, bytes",
     60: "Bad requests for enrolment beside good ones",
     61: "A center's owner cheats: results, past, place, seats, power",
+    62: "A settings file with a mistake, at a start and at a reload",
 }
 # What agent, wire, broker, collector and database are held to: no row of these may be without a test and a control.
-HELD_TO = (*range(1, 37), 46, *range(49, 62))
+HELD_TO = (*range(1, 37), 46, *range(49, 63))
 
 # A row whose fault nothing of ours could let through, with the reason.
 WITHOUT_CONTROL: dict[int, str] = {}

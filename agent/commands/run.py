@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from agent import __version__, config_file, identity
+from agent import __version__, config_file, identity, memory
 from agent.common import logs
 from agent.common.releases import launch
 from agent.common.releases.trial import FOLDER
@@ -23,6 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    memory.share_one_arena()
     logs.start("info", options.log_format)  # until the settings are known
     try:
         settings = config_file.load_or_default(options.config)

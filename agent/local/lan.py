@@ -14,8 +14,11 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from agent.common.errors import describe
+from agent.common.releases import signers
 from agent.common.releases.trial import Release
 from agent.common.releases.version import is_older
 from agent.common.tcp.http_server import HttpRefused, RateLimiter
@@ -47,16 +50,18 @@ async def listen(
     seat_key: bytes,
     handed_on: HandedOn = lambda: None,
     *,
+    seen: Path = Path(),
     conditions: bool = False,
     wall: Clock = wall_ms,
     mono: Clock = mono_ms,
 ) -> asyncio.Server:
     """Listens on ``HOST:PORT`` and enters the seats' snapshots into ``registry`` (by monotonic milliseconds).
-    With ``conditions`` seats are asked for theirs.
+    With ``conditions`` seats are asked for theirs. ``seen`` is the folder of what this gateway saw last in its
+    repository of releases: seats verify by it.
 
     Raises ValueError for an address that is none, OSError when it cannot be listened on.
     """
-    listener = _SeatListener(registry, seat_key, handed_on, wall, mono, conditions=conditions)
+    listener = _SeatListener(registry, seat_key, handed_on, wall, mono, seen=seen, conditions=conditions)
     return await http.serve(address, listener.handle, LIMITS)
 
 
@@ -79,21 +84,29 @@ class Nonces:
 
 class _SeatListener:
     def __init__(
-        self, registry: Registry, key: bytes, handed_on: HandedOn, wall: Clock, mono: Clock, *, conditions: bool = False
+        self,
+        registry: Registry,
+        key: bytes,
+        handed_on: HandedOn,
+        wall: Clock,
+        mono: Clock,
+        *,
+        seen: Path = Path(),
+        conditions: bool = False,
     ) -> None:
-        self.conditions = conditions
+        self.seen, self.conditions = seen, conditions
         self.registry, self.key, self.handed_on, self.wall, self.mono = registry, key, handed_on, wall, mono
         self.nonces = Nonces()
         self.rate = RateLimiter(SEAT_RATE_PER_S, SEAT_BURST, MAX_PACED_SEATS)
 
     async def handle(self, request: http.HttpRequest) -> http.HttpAnswer:
-        if request.path not in ("/seat", "/release"):
+        if request.path not in ("/seat", "/release", "/signed-list"):
             raise HttpRefused(404, "only POST /seat is accepted here")
         if request.method != "POST":
             raise HttpRefused(405, "only POST /seat is accepted here")
         claimed = contract.claimed_id(request.body)
-        if request.path == "/release":
-            return await self.program(request.body, claimed)
+        if request.path != "/seat":
+            return await self.program(request, claimed)
         try:
             body, key = self.opened(request.body, claimed)
         except contract.SnapshotError as error:
@@ -121,11 +134,11 @@ class _SeatListener:
             return ""
         return f"{found[0].version} {found[0].digest}"
 
-    async def program(self, payload: bytes, claimed: str) -> http.HttpAnswer:
-        """The file of the release, for a seat under its own key."""
+    async def program(self, request: http.HttpRequest, claimed: str) -> http.HttpAnswer:
+        """The file of the release, or the signed list that it is in, for a seat under its own key."""
         for key in self.registry.keys_of(claimed):
             with contextlib.suppress(contract.SnapshotError):
-                digest = contract.decode_wish(contract.unseal(payload, key, contract.WISH))
+                digest = contract.decode_wish(contract.unseal(request.body, key, contract.WISH))
                 break
         else:
             raise HttpRefused(401, "the signature is not made with a key of this seat's own")
@@ -134,7 +147,11 @@ class _SeatListener:
         found = self.handed_on()
         if found is None or found[0].digest != digest:
             raise HttpRefused(404, "there is no such release here")
-        content = await asyncio.to_thread(found[1].read_bytes)  # half a megabyte
+        read = found[1].read_bytes if request.path == "/release" else partial(signers.collect, self.seen)
+        try:
+            content = await asyncio.to_thread(read)  # half a megabyte
+        except OSError as error:
+            raise HttpRefused(404, f"the release cannot be handed on: {describe(error)}") from None
         return http.HttpAnswer(status=200, body=content, kind="application/octet-stream")
 
     def opened(self, payload: bytes, claimed: str) -> tuple[bytes, bytes]:

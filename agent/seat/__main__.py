@@ -32,7 +32,7 @@ from agent.seat.identity import SeatIdentity, identify
 from agent.seat.keyring import Keyring
 from agent.seat.measure import hardware, measure
 from agent.seat.post import PostFailed, check_gateway, fetch_release, post
-from agent.seat.releases import MAX_BYTES, SeatReleases
+from agent.seat.releases import MAX_BYTES, ROOT_FILE, SeatReleases
 
 PROGRAM = "nabz-seat"
 STARTED = Event(PROGRAM, "info", "seat_started", "this seat sends snapshots", fields="gateway interval_s")
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 the gateway did not take it, 2 wrong use or settings."""
     options = arguments().parse_args(argv)
     logs.start("info", options.log_format)
-    if options.command == "run" and launch.CAN_REPLACE:
+    if options.command == "run":
         launch.enter(options.state_dir / FOLDER, "agent.seat.__main__", argv or sys.argv[1:], __version__, boot_id())
     try:
         if options.command == "show":
@@ -137,8 +137,8 @@ def load(options: argparse.Namespace) -> SeatProgram:
     if is_new:
         save_identity(identity, options.state_dir)
     keyring = Keyring(key, identity.id, options.state_dir, may_agree=options.command == "run")
-    is_updated = options.command == "run" and launch.CAN_REPLACE
-    releases = SeatReleases(options.state_dir, __version__) if is_updated else None
+    root = options.state_dir / ROOT_FILE.name if sys.platform == "win32" else ROOT_FILE
+    releases = SeatReleases(options.state_dir, __version__, root) if options.command == "run" else None
     return SeatProgram(
         identity=identity, name=name, url=url, keyring=keyring, interval_s=options.interval, releases=releases
     )
@@ -277,7 +277,8 @@ def send(seat: SeatProgram, state: contract.State, offset_ms: int) -> int:
                 KEY_UNSAVED.log(error=trouble)
             if seat.releases is not None and state == "running":
                 offered = answer.release if key != seat.keyring.center_key else ""
-                seat.releases.heard(offered, partial(fetch_release, seat.url, seat.identity.id, key, limit=MAX_BYTES))
+                fetch = partial(fetch_release, seat.url, seat.identity.id, key, limit=MAX_BYTES)
+                seat.releases.heard(offered, fetch)
             break
     return offset_ms
 

@@ -56,10 +56,13 @@ def post(snapshot: contract.Snapshot, url: str, key: bytes, timeout_s: float = 1
     return read_answer(sealed, snapshot.nonce, key)
 
 
-def fetch_release(url: str, seat_id: str, key: bytes, digest: str, limit: int, timeout_s: float = 60.0) -> bytes:
-    """The file of a release, unverified, up to `limit` bytes. `url` is where snapshots go. Raises OSError."""
+def fetch_release(
+    url: str, seat_id: str, key: bytes, what: str, digest: str, *, limit: int, timeout_s: float = 60.0
+) -> bytes:
+    """The file of a release, or the signed list that it is in, unverified, up to `limit` bytes. `url` is where
+    snapshots go, `what` the last part of the address. Raises OSError."""
     payload = contract.seal(contract.encode_wish(seat_id, digest), key, contract.WISH)
-    address = f"{url.removesuffix('/seat')}/release"
+    address = f"{url.removesuffix('/seat')}/{what}"
     request = urllib.request.Request(address, data=payload, method="POST")  # noqa: S310
     try:
         with _direct.open(request, timeout=timeout_s) as response:

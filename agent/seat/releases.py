@@ -1,16 +1,23 @@
 """Newer programs for this seat. Its gateway hands on the release that it runs itself and has proven, under the key that
-only the two of them have; the seat tries it as a gateway does, and goes back by itself if it cannot report with it."""
+only the two of them have, and shows that the signers signed it. The seat verifies that, tries the release as a gateway
+does, and goes back by itself if it cannot report with it.
+
+Whom a seat trusts is the root that an administrator gave it, or else the first that its gateway showed; then those
+whom that root names."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from agent.common.errors import describe
+from agent.common.files import write_atomically
 from agent.common.logs import Event
-from agent.common.releases import launch
+from agent.common.releases import launch, signers
+from agent.common.releases.signers import TrustedSigners
 from agent.common.releases.trial import FOLDER, Release, ReleaseFolder
 from agent.common.releases.version import version_key
 
@@ -20,15 +27,21 @@ NOT_TAKEN = Event(
 )  # fmt: skip
 MAX_BYTES = 8 * 1024 * 1024
 RETRY_S = 3600.0
+SIGNERS_FILE = "signers.json"
+ROOT_FILE = Path("/etc/nabz/update-root.json")
+PROGRAM, SIGNED = "release", "signed-list"
 
-Fetch = Callable[[str], bytes]  # by digest; raises OSError
+Fetch = Callable[[str, str], bytes]  # PROGRAM or SIGNED of a release, by its digest; raises OSError
 
 
 class SeatReleases:
     """`ended` is set when this process is to start again, with another program."""
 
-    def __init__(self, state_dir: Path, installed: str, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, state_dir: Path, installed: str, root: Path = ROOT_FILE, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._folder = ReleaseFolder(state_dir / FOLDER)
+        self._known, self._root = state_dir / SIGNERS_FILE, root
         self._installed, self._now_s, self._next_s = installed, now_s, float("-inf")
         self.ended = False
 
@@ -54,10 +67,30 @@ class SeatReleases:
         return version_key(release.version) > version_key(self._installed) and self._folder.may_try(release)
 
     def _take(self, release: Release, fetch: Fetch) -> None:
-        program = fetch(release.digest)
+        shown = signers.parse(fetch(SIGNED, release.digest))
+        trusted = signers.verify(shown, known_signers(self._known, self._root), release.version, release.digest)
+        program = fetch(PROGRAM, release.digest)
         if hashlib.sha256(program).hexdigest() != release.digest:
-            raise ValueError("what came is not what the gateway named")
+            raise ValueError("what came is not what the signers signed")
+        table = {"root": trusted.root.decode(), "targets": trusted.targets}
+        write_atomically(self._known, json.dumps(table).encode())
         self.ended = self._folder.accept(release.version, program)
+
+
+def known_signers(file: Path, root: Path) -> TrustedSigners | None:
+    """Those of the last release; at first the administrator's `root`; None where there is neither. Raises OSError, and
+    ValueError for a file that is spoilt: whom to trust is not guessed."""
+    try:
+        table = json.loads(file.read_bytes())
+        return TrustedSigners(str(table["root"]).encode(), int(table["targets"]))
+    except FileNotFoundError:
+        pass
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{file}: is spoilt ({describe(error)}); remove it to begin with the root anew") from None
+    try:
+        return TrustedSigners(root.read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 def _release(offered: str) -> Release | None:

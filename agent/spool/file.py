@@ -386,7 +386,8 @@ class SpoolFile:
         """Bytes in use inside the file; freed pages are used again before the file grows."""
         (pages,) = self._sql.execute("PRAGMA page_count").fetchone()
         (free,) = self._sql.execute("PRAGMA freelist_count").fetchone()
-        return int(pages - free) * PAGE_BYTES
+        (size,) = self._sql.execute("PRAGMA page_size").fetchone()
+        return int(pages - free) * int(size)
 
     def holds(self, spool: str) -> bool:
         return spool in self._epochs

@@ -11,7 +11,7 @@ import mmap
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,12 +19,10 @@ from pathlib import Path
 from agent.common.files import sync_folder
 from agent.spool.record import HEADER, MAGIC, Group, Head, Ident, RecordDamaged, record_bytes, unpack
 from agent.spool.status import Lost
-from agent.spool.tables import PAGE_BYTES
+from agent.spool.tables import PAGE_SIZES
 
 WAL_HEADER = 32
 FRAME_HEADER = 24
-LOCAL_MAX = PAGE_BYTES - 35  # a payload up to this stays in its page
-LOCAL_MIN = (PAGE_BYTES - 12) * 32 // 255 - 23
 KEPT_ASIDE = 2  # damaged files kept for inspection
 TRIAL_BYTES = 64 * 1024
 MAX_VERSIONS = 64  # of one long record, in a log that holds its pages many times
@@ -46,17 +44,15 @@ class Salvage:
         self._chosen: dict[Ident, bytes] = {}
         self.heads: list[Head] = []
         self.holes: list[Lost] = []
-        with _Pages(path) as pages:
-            self._survey(pages.groups(), known)
+        self._survey(_groups(path), known)
 
     def groups(self) -> Iterator[Group]:
         """Each group once, in no order."""
         left = dict(self._chosen)
-        with _Pages(self._path) as pages:
-            for group in pages.groups():
-                if left.get(group.ident) == _mark(group):
-                    del left[group.ident]
-                    yield group
+        for group in _groups(self._path):
+            if left.get(group.ident) == _mark(group):
+                del left[group.ident]
+                yield group
 
     def _survey(self, groups: Iterable[Group], known: Head | None) -> None:
         found: dict[Ident, set[_Found]] = defaultdict(set)
@@ -99,15 +95,38 @@ def _agreed(rivals: set[_Found], chained: set[bytes]) -> _Found | None:
     return rivals.pop() if len(rivals) == 1 else None
 
 
+def _groups(path: Path) -> Iterator[Group]:
+    """Every whole record, in no order, some of them several times."""
+    for size in _page_sizes(path):
+        with _Pages(path, size) as pages:
+            yield from pages.groups()
+
+
+def _page_sizes(path: Path) -> Sequence[int]:
+    """Of the file as its own head and that of its log tell; where neither does, all there may be (a record proves
+    itself, wherever its pages seem to begin)."""
+    file, log = _beginning(path), _beginning(path.with_name(path.name + "-wal"))
+    named = {int.from_bytes(file[16:18], "big"), int.from_bytes(log[8:12], "big")}
+    return [size for size in PAGE_SIZES if size in named] or PAGE_SIZES
+
+
+def _beginning(path: Path) -> bytes:
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        return file.read(WAL_HEADER)
+
+
 class _Pages:
     """The pages of a file and of its log, also by number; in the log the same number may stand many times."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size: int) -> None:
+        self.size = size
         self._file = _map(path)
-        self._written = list(_written(path, len(self._file)))
+        self._written = list(_written(path, len(self._file), size))
         self._wal = _map(path.with_name(path.name + "-wal"))
         self._in_wal: dict[int, list[int]] = defaultdict(list)
-        for offset in range(WAL_HEADER, len(self._wal) - FRAME_HEADER - PAGE_BYTES + 1, FRAME_HEADER + PAGE_BYTES):
+        for offset in range(WAL_HEADER, len(self._wal) - FRAME_HEADER - size + 1, FRAME_HEADER + size):
             number = int.from_bytes(self._wal[offset : offset + 4], "big")
             self._in_wal[number].append(offset + FRAME_HEADER)
 
@@ -126,17 +145,17 @@ class _Pages:
 
     def _all(self) -> Iterator[bytes]:
         for start, end in self._written:
-            for offset in range(start, end, PAGE_BYTES):
-                yield self._file[offset : offset + PAGE_BYTES]
+            for offset in range(start, end, self.size):
+                yield self._file[offset : offset + self.size]
         for offsets in list(self._in_wal.values()):
             for offset in offsets:
-                yield self._wal[offset : offset + PAGE_BYTES]
+                yield self._wal[offset : offset + self.size]
 
     def numbered(self, number: int) -> Iterator[bytes]:
         for offset in reversed(self._in_wal.get(number, [])):
-            yield self._wal[offset : offset + PAGE_BYTES]
+            yield self._wal[offset : offset + self.size]
         if number >= 1:
-            yield self._file[(number - 1) * PAGE_BYTES : number * PAGE_BYTES]
+            yield self._file[(number - 1) * self.size : number * self.size]
 
 
 def _map(path: Path) -> mmap.mmap | bytes:
@@ -147,7 +166,7 @@ def _map(path: Path) -> mmap.mmap | bytes:
         return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
 
 
-def _written(path: Path, size: int) -> Iterator[tuple[int, int]]:
+def _written(path: Path, size: int, page_bytes: int) -> Iterator[tuple[int, int]]:
     """Where the file is no hole, from the start of a page on; nothing twice."""
     if size == 0:
         return
@@ -160,8 +179,8 @@ def _written(path: Path, size: int) -> Iterator[tuple[int, int]]:
                 if error.errno == errno.ENXIO:  # only a hole is left
                     return
                 raise
-            start = max(end, data // PAGE_BYTES * PAGE_BYTES)
-            end = min(size, -(-os.lseek(file.fileno(), data, os.SEEK_HOLE) // PAGE_BYTES) * PAGE_BYTES)
+            start = max(end, data // page_bytes * page_bytes)
+            end = min(size, -(-os.lseek(file.fileno(), data, os.SEEK_HOLE) // page_bytes) * page_bytes)
             yield start, end
 
 
@@ -183,7 +202,7 @@ def _records(page: bytes, pages: _Pages) -> Iterator[Group]:
 def _whole(page: bytes, start: int, length: int, pages: _Pages) -> Iterator[bytes]:
     """The record at ``start``, followed through its overflow pages; several when a page has several versions."""
     before = _cell_header_bytes(length)
-    local = _local_bytes(before + length) - before
+    local = _local_bytes(before + length, pages.size) - before
     if local >= length:
         yield page[start : start + length]
         return
@@ -193,7 +212,7 @@ def _whole(page: bytes, start: int, length: int, pages: _Pages) -> Iterator[byte
 
 def _chains(so_far: bytes, number: int, length: int, pages: _Pages) -> Iterator[bytes]:
     for overflow in pages.numbered(number):
-        grown = so_far + overflow[4 : 4 + min(PAGE_BYTES - 4, length - len(so_far))]
+        grown = so_far + overflow[4 : 4 + min(pages.size - 4, length - len(so_far))]
         if len(grown) == length:
             yield grown
         elif len(grown) > len(so_far):
@@ -206,11 +225,13 @@ def _cell_header_bytes(length: int) -> int:
     return 2 + (serial.bit_length() + 6) // 7
 
 
-def _local_bytes(payload: int) -> int:
-    if payload <= LOCAL_MAX:
+def _local_bytes(payload: int, page_bytes: int) -> int:
+    """How much of a payload stays in its page (sqlite.org/fileformat2.html, section 1.6)."""
+    most, least = page_bytes - 35, (page_bytes - 12) * 32 // 255 - 23
+    if payload <= most:
         return payload
-    local = LOCAL_MIN + (payload - LOCAL_MIN) % (PAGE_BYTES - 4)
-    return local if local <= LOCAL_MAX else LOCAL_MIN
+    local = least + (payload - least) % (page_bytes - 4)
+    return local if local <= most else least
 
 
 # ---------------------------------------------------------------- a rebuilt file takes the place

@@ -13,10 +13,11 @@ from agent.spool.dropped import DroppedRun, run_proof
 from agent.spool.receipts import KeyRange, added, range_proof
 from agent.spool.record import Head
 
-PAGE_BYTES = 2048
+PAGE_BYTES = 1024  # of a new file: each commit writes some whole pages: of 2048 they were a quarter more bytes a day
 SEQ_BITS = 40
 SEQ_MASK = (1 << SEQ_BITS) - 1
-WAL_PAGES = 256  # a checkpoint every MiB: few syncs, and no long replay after a power cut
+PAGE_SIZES = (PAGE_BYTES, 2048)  # the second: of files that older agents began
+WAL_PAGES = 256  # a checkpoint every quarter MiB: few syncs, and no long replay after a power cut
 
 TABLES = (
     "CREATE TABLE spools (epoch INTEGER PRIMARY KEY, spool TEXT NOT NULL, seq INTEGER NOT NULL, chain BLOB NOT NULL, "

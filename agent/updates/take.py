@@ -11,12 +11,12 @@ import msgspec
 from agent.common.center_time import CENTER_TIME
 from agent.common.errors import describe
 from agent.common.files import write_atomically
+from agent.common.releases.signers import SEEN
 from agent.common.releases.trial import FOLDER, Release, ReleaseFolder
 from agent.config import UpdateSection
 from agent.updates.offers import GatewayPlace, choose
 from agent.updates.repository import Open, Repository, RepositoryError, open_url
 
-SEEN = "updates"  # folder below the state folder
 SPENT_FILE = "spent.json"
 
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 
 from agent import wire
 from agent.common.errors import describe
@@ -245,6 +243,9 @@ def pinned_root(url: str, fingerprint: str) -> str:
 
 def root_of(pem: bytes, fingerprint: str) -> str:
     """The one certificate of ``pem`` with this fingerprint, as PEM; empty when there is none."""
+    from cryptography import x509  # 8 MB, which only an enrolment needs
+    from cryptography.hazmat.primitives import hashes, serialization
+
     try:
         held = x509.load_pem_x509_certificates(pem)
     except ValueError:

@@ -10,13 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from agent import __version__, identity
 from agent.common.files import sync_folder
@@ -29,6 +25,9 @@ from agent.uplink.collector_client import (
     root_of,
     split_token,
 )
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 SPOOL_FILE = "spool.db"
 APPROVAL_S = 3600.0
@@ -132,6 +131,10 @@ def enrolment_request(token: str, key: identity.Signer, tls_key: ec.EllipticCurv
 
 def csr_of(tls_key: ec.EllipticCurvePrivateKey, device: str) -> str:
     """A certificate request (PKCS #10, RFC 2986) as PEM that names this gateway."""
+    from cryptography import x509  # 8 MB, which a run without a renewal does not need
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.x509.oid import NameOID
+
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device)])
     made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(tls_key, hashes.SHA256())
     return made.public_bytes(serialization.Encoding.PEM).decode()
@@ -210,6 +213,9 @@ def checked(answer: EnrolmentAnswer, url: str, key: identity.Signer, now_ms: int
 
 def checked_certificate(certified: Certified, device: str, tls_key: ec.EllipticCurvePrivateKey) -> str:
     """The chain that was given, when it is for this name and this key. Raises EnrolFailed."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
     try:
         leaf = x509.load_pem_x509_certificates(certified.certificate.encode())[0]
         x509.load_pem_x509_certificates(certified.ca.encode())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agent import wire
 from agent.wire import Receipt
 
 # The collector holds other readings under our numbers: this spool is a restored image or a clone. What was sent is held
@@ -33,7 +35,7 @@ class ReceiptWitness:
     proof is rare and the only one there may be: it outlives a restart (agent.spool.proof).
 
     `older_journal` is the receipt that told of the most decisions, as long as newer ones tell of fewer: the collector's
-    journal is older than it was. It is in memory alone, as every other gateway has heard that too."""
+    journal is older than it was. `newest` outlives a restart too."""
 
     proof: str = ""
     epoch: str = ""
@@ -45,6 +47,21 @@ class ReceiptWitness:
     def shown(self) -> str:
         """What is to be shown to the collector; empty: nothing."""
         return self.proof or self.older_journal
+
+    @property
+    def newest(self) -> str:
+        """The receipt that says the most after a restart; empty before the first."""
+        return self.older_journal or (self._last[-1][2] if self._last else "")
+
+    def recall(self, sealed: bytes, is_collectors: Callable[[bytes, bytes], bool]) -> None:
+        """Takes up what was `newest` before a restart. A damaged one, or another collector's, is none."""
+        try:
+            body, signature = wire.unseal(sealed, wire.MAX_SMALL_BYTES)
+            receipt = wire.decode_receipt(body)
+        except wire.WireError:
+            return
+        if is_collectors(body, signature) and (not self.proof or receipt.epoch == self.epoch):
+            self.learn(receipt, sealed)
 
     def learn(self, receipt: Receipt, sealed: bytes) -> bool:
         """Whether there is another proof now, or none any more: time to save it."""

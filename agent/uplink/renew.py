@@ -11,16 +11,17 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-
-from agent import identity
+from agent import identity, validity
 from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.uplink import trust
 from agent.uplink.collector_client import CollectorClient, CollectorRefused
 from agent.uplink.enrol import Certified, EnrolFailed, checked_certificate, csr_of
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 RENEWED = Event(__name__, "info", "certificate_renewed", "this gateway's certificate was renewed")
 NOT_RENEWED = Event(
@@ -34,17 +35,14 @@ RETRY_MIN_S, RETRY_MAX_S = 60.0, 3600.0
 ISOLATED_S = 3600.0  # without a receipt, and up to twice that, so that an outage does not bring all gateways at once
 
 
-def due_ms(certificate: x509.Certificate, chance: float) -> int:
+def due_ms(life: validity.Validity, chance: float) -> int:
     """When to renew: after half of its life and up to a tenth more, so that a fleet does not come at once."""
-    start_ms, end_ms = (
-        int(at.timestamp() * 1000) for at in (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
-    )
-    return start_ms + int((end_ms - start_ms) * (0.5 + JITTER * chance))
+    return life.start_ms + int((life.end_ms - life.start_ms) * (0.5 + JITTER * chance))
 
 
-def is_due(certificate: x509.Certificate, chance: float, now_ms: int) -> bool:
+def is_due(life: validity.Validity, chance: float, now_ms: int) -> bool:
     """A certificate of the future is due too: then the local clock is wrong, and the collector corrects it."""
-    return now_ms >= due_ms(certificate, chance) or now_ms < int(certificate.not_valid_before_utc.timestamp() * 1000)
+    return now_ms >= due_ms(life, chance) or now_ms < life.start_ms
 
 
 class Renewal:
@@ -90,12 +88,14 @@ class Renewal:
 
     def poll(self) -> bool:
         """Whether a new certificate was taken. Raises EnrolFailed, IdentityError, OSError or ValueError."""
-        files, key = self._mine.tls, identity.load_tls_key(self._state_dir)
-        if files is None or key is None:
+        files = self._mine.tls
+        if files is None:
             return False
-        current = x509.load_pem_x509_certificates(files.cert.read_bytes())[0]
-        is_isolated = self._is_isolated()
+        current, is_isolated = validity.of_file(files.cert), self._is_isolated()
         if not is_isolated and not is_due(current, self._share, self._clock.now_ms()):
+            return False
+        key = identity.load_tls_key(self._state_dir)
+        if key is None:
             return False
         client = self.client()
         if self._clock.is_wall and not is_isolated:

@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cryptography import x509
-
+from agent import validity
 from agent.common import tls
 from agent.common.errors import describe
 from agent.identity import ENROL_AGAIN, IdentityError, TlsFiles
@@ -94,19 +93,16 @@ def check_time(connected: ssl.SSLSocket, clock: TrustedClock) -> None:
     """Judges the server's certificate by the signed time. Raises Untrusted."""
     if clock.is_wall:
         return
-    certificate = x509.load_der_x509_certificate(connected.getpeercert(binary_form=True) or b"")
-    start_s, end_s = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
-    if not start_s <= clock.now_ms() / 1000 <= end_s:
+    if not validity.of_der(connected.getpeercert(binary_form=True) or b"").covers(clock.now_ms()):
         raise Untrusted("the server's certificate is not valid at the collector's own time; tell its operator")
 
 
 def is_expired(files: TlsFiles | None, clock: TrustedClock) -> bool:
     """Whether our own certificate has run out, which no broker says; False where there is none to read."""
     try:
-        certificate = x509.load_pem_x509_certificates(files.cert.read_bytes())[0] if files else None
+        return files is not None and validity.of_file(files.cert).end_ms < clock.now_ms()
     except (OSError, ValueError):
         return False
-    return certificate is not None and certificate.not_valid_after_utc.timestamp() * 1000 < clock.now_ms()
 
 
 def is_about_time(error: BaseException) -> bool:

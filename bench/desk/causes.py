@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,12 +22,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
-from bench.desk.truth import FAMILIES, MINUTE_MS, NAMES, Kind, TrueCause, has_weak_line, script
+from bench.desk.truth import DAY_MS, FAMILIES, MINUTE_MS, NAMES, Kind, TrueCause, has_weak_line, script
 from bench.desk.year import CUTS, LOW_PCT, Year
+from collector.commands.simulation.fleet import SimulatedCenter, make_fleet
 from collector.desk import causes, tables
 from collector.desk.incident import Incident
 from collector.register import opening_hours
-from collector.simulate.fleet import SimulatedCenter, make_fleet
 from collector.standard import Standards, example, examples
 from collector.store import Store
 
@@ -81,11 +81,28 @@ def played(centers: int, days: int, seed: int, folder: Path | None = None) -> tu
     truth = script(fleet, days, seed, BEGINS_MS)
     with tempfile.TemporaryDirectory(dir=folder) as place, closing(Store.open(f"sqlite:///{place}/nabz.db")) as store:
         year = Year(store, standards(), fleet)
+        progress = Progress(days)
         for now_ms in year.plays(truth):
-            if sys.stderr.isatty():
-                sys.stderr.write(f"\rday {(now_ms - BEGINS_MS) / 86_400_000:.1f} of {days} ")
+            progress.at((now_ms - BEGINS_MS) / DAY_MS)
         with store.read() as conn:
             return year, Findings(conn, truth)
+
+
+@dataclass
+class Progress:
+    """A line every tenth of the way; on a terminal one that changes all the time. Of a test of a few days, none."""
+
+    days: int
+    shown: float = 0.0
+    began_s: float = field(default_factory=time.monotonic)
+
+    def at(self, day: float) -> None:
+        text = f"day {day:.1f} of {self.days}, {time.monotonic() - self.began_s:.0f} s"
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{text} ")
+        elif day - self.shown >= max(5.0, self.days / 10):
+            self.shown = day
+            sys.stderr.write(f"{text}\n")
 
 
 def standards() -> Standards:
@@ -112,6 +129,7 @@ class Findings:
     def __init__(self, conn: sa.Connection, truth: Sequence[TrueCause]) -> None:
         self.scores: dict[Kind, Score] = defaultdict(Score)
         self.false: list[Incident] = []
+        self.members, self.strangers = 0, 0  # centers of incidents, and those that the incident's cause did not hit
         self.remarks: list[str] = []
         self._by_center: dict[str, list[TrueCause]] = defaultdict(list)
         for cause in truth:
@@ -142,6 +160,7 @@ class Findings:
             self.remarks.append(f"false: {incident.scope} {incident.place} {incident.family} {incident.cause[:120]}")
             return None
         cause = counts.most_common(1)[0][0]
+        self._count_strangers(incident, joined, cause)
         score, named = self.scores[cause.kind], causes.of(incident)
         score.incidents += 1
         if NAMES[cause.kind]:
@@ -158,6 +177,15 @@ class Findings:
             score.wrong[f"family {incident.family}"] += 1
         return cause
 
+    def _count_strangers(self, incident: Incident, joined: Mapping[str, int], cause: TrueCause) -> None:
+        hit = {center.code for center in cause.centers}
+        strangers = sorted(set(joined) - hit)
+        self.members += len(joined)
+        self.strangers += len(strangers)
+        if strangers:
+            about = f"{incident.scope} {incident.place} of {_about(cause)}"
+            self.remarks.append(f"{len(strangers)} strangers in {about}: {' '.join(strangers[:5])}")
+
     def report(self) -> str:
         rows = [f"| {kind} | {score.cells} |" for kind, score in sorted(self.scores.items())]
         whole = Score()
@@ -165,7 +193,9 @@ class Findings:
             for name in ("true", "missed", "incidents", "named", "nameable"):
                 setattr(whole, name, getattr(whole, name) + getattr(score, name))
         head = "| cause | true | missed | incidents | a cause | named right % | named wrong |\n" + "|---" * 7 + "|\n"
-        return head + "\n".join([*rows, f"| all | {whole.cells} |"]) + f"\nfalse incidents: {len(self.false)}"
+        wrong = f"{self.strangers} of {self.members} centers of incidents were not hit by the cause"
+        table = "\n".join([*rows, f"| all | {whole.cells} |"])
+        return f"{head}{table}\nfalse incidents: {len(self.false)}; {wrong}"
 
 
 def _about(cause: TrueCause) -> str:

@@ -24,8 +24,8 @@ from bench.desk.causes import BEGINS_MS, standards
 from bench.desk.truth import MINUTE_MS
 from bench.desk.year import registered
 from bench.fleet.ground import DATABASES, cost
+from collector.commands.simulation.fleet import make_fleet
 from collector.desk import follow, settle, tables
-from collector.simulate.fleet import make_fleet
 from collector.store import Store, schema, upsert
 
 NOON_MS = BEGINS_MS + 12 * 60 * MINUTE_MS

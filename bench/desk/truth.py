@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.common.center_time import UTC_AHEAD_MS
+from collector.commands.simulation.fleet import SimulatedCenter
 from collector.desk.symptoms import Family
-from collector.flags.cause import Name
-from collector.simulate.fleet import SimulatedCenter
+from collector.judging.flags.cause import Name
 
 Kind = Literal["feeder", "provider", "exchange", "blackout", "line", "lan", "loss", "agent", "pulled", "battery"]
 
@@ -77,7 +77,7 @@ def _several(places: list[list[SimulatedCenter]]) -> list[list[SimulatedCenter]]
 RATES = (
     Rate("feeder", 3.0, (20, 150), _by(lambda center: center.feeder)),
     Rate("provider", 0.5, (30, 240), lambda fleet: _several(_by(_provider)(fleet))),
-    Rate("exchange", 0.5, (30, 240), lambda fleet: _several(_by(_exchange)(fleet))),
+    Rate("exchange", 0.5, (30, 240), lambda fleet: _several(_by(lambda center: center.exchange)(fleet))),
     Rate("blackout", 1.0, (120, 360), _by(lambda _center: "")),
     Rate("line", 0.2, (25, 240), _by(lambda center: center.code)),
     Rate("lan", 0.1, (25, 180), _by(lambda center: center.code)),
@@ -90,11 +90,6 @@ RATES = (
 
 def _provider(center: SimulatedCenter) -> str:
     return f"{center.isp}, {center.place.city}"
-
-
-def _exchange(center: SimulatedCenter) -> str:
-    """Half of a provider's lines in a city; no register knows which."""
-    return f"{_provider(center)} {center.index % 2}"
 
 
 def script(fleet: Sequence[SimulatedCenter], days: int, seed: int, from_ms: int) -> list[TrueCause]:
@@ -118,7 +113,7 @@ def _placed(rate: Rate, centers: Sequence[SimulatedCenter], day_ms: int, dice: r
     begins_ms = day_ms - (day_ms + UTC_AHEAD_MS) % DAY_MS + dice.randrange(FROM_H * 60, TO_H * 60) * MINUTE_MS
     minutes = dice.randint(*rate.minutes)
     first = centers[0]
-    places: dict[Kind, str] = {"feeder": first.feeder, "provider": _provider(first), "exchange": _exchange(first)}
+    places: dict[Kind, str] = {"feeder": first.feeder, "provider": _provider(first), "exchange": first.exchange}
     place = places.get(rate.kind, first.code if len(centers) == 1 else "*")
     return TrueCause(rate.kind, place, tuple(centers), begins_ms, begins_ms + minutes * MINUTE_MS)
 

@@ -16,19 +16,19 @@ import sqlalchemy as sa
 
 from agent import wire
 from bench.desk.truth import MINUTE_MS, TrueCause, has_weak_line
+from collector.commands.simulation.fleet import SimulatedCenter
 from collector.desk import settle
 from collector.desk.alerts import queue
 from collector.desk.alerts.channel import Channel
 from collector.judging import evaluate, silence
 from collector.judging.evaluate import FreshReading
-from collector.outages import gaps
+from collector.judging.outages import gaps
 from collector.register.centers import Center
-from collector.simulate.fleet import SimulatedCenter
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
 from collector.store.columns import own_columns
 
-LEAD, BEGINS, ENDS, TAIL, STEP = 3, 35, 2, 25, 5  # minutes
+LEAD, BEGINS, ENDS, BACK, TAIL, STEP = 3, 22, 2, 12, 25, 5  # minutes
 BOOTS = 2  # minutes from the mains to the first reading of a gateway that had died
 KEPT = 3  # minutes between the readings of a backlog: more say nothing new
 LOW_PCT = 15.0
@@ -99,8 +99,8 @@ def minutes_of(causes: Sequence[TrueCause]) -> list[int]:
     for cause in causes:
         first, last = cause.from_ms // MINUTE_MS, cause.to_ms // MINUTE_MS
         found |= set(range(first - LEAD, min(first + BEGINS, last)))
-        found |= set(range(last - ENDS, last + TAIL + 1))
-        found |= {minute for minute in range(first, last) if minute % STEP == 0}
+        found |= set(range(last - ENDS, last + BACK + 1))
+        found |= {minute for minute in range(first, last + TAIL + STEP) if minute % STEP == 0}
     return [minute * MINUTE_MS for minute in sorted(found)]
 
 
@@ -197,7 +197,10 @@ class Year:
 
 def registered(center: SimulatedCenter) -> Center:
     row = center.row()
-    text = {name: row[name] for name in ("name", "city", "district", "province", "tier", "isp", "feeder", "opening")}
+    text = {
+        name: row[name]
+        for name in ("name", "city", "district", "province", "tier", "isp", "feeder", "exchange", "opening")
+    }
     return Center(code=center.code, seats_promised=center.seats, lifecycle="declared", **text)  # type: ignore[arg-type]
 
 

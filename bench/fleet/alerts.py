@@ -33,9 +33,9 @@ from agent import wire
 from bench.fleet.ground import DATABASES, Ground, GroundError, Member, ground, now_ms
 from bench.fleet.session import Session, SessionEnded
 from bench.fleet.storm import round_of
-from collector.simulate.fleet import make_fleet
-from collector.simulate.gateway import Gateway
-from collector.simulate.register import register
+from collector.commands.simulation.fleet import make_fleet
+from collector.commands.simulation.gateway import Gateway
+from collector.commands.simulation.register import register
 from collector.store import Store, schema, upsert
 
 WAIT_S = 30.0

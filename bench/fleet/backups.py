@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 from collector.access.signing_key import load_or_make
-from collector.config import BackupSection, CollectorTable, DatabaseSection, Settings
+from collector.common.config import BackupSection, CollectorTable, DatabaseSection, Settings
 from collector.recovery import archive, copies, server
 from collector.recovery.archive import Keys
 from collector.store import Store, bulk_insert, schema

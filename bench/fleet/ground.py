@@ -38,11 +38,11 @@ from collector.access.server_certs import server_certificates
 from collector.access.signing_key import load_or_make
 from collector.brokers import generated_config
 from collector.brokers.generated_config import BrokerSite
-from collector.config import Settings, load
-from collector.simulate.fleet import SimulatedCenter, make_fleet
-from collector.simulate.gateway import Gateway
-from collector.simulate.identities import device_of
-from collector.simulate.register import register
+from collector.commands.simulation.fleet import SimulatedCenter, make_fleet
+from collector.commands.simulation.gateway import Gateway
+from collector.commands.simulation.identities import device_of
+from collector.commands.simulation.register import register
+from collector.common.config import Settings, load
 from collector.store import Store, schema
 
 ROOT = Path(__file__).parents[2]

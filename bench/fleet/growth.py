@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bench.fleet.ground import DATABASES, now_ms
 from bench.fleet.live import WARM_UP, Spent, enrolled, minute_of, take_minute
 from bench.pages.pages import timed
-from collector.config import Settings
+from collector.commands.simulation.gateway import Gateway
+from collector.commands.simulation.readings import MINUTE_MS
+from collector.common.config import Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.judging.current import ranks_now
 from collector.run.settings import read_standards
-from collector.simulate.gateway import Gateway
-from collector.simulate.readings import MINUTE_MS
 from collector.standard import Standards
 from collector.store import Store, center_states, schema
 from collector.store.queries import Filter

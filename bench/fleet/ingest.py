@@ -22,7 +22,7 @@ from agent import wire
 from bench.fleet.ground import DATABASES, ROOT, Ground, GroundError, Member, check, cost, ground, now_ms
 from bench.fleet.session import Session
 from bench.fleet.storm import Backlog, Missed
-from collector.simulate.gateway import Gateway
+from collector.commands.simulation.gateway import Gateway
 
 KINDS = ("signed", "unsigned", "bare")
 

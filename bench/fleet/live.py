@@ -27,16 +27,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from bench.fleet.ground import DATABASES, cost, heard_before, now_ms
 from bench.fleet.storm import round_of
+from collector.commands.simulation.fleet import make_fleet
+from collector.commands.simulation.gateway import Gateway
+from collector.commands.simulation.identities import device_of
+from collector.commands.simulation.readings import MINUTE_MS
+from collector.commands.simulation.register import register
+from collector.common.config import Settings
 from collector.common.messages import Message
-from collector.config import Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.run.settings import read_standards
-from collector.simulate.fleet import make_fleet
-from collector.simulate.gateway import Gateway
-from collector.simulate.identities import device_of
-from collector.simulate.readings import MINUTE_MS
-from collector.simulate.register import register
 from collector.store import Store, schema
 
 SEATS = 20

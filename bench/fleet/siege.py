@@ -29,8 +29,8 @@ from agent import pack, wire
 from agent.common.mqtt import Client
 from bench.fleet.ground import Ground, Member, cost, ground, now_ms
 from bench.fleet.storm import round_of
-from collector.simulate.gateway import Gateway
-from collector.simulate.readings import MINUTE_MS
+from collector.commands.simulation.gateway import Gateway
+from collector.commands.simulation.readings import MINUTE_MS
 
 PAUSE_S = 0.2  # between two batches of the honest gateway
 PATIENCE_S = 60.0

@@ -1,7 +1,7 @@
 """All gateways come back at once, each with hours of backlog, while measuring goes on: connections, drain, lag, loss.
 
 Each gateway has an MQTT session of its own over TLS 1.3 with its own certificate, its own spool, chain and signatures
-(those of `collector.simulate`), and the agent's own decisions: connect timeout, backoff, window, receipts. A round a
+(those of `collector.commands.simulation`), and the agent's own decisions: connect timeout, backoff, window, receipts. A round a
 minute of link, gateway, UPS and seats, as it was missed and as it goes on. Gateways of one size tell the same
 measurements in the backlog, so that the memory of one process is enough. At the end each promise is held against the
 database.
@@ -36,10 +36,10 @@ from agent.uplink.inflight import InFlightBatches
 from agent.uplink.window import Send, backoff_s, failures_after, next_step
 from bench.fleet.ground import DATABASES, Ground, GroundError, Member, check, costs, ground, heard_before, now_ms
 from bench.fleet.session import Session
-from collector.simulate import readings
-from collector.simulate.fleet import SimulatedCenter
-from collector.simulate.gateway import LIVE_MS, Gateway, PendingReading, fitting
-from collector.simulate.readings import MINUTE_MS
+from collector.commands.simulation import readings
+from collector.commands.simulation.fleet import SimulatedCenter
+from collector.commands.simulation.gateway import LIVE_MS, Gateway, PendingReading, fitting
+from collector.commands.simulation.readings import MINUTE_MS
 
 HOUR_MS = 60 * MINUTE_MS
 TICK_S = 0.5

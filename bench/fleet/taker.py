@@ -27,8 +27,8 @@ from collector.access.server_certs import server_certificates
 from collector.access.signing_key import load_or_make
 from collector.access.tls import client_context
 from collector.brokers.endpoints import Address, broker_addresses
-from collector.config import Settings, load
-from collector.ingest.subscriber import Subscriber
+from collector.common.config import Settings, load
+from collector.ingest.mqtt.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.run.settings import read_standards

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from collector.flags import machine
-from collector.flags.judge import Verdict, judge
-from collector.flags.machine import FlagState
+from collector.judging.flags import machine
+from collector.judging.flags.judge import Verdict, judge
+from collector.judging.flags.machine import FlagState
 from collector.register.centers import Center
 from collector.standard import example
 from collector.standard.criteria import Criterion

@@ -29,17 +29,18 @@ from bench.fleet.ground import DATABASES, Ground, GroundError, cost, ground
 from collector.access.signing_key import load_or_make
 from collector.commands.archive import worked
 from collector.commands.console import Bar
+from collector.commands.simulation.run import Play
+from collector.commands.simulation.trouble import Stage
+from collector.commands.simulation.truth import Truth
+from collector.common.config import Settings
 from collector.common.messages import Message
-from collector.config import Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
-from collector.reports import revisions, schedule
+from collector.judging import reopening
+from collector.reports import schedule
 from collector.run.settings import read_standards
 from collector.run.tasks import sweep_task
 from collector.run.upkeep.housekeeping import Housekeeping
-from collector.simulate.run import Play
-from collector.simulate.trouble import Stage
-from collector.simulate.truth import Truth
 from collector.store import Store
 from collector.store.database import opened
 
@@ -180,14 +181,14 @@ def _hour(store: Store, settings: Settings, keeper: Housekeeping, clock: Clock, 
 
 def _close(store: Store, settings: Settings, clock: Clock, spent: Spent) -> None:
     """The days that are left, and the month."""
-    clock.now_ms = MONTH_END_MS + revisions.CLOSE_MS + HOUR_MS
+    clock.now_ms = MONTH_END_MS + reopening.CLOSE_MS + HOUR_MS
     keeper = Housekeeping(store, settings, read_standards(settings), clock.read)
     for _ in range(4):
         clock.now_ms += HOUR_MS
         _hour(store, settings, keeper, clock, spent)
     with spent.on("closing of the month"):
         schedule.begin(store, read_standards(settings), clock.now_ms)
-        clock.now_ms += revisions.SETTLE_MS
+        clock.now_ms += reopening.SETTLE_MS
         while schedule.finish(store, read_standards(settings), clock.now_ms):
             pass
 

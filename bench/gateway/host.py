@@ -1,9 +1,10 @@
-"""What the agent costs its gateway with everything on: two UPSs, fifty seats, traps, the link and a speed test.
+"""What the agent costs its gateway with everything on: two UPSs, twenty seats, traps, the link and a speed test.
 
-Everything is real: the agent behind an emulated line of 50/20 Mbit/s, the collector with its broker and measurement
-server beyond it, net-snmp's agent as each UPS's card, and the real client of every seat with keys of its own. The
-kernel's own accounts are read: memory and processor time of the agent's process, and what it had written to disk.
-`strace` counts its syncs; it stops the agent at those alone. Needs root.
+Memory is told as the kernel has it: all resident pages, and those of this process alone (the rest are pages of
+libraries, which the disk holds too). Everything is real: the agent behind an emulated line of 50/20 Mbit/s, the
+collector with its broker and measurement server beyond it, net-snmp's agent as each UPS's card, and the real client of
+every seat with keys of its own. The kernel's own accounts are read: memory and processor time of the agent's process,
+and what it had written to disk. `strace` counts its syncs; it stops the agent at those alone. Needs root.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -30,11 +33,12 @@ from collector.store import Store, schema
 
 TERMS = Terms(down_mbps=50, up_mbps=20, rtt_ms=30)
 CENTER = "BENCH"
-SEATS = 50
+SEATS = 20
 WARM_S = 150.0  # by then every seat has spoken and the test at the start is over
 DAY_S = 86_400.0
 T = TypeVar("T")
 TICKS = os.sysconf("SC_CLK_TCK")
+SYNC = re.compile(r"sync(?:_file_range)?\(\d+<([^>]*)>")  # as `strace -y` writes it
 COLLECTOR = """\
 [collector]
 data_dir = "{folder}/collector"
@@ -76,13 +80,15 @@ class Account:
     at_s: float
     cpu_s: float
     written_bytes: int
-    syncs: int
+    syncs: Counter[str]  # by the file
     rss_mb: float
+    own_mb: float
     peak_mb: float
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=30.0, metavar="N", help="how long it runs (default: 30)")
+    parser.add_argument("--seats", type=int, default=SEATS, metavar="N", help=f"seat PCs (default: {SEATS})")
     parser.add_argument("--no-speed", action="store_true", help="without the speed test")
 
 
@@ -90,14 +96,16 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="nabz-") as name, ExitStack() as stack:
         folder = Path(name)
         road = stack.enter_context(line(TERMS))
-        pid = stack.enter_context(center(folder, road.client, road.server, speed=not options.no_speed))
+        pid = stack.enter_context(
+            center(folder, road.client, road.server, seats=options.seats, speed=not options.no_speed)
+        )
         first = account(pid, folder)
         time.sleep(min(WARM_S, 30 * options.minutes))
         warm = account(pid, folder)
         time.sleep(max(0.0, first.at_s + 60 * options.minutes - time.monotonic()))
         last = account(pid, folder)
         print(f"heard by the collector: {heard(folder)}")
-    print(f"memory: peak {last.peak_mb:.1f} MB, at the end {last.rss_mb:.1f} MB")
+    print(f"memory: peak {last.peak_mb:.1f} MB, at the end {last.rss_mb:.1f} MB, {last.own_mb:.1f} MB of them its own")
     show(
         f"the whole {options.minutes:g} min, start{'' if options.no_speed else ' and a speed test'} included",
         first,
@@ -112,8 +120,9 @@ def show(what: str, first: Account, last: Account) -> None:
     days = seconds / DAY_S
     share = 100 * (last.cpu_s - first.cpu_s) / seconds
     written = (last.written_bytes - first.written_bytes) / days / 1e6
-    syncs = (last.syncs - first.syncs) / days
-    print(f"{what}: {share:.2f} % of a core, {written:.1f} MB and {syncs:.0f} syncs to disk a day")
+    syncs = last.syncs - first.syncs
+    print(f"{what}: {share:.2f} % of a core, {written:.1f} MB and {syncs.total() / days:.0f} syncs to disk a day")
+    print(f"  {', '.join(f'{file} {count}' for file, count in syncs.most_common())}")
 
 
 # ---------------------------------------------------------------- the accounts
@@ -128,8 +137,9 @@ def account(pid: int, folder: Path) -> Account:
         at_s=time.monotonic(),
         cpu_s=sum(map(int, fields[11:15])) / TICKS,
         written_bytes=int(io["write_bytes"]),
-        syncs=sum("sync(" in row for row in (folder / "syncs").read_text().splitlines()),
+        syncs=Counter(Path(file).name for file in SYNC.findall((folder / "syncs").read_text())),
         rss_mb=int(memory["VmRSS"]) / 1024,
+        own_mb=int(memory["RssAnon"]) / 1024,
         peak_mb=int(memory["VmHWM"]) / 1024,
     )
 
@@ -159,13 +169,13 @@ def heard(folder: Path) -> dict[str, object]:
 
 
 @contextmanager
-def center(folder: Path, inside: Sequence[str], outside: Sequence[str], *, speed: bool) -> Iterator[int]:
+def center(folder: Path, inside: Sequence[str], outside: Sequence[str], *, seats: int, speed: bool) -> Iterator[int]:
     """A center with everything on; gives the number of its agent's process."""
     (folder / "collector.toml").write_text(COLLECTOR.format(folder=folder, server=SERVER))
     (folder / "agent.toml").write_text(AGENT.format(folder=folder) + ("" if speed else "[speed]\nenabled = false\n"))
     collector, agent = ([sys.executable, "-m", item] for item in ("collector", "agent"))
     settings, own = ("--config", str(folder / "collector.toml")), ("--config", str(folder / "agent.toml"))
-    facts = ("--code", CENTER, "--name", "Bench", "--tier", "one", "--seats", str(SEATS), "--opening", "always")
+    facts = ("--code", CENTER, "--name", "Bench", "--tier", "one", "--seats", str(seats), "--opening", "always")
     with ExitStack() as stack:
         start = stack.enter_context
         start(running([*outside, *collector, "serve", *settings], os.environ, folder / "collector.log"))
@@ -180,9 +190,9 @@ def center(folder: Path, inside: Sequence[str], outside: Sequence[str], *, speed
         (folder / "seat.key").write_text(called([*agent, "seat-key", *own]) or "")
         pid = start(traced([*inside, *agent, "run", *own], folder))
         wire = ("--gateway", "http://127.0.0.1:8471", "--key-file", str(folder / "seat.key"))
-        place = ("--folder", str(folder / "seats"), "--count", str(SEATS))
-        seats = [sys.executable, "-m", "bench.gateway.seats", *wire, *place]
-        start(running([*inside, *seats], os.environ, folder / "seats.log"))
+        place = ("--folder", str(folder / "seats"), "--count", str(seats))
+        clients = [sys.executable, "-m", "bench.gateway.seats", *wire, *place]
+        start(running([*inside, *clients], os.environ, folder / "seats.log"))
         yield pid
 
 
@@ -190,7 +200,7 @@ def center(folder: Path, inside: Sequence[str], outside: Sequence[str], *, speed
 def traced(words: Sequence[str], folder: Path) -> Iterator[int]:
     """The command with each of its syncs noted; gives the number of the process itself."""
     calls = "trace=fsync,fdatasync,sync_file_range,msync,sync,syncfs"
-    strace = ["strace", "-f", "--seccomp-bpf", "-e", calls, "-o", str(folder / "syncs")]
+    strace = ["strace", "-f", "-y", "--seccomp-bpf", "-e", calls, "-o", str(folder / "syncs")]
     with running([*strace, *words], plain(), folder / "agent.log") as tracer:
         pid = until(lambda: child_of(tracer) if (folder / "syncs").exists() else 0)
         try:

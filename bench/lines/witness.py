@@ -1,5 +1,5 @@
 """How far a gateway's figure and the measurement server's own lie apart on emulated lines: what the bound of
-`collector.flags.witness` rests on. Server over gateway, each direction, the same test.
+`collector.judging.flags.witness` rests on. Server over gateway, each direction, the same test.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 from bench.lines.line import SERVER, Line, Terms, line
 from bench.lines.speed import LATE_MS, PORT, RATES, _servers
-from collector.flags.witness import RULES, rate_mbps
+from collector.judging.flags.witness import RULES, rate_mbps
 from collector.speedtests.measure.record import Record
 
 

@@ -59,8 +59,7 @@ def _ask(old: Any, wanted: Filter) -> Callable[[sa.Connection], object]:
     def ask(conn: sa.Connection) -> object:
         if old is not None:
             return queries.counts(conn, RANKS, wanted), queries.page(conn, RANKS, wanted, limit=PAGE_ROWS)
-        rows = center_states.page(conn, RANKS, wanted, NOW_MS, limit=PAGE_ROWS)
-        return center_states.counts(conn, RANKS, wanted), rows
+        return center_states.listed(conn, RANKS, wanted, NOW_MS, limit=PAGE_ROWS)
 
     return ask
 

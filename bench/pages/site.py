@@ -24,8 +24,8 @@ from agent import wire
 from bench.pages.pages import fill
 from collector.access.accounts import directory, sessions
 from collector.access.accounts.policy import Account
+from collector.common.config import CollectorTable, Settings
 from collector.common.scope import EVERYWHERE, Scope
-from collector.config import CollectorTable, Settings
 from collector.judging.current import ranks_now
 from collector.standard import Standards, examples
 from collector.store import Store, bulk_insert, center_states, schema

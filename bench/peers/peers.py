@@ -24,8 +24,8 @@ from bench.fleet.ingest import taken
 from bench.fleet.live import SEATS, signed
 from bench.fleet.storm import round_of
 from bench.peers.contenders import Report, Spent, needed, victoria, zabbix
-from collector.simulate.fleet import make_fleet
-from collector.simulate.readings import MINUTE_MS
+from collector.commands.simulation.fleet import make_fleet
+from collector.commands.simulation.readings import MINUTE_MS
 
 NOT_VALUES = ("at", "kind", "subject")
 

@@ -1,7 +1,7 @@
-"""The nation's months from day sheets: what making the sheets, closing the month and trying a draft cost.
+"""The nation's months from day sheets: what making the sheets and closing the month cost.
 
 A few centers are simulated and their days made into sheets by the collector's code; their sheets, under other names
-and dates, then are those of the many, whose month is closed and over which a draft is tried. Figures per sheet and per
+and dates, then are those of the many, whose month is closed. Figures per sheet and per
 center are measured; those of 10,000 centers are these multiplied, and say so.
 """
 
@@ -12,10 +12,8 @@ import os
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +22,18 @@ import sqlalchemy as sa
 
 from bench.fleet.ground import DATABASES, Ground, GroundError, cost, ground
 from bench.proof.month import DAY_MS, HOUR_MS, MONTH_END_MS, MonthPlay
-from collector.audit.trial.draft import DraftQuestion
-from collector.audit.trial.processes import at_url, trial
+from collector.judging import reopening
 from collector.register import centers
-from collector.reports import day_store, revisions, schedule
-from collector.reports.day_sheets import DaySheet, packed_sheet, unpacked_sheet
+from collector.reports import day_store, schedule
+from collector.reports.day_sheets import DaySheet, sheet_body, stored_sheet
 from collector.run.settings import read_standards
-from collector.standard import Standard, Standards
+from collector.standard import Standards
 from collector.store import Store, bulk_insert, schema, upsert
 from collector.store.database import opened
 
 NATION = 10_000
-MONTH_DAYS, TRIED_DAYS = 31, 90
+MONTH_DAYS = 31
+BEGIN_MS = MONTH_END_MS - MONTH_DAYS * DAY_MS  # of the month: nobody is enrolled before, so no other is closed
 AT_ONCE = 50  # centers whose sheets are written in one transaction
 MS_NAMES = ("from_ms", "to_ms", "hour_ms")
 
@@ -67,8 +65,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    print("| database | what | n | CPU s | CPU ms each | by the clock s | of 10,000 centers (multiplied) | load |")
-    print("|---|---|---|---|---|---|---|---|")
+    print_head()
     for database in options.databases:
         with tempfile.TemporaryDirectory() as folder:
             begin_ms = MONTH_END_MS - int(options.days * DAY_MS) - HOUR_MS
@@ -90,44 +87,29 @@ def _nation(made: Ground, database: str, options: argparse.Namespace) -> None:
         play.measured()
         with meter:
             count = play.sheets_made()
-        _row(database, "day sheets made", count, meter, f"{count and NATION * meter.cpu_s / count:.0f} CPU s a day")
+        print_row(
+            database, "day sheets made", count, meter, f"{count and NATION * meter.cpu_s / count:.0f} CPU s a day"
+        )
         many = _cloned(store, options.centers, standards)
         schedule.begin(store, standards, play.now_ms)
-        play.now_ms += revisions.SETTLE_MS
+        play.now_ms += reopening.SETTLE_MS
         with meter:
             while schedule.finish(store, standards, play.now_ms):
                 pass
         share = NATION / max(1, many)
         whole = f"{share * meter.cpu_s / 60:.1f} CPU min, {share * meter.clock_s / 60:.1f} min on one core as it was"
-        _row(database, "months closed", many, meter, whole)
-        held = standards.at(MONTH_END_MS - 1)
-        assert held is not None
-        span = (MONTH_END_MS - MONTH_DAYS * DAY_MS, MONTH_END_MS)
-        url = store.url.render_as_string(hide_password=False)
-        with meter:
-            found = trial(partial(at_url, url), DraftQuestion(held, harder(held), span), lambda _share: None)
-        share = NATION * TRIED_DAYS / max(1, found.sheets)
-        whole = f"{share * meter.cpu_s:.0f} CPU s, {share * meter.clock_s:.0f} s over {TRIED_DAYS} days"
-        _row(database, f"a draft tried, {len(found.changed)} changed", found.sheets, meter, whole)
+        print_row(database, "months closed", many, meter, whole)
 
 
-def _row(database: str, what: str, count: int, meter: Meter, whole: str) -> None:
+def print_head() -> None:
+    print("| database | what | n | CPU s | CPU ms each | by the clock s | of 10,000 centers (multiplied) | load |")
+    print("|---|---|---|---|---|---|---|---|")
+
+
+def print_row(database: str, what: str, count: int, meter: Meter, whole: str) -> None:
     each_ms = 1000 * meter.cpu_s / max(1, count)
     print(f"| {database} | {what} | {count} | {meter.cpu_s:.1f} | {each_ms:.2f} | {meter.clock_s:.1f} | {whole} | "
           f"{os.getloadavg()[0]:.1f} |", flush=True)  # fmt: skip
-
-
-def harder(held: Standard) -> Standard:
-    """A draft that asks a tenth more of all that is measured against a figure, so that every value is looked at."""
-
-    def more(criterion: Any) -> Any:
-        if criterion.figure is None:
-            return criterion
-        factor = 1.1 if criterion.compare == "at_least" else 0.9
-        by_tier = {tier: value * factor for tier, value in criterion.figure.by_tier.items()}
-        return replace(criterion, figure=replace(criterion.figure, by_tier=by_tier))
-
-    return replace(held, id="draft", criteria=tuple(map(more, held.criteria)))
 
 
 # ---------------------------------------------------------------- the many
@@ -143,14 +125,15 @@ def _cloned(store: Store, count: int, standards: Standards) -> int:
         rows = {row["center"]: dict(row) for row in conn.execute(sa.select(schema.centers)).mappings()}
     sheets: dict[str, list[DaySheet]] = {code: [] for code in known}
     for row in found:
-        sheet = unpacked_sheet(zlib.decompress(row.body))
+        sheet = stored_sheet(row.body)
         if sheet is not None and any(sheet.minutes.values()):
             sheets[row.center].append(sheet)
-    whole = [code for code, some in sheets.items() if some and code in owners]
+    months = {code: _month_of(some, standards) for code, some in sheets.items() if some and code in owners}
+    whole = list(months)
     for first in range(0, count, AT_ONCE):
         with store.keep() as conn:
             for number in range(first, min(count, first + AT_ONCE)):
-                _clone(conn, number, whole[number % len(whole)], rows, owners, sheets, standards)
+                _clone(conn, number, whole[number % len(whole)], rows, owners, months)
     with store.keep() as conn:
         upsert(conn, schema.about, [{"name": day_store.SHEETS_UNTIL, "value": str(MONTH_END_MS + DAY_MS)}])
     return count + len(whole)
@@ -158,23 +141,32 @@ def _cloned(store: Store, count: int, standards: Standards) -> int:
 
 def _clone(
     conn: sa.Connection, number: int, source: str, rows: dict[str, dict[str, Any]], owners: dict[str, Any],
-    sheets: dict[str, list[DaySheet]], standards: Standards,
+    months: dict[str, list[DaySheet]],
 ) -> None:  # fmt: skip
     code = f"X-{number:05}"
     bulk_insert(conn, schema.centers, [{**rows[source], "center": code}])
-    device = {**owners[source]._mapping, "center": code, "device": f"g{number:016x}", "enrolled_ms": 1}
+    device = {**owners[source]._mapping, "center": code, "device": f"g{number:016x}", "enrolled_ms": BEGIN_MS}
     bulk_insert(conn, schema.devices, [device])
-    bulk_insert(conn, schema.day_sheets, list(_days(code, sheets[source], standards)))
+    bulk_insert(conn, schema.day_sheets, list(_days(code, months[source])))
 
 
-def _days(code: str, some: Sequence[DaySheet], standards: Standards) -> Iterator[dict[str, object]]:
+def _month_of(some: Sequence[DaySheet], standards: Standards) -> list[DaySheet]:
+    """A sheet for each day of the month."""
+    found = []
     for number in range(MONTH_DAYS):
         sheet = some[number % len(some)]
         day_ms = MONTH_END_MS - (MONTH_DAYS - number) * DAY_MS
         held = tuple(version.digest for version in standards.within(day_ms, day_ms + DAY_MS).versions)
-        moved = _moved(msgspec.to_builtins(sheet), day_ms - sheet.from_ms) | {"center": code, "standards": held}
-        body = zlib.compress(packed_sheet(msgspec.convert(moved, DaySheet)))
-        yield {"center": code, "day_ms": day_ms, "marks": 0, "made_ms": day_ms + 2 * DAY_MS, "body": body}
+        moved = _moved(msgspec.to_builtins(sheet), day_ms - sheet.from_ms) | {"standards": held}
+        found.append(msgspec.convert(moved, DaySheet))
+    return found
+
+
+def _days(code: str, month: Sequence[DaySheet]) -> Iterator[dict[str, object]]:
+    for sheet in month:
+        body = sheet_body(msgspec.structs.replace(sheet, center=code))
+        made_ms = sheet.from_ms + 2 * DAY_MS
+        yield {"center": code, "day_ms": sheet.from_ms, "marks": 0, "made_ms": made_ms, "body": body}
 
 
 def _moved(value: Any, by_ms: int) -> Any:

@@ -13,15 +13,16 @@ from bench.fleet.ground import Ground
 from collector.access.signing_key import load_or_make
 from collector.commands.archive import worked
 from collector.commands.console import Bar
+from collector.commands.simulation.run import Play
+from collector.commands.simulation.trouble import Stage
+from collector.commands.simulation.truth import Truth
 from collector.common.messages import Message
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
-from collector.reports import day_store, revisions, schedule
+from collector.judging import reopening
+from collector.reports import day_store, schedule
 from collector.run.settings import read_standards
 from collector.run.transparency_log import TransparencyLog
-from collector.simulate.run import Play
-from collector.simulate.trouble import Stage
-from collector.simulate.truth import Truth
 from collector.store import Store, rollups, schema, upsert
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -78,7 +79,7 @@ class MonthPlay:
         """Of the days that are over; returns how many."""
         with self._store.write() as conn:
             upsert(conn, schema.about, [{"name": day_store.SHEETS_UNTIL, "value": str(self._from_ms)}])
-        self.now_ms = MONTH_END_MS + revisions.CLOSE_MS + HOUR_MS
+        self.now_ms = MONTH_END_MS + reopening.CLOSE_MS + HOUR_MS
         day_store.begin_days(self._store, self.now_ms)
         count = 0
         while made := day_store.make(self._store, self._standards, self.now_ms):
@@ -89,7 +90,7 @@ class MonthPlay:
         """The day sheets are made, then the report."""
         self.sheets_made()
         schedule.begin(self._store, self._standards, self.now_ms)
-        self.now_ms += revisions.SETTLE_MS
+        self.now_ms += reopening.SETTLE_MS
         while schedule.finish(self._store, self._standards, self.now_ms):
             pass
         self._log.tick()

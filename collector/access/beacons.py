@@ -47,10 +47,3 @@ def take(conn: sa.Connection, beacon: Beacon, path: Path, now_ms: int) -> Outcom
         facts = {"center": center, "at_s": beacon.at_s, "received_ms": now_ms, "path": path}
         upsert(conn, schema.beacons, [{"device": beacon.device, **facts}])
     return outcome
-
-
-def last_ms(conn: sa.Connection, code: str, after_ms: int) -> int | None:
-    """When a gateway of this center was last heard by its second path, if later than that."""
-    newest = sa.select(sa.func.max(_b.received_ms)).where(_b.center == code, _b.received_ms > after_ms)
-    found: int | None = conn.scalar(newest)
-    return found

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from collector.access.ca import Authority, Files
-from collector.config import EVERYWHERE, Settings, split_broker, split_listen
+from collector.common.config import EVERYWHERE, Settings, split_broker, split_listen
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,8 @@ from typing import Literal, get_args
 import sqlalchemy as sa
 
 from collector.access import passwords
-from collector.log import leaves
 from collector.store import Store, schema
-from collector.store.journal import journaled
+from collector.store.journal import journaled, leaves
 
 MAX_NAME = 64
 May = Literal["issue", "approve"]
@@ -296,6 +295,7 @@ Act = Literal[
     "settings_changed",
     "question_asked",
     "dispute_filed",
+    "dispute_file",
     "dispute_test",
     "dispute_decided",
     "dispute_dropped",

@@ -17,10 +17,9 @@ from collector.access import users
 from collector.access.users import key_of
 from collector.acts.person import ActingPerson
 from collector.common.messages import one_line
-from collector.log import leaves
 from collector.standard import Standard
 from collector.store import schema
-from collector.store.journal import journaled
+from collector.store.journal import journaled, leaves
 
 AdoptionState = Literal["shipped", "proposed", "adopted"]
 MAX_REASON = 2000

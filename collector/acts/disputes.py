@@ -9,11 +9,12 @@ from collector.access import users
 from collector.acts import notices
 from collector.acts.notices import NoticeBoard
 from collector.acts.person import ActingPerson
+from collector.judging import reopening
 from collector.register import calendar, centers
 from collector.register.calendar import CalendarEntry
 from collector.register.dated import today_ms
-from collector.reports import revisions
-from collector.reports.disputes import records, witnessed
+from collector.reports.disputes import attachments, records, witnessed
+from collector.reports.disputes.attachments import Attachment
 from collector.reports.disputes.dispute import Dispute, Filing, Outcome, Ruling, Span, day_of, month_span, span_of
 from collector.standard import Standards
 
@@ -34,6 +35,14 @@ def file(conn: sa.Connection, filing: Filing, who: ActingPerson, standards: Stan
     found = records.file(conn, filing, who.name, criteria_of(standards, filing.month), days, who.now_ms)
     _record(conn, "dispute_filed", found, who, found.text)
     return found
+
+
+def attach(conn: sa.Connection, number: int, name: str, body: bytes, who: ActingPerson) -> Attachment:
+    """A file with a dispute that is open. Raises DisputeError."""
+    dispute = records.get(conn, number)
+    one = attachments.add(conn, dispute, name, body, who.name, who.now_ms)
+    _record(conn, "dispute_file", dispute, who, f"{one.name} {one.sha256}")
+    return one
 
 
 def withdraw(conn: sa.Connection, number: int, who: ActingPerson) -> Dispute:
@@ -64,7 +73,7 @@ def decide(conn: sa.Connection, number: int, decision: Ruling, who: ActingPerson
     found = records.decide(conn, records.get(conn, number), decision, who.name, who.now_ms)
     if decision.excused is not None:
         _excuse(conn, found, decision.excused, who)
-    revisions.record_dispute(conn, found.center, month_span(found.month)[0], who.now_ms)
+    reopening.record_dispute(conn, found.center, month_span(found.month)[0], who.now_ms)
     _record(conn, "dispute_decided", found, who, f"{found.outcome}: {found.reason}")
     text = Reason.of(
         "notice.dispute_decided", number=found.id, center=found.center, month=found.day or found.month,
@@ -80,7 +89,7 @@ def _excuse(conn: sa.Connection, dispute: Dispute, excused: Span, who: ActingPer
         recorded_ms=who.now_ms, recorded_by=dispute.filed_by, reason=f"dispute {dispute.id}: {dispute.reason}",
     )  # fmt: skip
     calendar.add(conn, [entry], today_ms(who.now_ms), second=who.name)
-    revisions.record_calendar(conn, [dispute.center], *excused, who.now_ms)
+    reopening.record_calendar(conn, [dispute.center], *excused, who.now_ms)
 
 
 def _record(conn: sa.Connection, act: users.Act, dispute: Dispute, who: ActingPerson, why: str) -> None:

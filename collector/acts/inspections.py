@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from collector.access import users
 from collector.acts.person import ActingPerson
 from collector.common.messages import one_line
+from collector.judging import reopening
 from collector.register import centers
-from collector.reports import revisions
 from collector.reports.inspections import records, visit_lists
 from collector.reports.inspections.records import Inspection, InspectionError, Photo
 from collector.reports.inspections.visit_lists import VisitList
@@ -62,7 +62,7 @@ def withdraw(conn: sa.Connection, name: str, why: str, who: ActingPerson) -> Non
 
 
 def _settle(conn: sa.Connection, one: Inspection, act: users.Act, who: ActingPerson, why: str) -> None:
-    revisions.record_inspection(conn, one.center, one.inspected_ms, who.now_ms)
+    reopening.record_inspection(conn, one.center, one.inspected_ms, who.now_ms)
     _record(conn, act, who, f"inspection {one.inspection}", why, one.center)
 
 

@@ -1,7 +1,9 @@
-"""Messages to whoever runs a center, put into the outbox in the transaction of what they are about."""
+"""Messages to whoever runs a center, and to holders of reports that were superseded: put into the outbox in the
+transaction of what they are about."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,12 +11,16 @@ import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
-from collector.config import ConfigError, Settings
+from collector.access.users import key_of
+from collector.common import months
+from collector.common.config import ConfigError, Settings
 from collector.desk.alerts.channel import address_kind
 from collector.desk.routing import directory
 from collector.desk.routing.decide import channel_for
 from collector.desk.routing.facts import PersonalChannel
+from collector.desk.routing.recipients import Recipient
 from collector.register.centers import Center
+from collector.reports import revisions
 from collector.store import schema
 
 ROLES = ("operator", "contact")  # who runs centers: accounts, and contacts of operators and owners
@@ -47,23 +53,48 @@ def tell(
     conn: sa.Connection, board: NoticeBoard, center: Center, title: Reason, text: Reason, path: str, now_ms: int
 ) -> int:
     """One message to each person who runs this center and can be reached, in their language; returns how many."""
-    rows = list(_rows(conn, board, center, (title, text), path, now_ms))
-    if rows:
-        conn.execute(sa.insert(schema.alerts), rows)
-    return len(rows)
+    persons = [one for one in directory.people(conn) if one.role in ROLES and one.concerns(center)]
+    return _queue(conn, _rows(board, persons, center.code, (title, text), path, now_ms))
+
+
+def tell_holders(conn: sa.Connection, board: NoticeBoard, code: str, from_ms: int, number: int, now_ms: int) -> int:
+    """One message to each person who was given an older revision of the month's report, now that this one is closed;
+    returns how many. Who has no account and no contact under the name that was recorded cannot be reached."""
+    given: dict[str, int] = {}
+    for row in revisions.recipients_of(conn, code, from_ms):
+        key = key_of(row["person"])
+        given[key] = max(row["revision"], given.get(key, 0))
+    older: dict[int, list[Recipient]] = defaultdict(list)
+    for person in directory.people(conn) if given else ():
+        held = given.get(person.key) or given.get(key_of(person.name))
+        if held is not None and held < number:
+            older[held].append(person)
+    month, path, count = months.named(from_ms), f"/centers/{code}#months", 0
+    for held, persons in older.items():
+        title = Reason.of("notice.superseded", center=code, month=month)
+        text = Reason.of("notice.superseded.text", center=code, month=month, held=held, number=number)
+        count += _queue(conn, _rows(board, persons, code, (title, text), path, now_ms))
+    return count
+
+
+def _queue(conn: sa.Connection, rows: Iterable[dict[str, object]]) -> int:
+    found = list(rows)
+    if found:
+        conn.execute(sa.insert(schema.alerts), found)
+    return len(found)
 
 
 def _rows(
-    conn: sa.Connection, board: NoticeBoard, center: Center, reasons: tuple[Reason, Reason], path: str, now_ms: int
+    board: NoticeBoard, persons: Iterable[Recipient], code: str, reasons: tuple[Reason, Reason], path: str, now_ms: int
 ) -> Iterable[dict[str, object]]:
-    for person in directory.people(conn):
+    for person in persons:
         channel = channel_for(person, board.channels)
-        if channel is None or person.role not in ROLES or not person.concerns(center):
+        if channel is None:
             continue
         words = plain(person.lang)
         title, text = map(words.reason, reasons)
         yield {
-            "kind": "notice", "change": None, "event": None, "center": center.code, "channel": channel.name,
+            "kind": "notice", "change": None, "event": None, "center": code, "channel": channel.name,
             "title": title, "text": f"{text}\n{words.ltr(board.base_url + path)}", "state": "waiting", "attempts": 0,
             "next_ms": now_ms, "made_ms": now_ms, "person": person.key, "address": person.addresses[channel.address],
             "why": encode(Reason.of("route.operator")),

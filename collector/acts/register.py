@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from collector.access import users
 from collector.acts.person import ActingPerson
+from collector.judging import reopening
 from collector.register import calendar, centers, dated, facts
 from collector.register.calendar import CalendarEntry
 from collector.register.facts import Fact
-from collector.reports import revisions
 
 # ---------------------------------------------------------------- facts
 
@@ -23,7 +23,7 @@ def confirm_facts(conn: sa.Connection, found: Sequence[Fact], who: ActingPerson)
     dated.apply(conn, {fact.center for fact in done}, who.now_ms)
     note_facts(conn, done, who, "")
     for code, from_ms in dated.touched(done).items():
-        revisions.record_facts(conn, [code], from_ms, who.now_ms)
+        reopening.record_facts(conn, [code], from_ms, who.now_ms)
     return done
 
 
@@ -78,8 +78,8 @@ def settle_entries(conn: sa.Connection, entries: Sequence[CalendarEntry], who: A
     for entry in entries:
         text = f"{entry.kind} {entry.subject or entry.scope} ({entry.id}): {entry.state}"
         users.record(conn, "calendar_changed", who.name, who.now_ms, is_proven=who.is_proven, reason=text)
-    past = [entry for entry in entries if entry.from_ms < who.now_ms - revisions.CLOSE_MS]
+    past = [entry for entry in entries if entry.from_ms < who.now_ms - reopening.CLOSE_MS]
     codes = [center.code for center in centers.all_centers(conn)] if past else []
     for entry in past:
         mine = [entry.subject] if entry.scope == "center" else codes
-        revisions.record_calendar(conn, mine, entry.from_ms, entry.to_ms, who.now_ms)
+        reopening.record_calendar(conn, mine, entry.from_ms, entry.to_ms, who.now_ms)

@@ -10,13 +10,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason
-from collector.desk import tables
+from collector.desk import groups, tables
 from collector.desk.incident import Incident
-from collector.register import calendar, centers, dated, facts
-from collector.reports import revisions
+from collector.judging import reopening
+from collector.register import calendar, centers, dated, facts, imports
 from collector.reports.disputes.dispute import month_span
 from collector.store import schema
 from collector.store.journal import Entry
+
+FOLLOWED = {"facts", "imports", "calendar", "disputes", "inspections", "incidents", "incident_events"}  # tables
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -24,16 +26,18 @@ Rows = Sequence[Mapping[str, Any]]
 def follow(conn: sa.Connection, entries: Iterable[Entry], now_ms: int) -> None:
     rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for entry in entries:
-        if entry.table in ("facts", "calendar", "disputes", "inspections", "incidents"):
+        if entry.table in FOLLOWED:
             rows[entry.table] += entry.rows
+    for row in rows["imports"]:
+        imports.follow_undone(conn, row["at_ms"], row["sha256"], now_ms)
     _facts(conn, rows["facts"], now_ms)
     _calendar(conn, rows["calendar"], now_ms)
     for row in rows["disputes"]:
         if row["state"] == "decided":
-            revisions.record_dispute(conn, row["center"], month_span(row["month"])[0], now_ms)
+            reopening.record_dispute(conn, row["center"], month_span(row["month"])[0], now_ms)
     for row in rows["inspections"]:
-        revisions.record_inspection(conn, row["center"], row["inspected_ms"], now_ms)
-    _incidents(conn, rows["incidents"], now_ms)
+        reopening.record_inspection(conn, row["center"], row["inspected_ms"], now_ms)
+    _incidents(conn, rows["incidents"], [row for row in rows["incident_events"] if row["act"] == "split"], now_ms)
 
 
 def _facts(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
@@ -44,7 +48,7 @@ def _facts(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
     dated.apply(conn, codes, now_ms)
     for code, from_ms in dated.touched([fact for own in known.values() for fact in own]).items():
         later = [row["from_ms"] for row in rows if row["center"] == code]
-        revisions.record_facts(conn, [code], max(from_ms, min(later)), now_ms)
+        reopening.record_facts(conn, [code], max(from_ms, min(later)), now_ms)
 
 
 def _calendar(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
@@ -52,16 +56,35 @@ def _calendar(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
     for row in rows:
         codes = [row["subject"]] if row["scope"] == "center" else everybody
         if row["kind"] in (*calendar.RULING, *calendar.EXCUSING, "shedding") and row["from_ms"] < now_ms:
-            revisions.record_calendar(conn, codes, row["from_ms"], row["to_ms"], now_ms)
+            reopening.record_calendar(conn, codes, row["from_ms"], row["to_ms"], now_ms)
 
 
-def _incidents(conn: sa.Connection, rows: Rows, now_ms: int) -> None:
-    """Those that were merged first: one that they were taken into has members then."""
-    i, found = schema.incidents.c, list[Incident]()
+def _incidents(conn: sa.Connection, rows: Rows, splits: Rows, now_ms: int) -> None:
+    """Those that were merged first: one that they were taken into has members then; then those that were parted."""
+    i, numbers = schema.incidents.c, set[int]()
     for scope, place, opened_ms in {(row["scope"], row["place"], row["opened_ms"]) for row in rows}:
-        found += tables.some(conn, (i.scope == scope) & (i.place == place) & (i.opened_ms == opened_ms))
-    for incident in sorted(found, key=lambda one: (one.state != "merged", one.id)):
-        _fit_members(conn, incident, now_ms)
+        found = tables.some(conn, (i.scope == scope) & (i.place == place) & (i.opened_ms == opened_ms))
+        numbers |= {incident.id for incident in found}
+    merged = set(conn.scalars(sa.select(i.id).where(i.id.in_(numbers), i.state == "merged")))
+    for number in sorted(merged):
+        _fit_members(conn, tables.get(conn, number), now_ms)
+    for row in sorted(splits, key=lambda one: int(one["id"])):
+        _part(conn, row, now_ms)
+    for number in sorted(numbers - merged):
+        _fit_members(conn, tables.get(conn, number), now_ms)
+
+
+def _part(conn: sa.Connection, row: Mapping[str, Any], now_ms: int) -> None:
+    """The centers that a person parted from an incident are in their own again, or where that was taken into."""
+    made, source, codes = groups.split_off(row)
+    mine = [one for one in tables.members(conn, [source]) if one.center in codes]
+    apart = tables.some(conn, schema.incidents.c.id == made)
+    if row["incident"] != made or not mine or not apart:
+        return
+    target = tables.get(conn, apart[0].merged_into or made)
+    tables.move(conn, tables.get(conn, source), target, now_ms, mine)
+    for number in (source, target.id):
+        tables.recount(conn, tables.get(conn, number), now_ms)
 
 
 def _fit_members(conn: sa.Connection, incident: Incident, now_ms: int) -> None:

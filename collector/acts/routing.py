@@ -86,6 +86,12 @@ def override(
     return made
 
 
+def remove_override(conn: sa.Connection, number: int, who: ActingPerson) -> None:
+    """The turn is as the rota, or an earlier override, has it. Raises RoutingError."""
+    rota = tables.remove_override(conn, number)
+    _record(conn, f"rota {rota}", f"override {number}: removed", who)
+
+
 def account_key(conn: sa.Connection, name: str, field: str) -> str:
     """Of an account, however its name is written. Raises RoutingError."""
     key = key_of(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -11,11 +11,12 @@ from agent.common.words import CodedError
 from collector.access import users
 from collector.acts.person import ActingPerson
 from collector.common.messages import one_line
-from collector.ingest.stories import Decision
 from collector.store import schema
 from collector.store.journal import journaled
 
 MAX_REASON = 2000
+Decision = Literal["taken", "refused"]
+
 DECISIONS: dict[str, Decision] = {"take": "taken", "refuse": "refused"}
 DECIDED: dict[str, str] = {"taken": "story.was_taken", "refused": "story.was_refused"}  # what is said of those
 ACTS: dict[Decision, users.Act] = {"taken": "story_taken", "refused": "story_refused"}

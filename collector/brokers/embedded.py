@@ -35,7 +35,7 @@ from agent.common.logs import Event
 from agent.common.tcp import ListeningSocket, listening, watch_peer
 from agent.common.threads import LoopEnded, LoopThread
 from collector.access import acl
-from collector.access.tls import TlsError, common_name, refill, server_context
+from collector.access.tls import TlsError, common_name, refill, server_context, shrink_buffers
 from collector.brokers.listeners import (
     BACKLOG,
     HANDSHAKE_TIMEOUT_S,
@@ -99,6 +99,7 @@ class EmbeddedBroker:
 
     def start(self) -> None:
         """Returns when it listens. Raises BrokerError."""
+        shrink_buffers()
         self._loop.start()
         try:
             self._loop.do(self._start, START_S)

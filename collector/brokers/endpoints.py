@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from collector.access.ca import Files
-from collector.config import EVERYWHERE, Settings, read_secret, split_broker
+from collector.common.config import EVERYWHERE, Settings, read_secret, split_broker
 
 WEBSOCKET_PATH = "/mqtt"
 

@@ -17,14 +17,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.common.mqtt import Client
-from collector import config
 from collector.access.atomic_files import put
 from collector.access.ca import Authority, Files
 from collector.access.people import People
 from collector.access.tls import client_context
 from collector.brokers.endpoints import WEBSOCKET_PATH
 from collector.brokers.generated_config import CERTIFICATES, CHANGING
-from collector.config import split_broker
+from collector.common import config
+from collector.common.config import split_broker
 
 RELOADED = Event(
     __name__, "info", "external_broker_reloaded", "an external broker was asked to read its files", key="broker",

@@ -15,7 +15,7 @@ from agent import wire
 from collector.access.acl import GATEWAY_PUBLISHES, GATEWAY_SUBSCRIBES
 from collector.access.people import People
 from collector.brokers.listeners import MAX_CONNECTIONS, MAX_PACKET_BYTES
-from collector.config import EVERYWHERE
+from collector.common.config import EVERYWHERE
 
 IN_FLIGHT = 100  # messages in flight to one client; a gateway has few, a collector many
 QUEUED = 100_000  # waiting for one client; what is dropped is sent again, as it has no receipt

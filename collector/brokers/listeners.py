@@ -26,7 +26,7 @@ MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, t
 RATE_BYTES_S, BURST_BYTES, READ_COST_BYTES = 256 * 1024, 4 * 1024 * 1024, 512
 HANDSHAKE_TIMEOUT_S = 120.0  # a handshake takes up to that over 30 % loss and 800 ms round trips
 
-# A carrier may have a whole fleet behind one address. Each that has no session yet costs some 300 kB of TLS; in a storm
+# A carrier may have a whole fleet behind one address. Each that has no session yet costs some 60 kB of TLS; in a storm
 # of honest ones a handshake takes seconds, so those of one address do not put each other out at once.
 MAX_CONNECTIONS, BACKLOG = 20_000, 1024
 LIMITS = ConnectionLimits(

@@ -28,8 +28,8 @@ from collector.brokers import external, generated_config
 from collector.brokers.embedded import BrokerError
 from collector.brokers.generated_config import ChildSite
 from collector.brokers.session_log import SessionLog
+from collector.common.config import BrokerSection, ConfigError
 from collector.common.processes import Restarts, end
-from collector.config import BrokerSection, ConfigError
 
 SAYS = Event(__name__, "warning", "mosquitto_says", "a line of the broker's own log", fields="line")
 ENDED = Event(

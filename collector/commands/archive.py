@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass, field
 
 from collector.commands.console import Bar, answers, common_arguments, logged_settings_of, say, settings_of, table
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.reports import schedule
 from collector.store import Store, StoreError, schema
 from collector.store.archive import pack, remove, status, thaw

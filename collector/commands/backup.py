@@ -23,7 +23,7 @@ from collector.commands.console import (
     say,
     settings_of,
 )
-from collector.config import ConfigError, Settings
+from collector.common.config import ConfigError, Settings
 from collector.recovery import archive, contents, copies, drill
 from collector.recovery.archive import Keys
 from collector.recovery.copies import Made

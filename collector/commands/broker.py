@@ -10,7 +10,7 @@ from agent.common.errors import describe
 from agent.common.threads import SignalEvent
 from collector.brokers.embedded import BrokerError, EmbeddedBroker
 from collector.commands.console import complain, say, start_log
-from collector.config import is_loopback, split_listen
+from collector.common.config import is_loopback, split_listen
 
 EXAMPLE = "nabz-collector broker --listen 127.0.0.1:1883"
 

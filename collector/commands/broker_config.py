@@ -15,7 +15,7 @@ from collector.access.signing_key import cluster_password, load_or_make
 from collector.brokers.external import certificates, write
 from collector.brokers.generated_config import MAKES, BrokerSite, ClusterSite, Make
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
-from collector.config import ConfigError, Settings, split_listen
+from collector.common.config import ConfigError, Settings, split_listen
 from collector.store.database import existing
 
 EXAMPLE = "nabz-collector broker-config mosquitto --out /etc/mosquitto/nabz"

@@ -10,7 +10,7 @@ from pathlib import Path
 from collector.access import devices
 from collector.access.ca import Authority
 from collector.commands.console import answers, complain, say, settings_of, verb_arguments
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.store.database import opened
 
 EXAMPLE = "nabz-collector ca retire --dry-run"

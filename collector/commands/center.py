@@ -133,7 +133,7 @@ def _move(options: argparse.Namespace) -> int:
         complain(f"--evidence: cannot be read ({describe(error)}); name files that exist")
         return 1
     decision = acting(options), options.reason, evidence
-    with opened(settings_of(options)) as store, store.write() as conn:
+    with existing(settings_of(options)) as store, store.write() as conn:
         center = centers.move(conn, options.code, options.lifecycle, clock_ms(), *decision)
         reason = f"{center.lifecycle}: {options.reason}".removesuffix(": ")
         users.record(conn, "center_changed", acting(options), clock_ms(), center=center.code, reason=reason)
@@ -147,7 +147,7 @@ def _erase(options: argparse.Namespace) -> int:
         with existing(settings_of(options)) as store, store.read() as conn:
             counts = erasure.center_counts(conn, options.code)
     else:
-        with opened(settings_of(options)) as store, store.write() as conn:
+        with existing(settings_of(options)) as store, store.write() as conn:
             counts = erasure.erase_center(conn, options.code, acting(options), clock_ms())
     word = "would go" if options.dry_run else "gone"
     text = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items()) if count) or "nothing"
@@ -163,7 +163,7 @@ def _evidence(path: Path) -> dict[str, object]:
 def _list(options: argparse.Namespace) -> int:
     if options.state:
         return _states(options)
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         rows = [center.row() for center in centers.all_centers(conn)]
     rows = [row for row in rows if options.province in ("", row["province"])]
     if options.csv:
@@ -185,7 +185,7 @@ def _states(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    with opened(settings_of(options)) as store, store.read() as conn:
+    with existing(settings_of(options)) as store, store.read() as conn:
         center = centers.get(conn, options.code)
         past = dated.histories(conn, [center])[center.code].past
     row = center.row()
@@ -202,7 +202,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _test(options: argparse.Namespace) -> int:
     """0 when it was asked for or, with `--wait`, when there is a result."""
-    with opened(settings_of(options)) as store:
+    with existing(settings_of(options)) as store:
         with store.write() as conn:
             test_id = requests.ask_for(conn, options.code, clock_ms())
             users.record(conn, "test_requested", acting(options), clock_ms(), center=options.code)

@@ -24,9 +24,9 @@ from agent.common.files import asked_secret
 from agent.common.words import plain
 from collector.access import users
 from collector.acts.person import ActingPerson
+from collector.common.config import DEFAULT_FILE, ConfigError, Settings, load
 from collector.common.csv_rows import as_csv
 from collector.common.scope import PARTS, Scope
-from collector.config import DEFAULT_FILE, ConfigError, Settings, load
 from collector.desk.routing import plans
 from collector.log.sequencing import log_key
 from collector.register import dated
@@ -306,7 +306,7 @@ def time_ms(text: str) -> int:
 
 # To amqtt every client that goes away is an error; the others speak only when something is wrong.
 QUIET: dict[str, logs.Level] = {
-    "amqtt": "critical", "apprise": "error", "transitions": "error", "uvicorn": "error", "uvicorn.error": "error",
+    "amqtt": "critical", "transitions": "error", "uvicorn": "error", "uvicorn.error": "error",
 }  # fmt: skip
 
 

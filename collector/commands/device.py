@@ -26,7 +26,7 @@ from collector.commands.console import (
     verb_arguments,
     who_argument,
 )
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.ingest import stories, taking
 from collector.store.database import existing, held_keys
 

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from agent.common.errors import describe
 from collector.access import users
@@ -30,7 +31,7 @@ from collector.commands.console import (
 from collector.commands.standard import standards_of
 from collector.common.scope import EVERYWHERE
 from collector.register.centers import CenterError
-from collector.reports.disputes import records, witnessed
+from collector.reports.disputes import attachments, records, witnessed
 from collector.reports.disputes.dispute import OPEN, OUTCOMES, Dispute, DisputeError, Filing, Ruling
 from collector.store.database import existing
 
@@ -44,7 +45,10 @@ EXAMPLES = {
     "test": '3 --witness "Sara Malik" --from 2026-12-05T09:00 --to 2026-12-05T17:00',
     "decide": '3 upheld --reason "the provider confirms the outage" --from 2026-11-12T09:00 --to 2026-11-12T11:30',
     "withdraw": "3",
+    "attach": "3 mast.jpg",
+    "save": "3 --output dispute-3",
 }
+FILE_HEADS = ("file", "kind", "bytes", "sha256")
 HEADS = ("number", "center", "about", "criterion", "state", "outcome", "filed", "by", "decided by", "text")
 
 
@@ -66,8 +70,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     tested.add_argument("--witness", required=True, metavar="NAME")
     decided = verbs.add_parser("decide", help="decide; the month's report is revised, the operator is told")
     verbs.add_parser("withdraw", help="it is taken back")
-    for name in ("show", "test", "decide", "withdraw"):
+    attached = verbs.add_parser("attach", help="a file with an open one: a photo, a PDF, or a table as plain text")
+    saved = verbs.add_parser("save", help="its files into a folder, each looked at by its hash")
+    for name in ("show", "test", "decide", "withdraw", "attach", "save"):
         verbs.choices[name].add_argument("number", type=int, metavar="NUMBER")
+    attached.add_argument("file", type=Path, metavar="FILE")
+    saved.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="made if it is not there")
     decided.add_argument("outcome", choices=OUTCOMES, metavar="OUTCOME", help=", ".join(OUTCOMES))
     decided.add_argument("--reason", required=True, metavar="TEXT", help="stands in the report")
     for verb, help_text, needed in ((tested, "when the witness is there", True), (decided, "takes it out", False)):
@@ -75,7 +83,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             verb.add_argument(
                 f"--{end}", dest=f"{end}_time", required=needed, default="", metavar="YYYY-MM-DDTHH:MM", help=help_text
             )
-    for name in ("file", "test", "decide", "withdraw"):
+    for name in ("file", "test", "decide", "withdraw", "attach"):
         who_argument(verbs.choices[name])
     verb_arguments(verbs)
 
@@ -86,6 +94,9 @@ def run(options: argparse.Namespace) -> int:
         return VERBS[options.verb](options)
     except (DisputeError, CenterError, users.PersonError) as error:
         complain(str(error))
+        return 1
+    except OSError as error:
+        complain(f"file: cannot be read or written ({describe(error)}); name one that can")
         return 1
     except ValueError as error:
         complain(describe(error))
@@ -126,10 +137,34 @@ def _table(found: Sequence[Dispute]) -> str:
 def _show(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
         found = records.get(conn, options.number)
-        result = witnessed.result(conn, found)
+        result, files = witnessed.result(conn, found), attachments.of_dispute(conn, found.id)
     facts = dataclasses.asdict(found) | {"test": dict(result) if result else None}
+    facts["files"] = [dataclasses.asdict(one) for one in files] if options.json else [one.name for one in files]
     rows = [(name, moment(value) if name.endswith("_ms") else value) for name, value in facts.items()]
-    say(json.dumps(facts) if options.json else table(("what", "is"), [row for row in rows if row[1] not in ("", None)]))
+    rows = [row for row in rows if row[1] not in ("", None, [])]
+    say(json.dumps(facts) if options.json else table(("what", "is"), rows))
+    return 0
+
+
+def _attach(options: argparse.Namespace) -> int:
+    with options.file.open("rb") as file:
+        body = file.read(attachments.MAX_BYTES + 1)
+    with existing(settings_of(options)) as store, store.write() as conn:
+        who = ActingPerson(name=acting(options), now_ms=clock_ms())
+        one = disputes.attach(conn, options.number, options.file.name, body, who)
+    say(json.dumps(dataclasses.asdict(one)) if options.json else f"{one.name}: {one.size} bytes, SHA-256 {one.sha256}")
+    return 0
+
+
+def _save(options: argparse.Namespace) -> int:
+    options.output.mkdir(parents=True, exist_ok=True)
+    with existing(settings_of(options)) as store, store.read() as conn:
+        files = attachments.of_dispute(conn, records.get(conn, options.number).id)
+        for one in files:
+            path = options.output / f"{one.attachment}-{one.name}"
+            path.write_bytes(attachments.body_of(conn, one))
+    rows = [(one.name, one.kind, one.size, one.sha256) for one in files]
+    say(json.dumps([dataclasses.asdict(one) for one in files]) if options.json else table(FILE_HEADS, rows))
     return 0
 
 
@@ -179,4 +214,5 @@ def _say(options: argparse.Namespace, found: Dispute) -> int:
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "file": _file, "list": _list, "show": _show, "test": _test, "decide": _decide, "withdraw": _withdraw,
+    "attach": _attach, "save": _save,
 }  # fmt: skip

@@ -21,8 +21,8 @@ from agent import wire
 from agent.common.errors import describe
 from collector.access.enrolment import is_signed
 from collector.commands.console import Bar, answers, common_arguments, complain, say, settings_of
-from collector.flags.witness import rate_mbps
 from collector.ingest.spools import fresh_raws
+from collector.judging.flags.witness import rate_mbps
 from collector.speedtests.measure.record import decode
 from collector.store import Store, schema
 from collector.store.cold import held

@@ -27,7 +27,7 @@ from collector.commands.console import (
     who_argument,
 )
 from collector.commands.token import token_ttl_s
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.remote import funnel, prepared

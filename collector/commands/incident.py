@@ -29,7 +29,7 @@ from collector.commands.console import (
 from collector.desk import queries, work
 from collector.desk.alerts import lists
 from collector.desk.incident import ACK_S, WAITS, Incident, WorkError
-from collector.flags.cause import NAMES
+from collector.judging.flags.cause import NAMES
 from collector.run.settings import read_standards
 from collector.store.database import existing
 

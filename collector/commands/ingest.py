@@ -6,7 +6,7 @@ import argparse
 
 from agent.common import logs
 from collector.commands.console import answers, common_arguments, logged_settings_of
-from collector.config import ConfigError
+from collector.common.config import ConfigError
 from collector.ingest.workers import work
 from collector.run.settings import read_standards
 from collector.run.tasks import clock_ms

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from agent.common.errors import describe
 from agent.common.words import plain
 from collector.commands.console import Bar, answers, common_arguments, complain, log_key_of, say, settings_of
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.log import checking, sequencing
 from collector.log.notes import Checkpoint, Note, NoteError, NoteKey
 from collector.log.sequencing import LogSigner

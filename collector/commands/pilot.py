@@ -24,7 +24,7 @@ from collector.access import users
 from collector.access.ca import Authority
 from collector.access.enrolment import format_token, issue_token
 from collector.commands.console import answers, complain, say
-from collector.config import Settings, load
+from collector.common.config import Settings, load
 from collector.register import centers
 from collector.run.pilot import PilotProcess, PilotProcesses, python, run_to_the_end, wait_until_healthy
 from collector.run.upgrades import opened_and_upgraded

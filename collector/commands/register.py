@@ -30,9 +30,9 @@ from collector.commands.console import (
     two_persons,
     who_argument,
 )
+from collector.judging import reopening
 from collector.register import centers, dated, facts, imports
 from collector.register.facts import Fact, Recording
-from collector.reports import revisions
 from collector.store.database import existing, opened
 
 Verbs = dict[str, Callable[[argparse.Namespace], int]]
@@ -204,7 +204,7 @@ def _is_past(from_ms: int | None, now_ms: int) -> bool:
 def _revise(conn: sa.Connection, since: dict[str, int], now_ms: int) -> None:
     """Months that are reported already and were otherwise than was thought are reported anew."""
     for code, from_ms in since.items():
-        revisions.record_facts(conn, [code], from_ms, now_ms)
+        reopening.record_facts(conn, [code], from_ms, now_ms)
 
 
 def _imports(options: argparse.Namespace) -> int:

@@ -17,7 +17,6 @@ from agent.common.errors import describe
 from agent.common.words import languages, plain
 from collector.access import users
 from collector.access.ca import Authority
-from collector.audit import bundle
 from collector.commands.console import (
     Bar,
     answers,
@@ -30,12 +29,13 @@ from collector.commands.console import (
     user_name,
 )
 from collector.commands.verify import put_verification, verification
+from collector.common.config import Settings
 from collector.common.html_words import html_words
-from collector.config import Settings
 from collector.log.notes import NoteError, NoteKey
 from collector.log.sequencing import LogSigner, origin_of
 from collector.register import centers
 from collector.reports import revisions, schedule
+from collector.reports.audit import bundle
 from collector.reports.fleet import files, summary
 from collector.reports.fleet.summary import PARTS
 from collector.reports.monthly import ReportError, period

@@ -25,7 +25,7 @@ from collector.commands.console import (
     say,
     settings_of,
 )
-from collector.config import DEFAULT_FILE, ConfigError, Settings
+from collector.common.config import DEFAULT_FILE, ConfigError, Settings
 from collector.recovery import archive, copies, server, settle
 from collector.recovery.archive import Keys
 from collector.run.lock import folder_lock
@@ -68,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
     base = (options.data or Path.cwd()).absolute()
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="restore-", dir=base) as folder:
-        unpacked = server.unpack(source, keys, Path(folder))
+        with Bar("unpacked and checked") as unpacking:
+            unpacked = server.unpack(source, keys, Path(folder), unpacking.share)
         settings, config = _target(unpacked, options)
         server.check_target(settings, force=options.force or options.dry_run)
         if not options.dry_run:

@@ -43,6 +43,7 @@ EXAMPLES = {
     "list": "--json",
     "add": "desk --member Ayesha --member Bilal --turn 7d --district Lahore",
     "remove": "3",
+    "remove-override": "7",
     "override": '3 --person Bilal --from 2026-12-01 --to 2026-12-03 --reason "ill"',
     "who": "--at 2026-12-01T20:00",
 }
@@ -69,9 +70,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument("--from", dest="from_day", required=True, metavar=MINUTE)
     other.add_argument("--to", dest="to_day", required=True, metavar=MINUTE, help="a day ends when it begins")
     other.add_argument("--reason", required=True, metavar="TEXT", help="recorded")
+    back = verbs.add_parser("remove-override", help="the turn is as the rota has it again")
+    back.add_argument("id", type=int, metavar="NUMBER", help="of the override, see `rota list`")
     duty = verbs.add_parser("who", help="who is on duty at a time")
     duty.add_argument("--at", default="", metavar=MINUTE, help="default: now")
-    for verb in (made, gone, other):
+    for verb in (made, gone, other, back):
         who_argument(verb)
     verb_arguments(verbs)
 
@@ -115,7 +118,14 @@ def _told(found: tuple[Rota, ...], facts: list[dict[str, object]], names: Mappin
         after = f"{names.get(turns[1][1], turns[1][1])} from {moment(turns[1][0])}" if len(turns) > 1 else ""
         turn = words.duration(one.turn_s)
         cells.append((one.id, one.name, scope_text(one.scope), names.get(on, on) or "nobody", after, turn, one.hours))
-    return table(heads, cells)
+    standing = [
+        f"override {item.id} of rota {one.id}: {names.get(item.person, item.person) or 'nobody'}, "
+        f"{moment(item.from_ms)} to {moment(item.to_ms)} ({item.reason})"
+        for one in found
+        for item in one.overrides
+        if item.to_ms > clock_ms()
+    ]
+    return "\n".join([table(heads, cells), *standing])
 
 
 def _add(options: argparse.Namespace) -> int:
@@ -144,6 +154,13 @@ def _override(options: argparse.Namespace) -> int:
     return 0
 
 
+def _remove_override(options: argparse.Namespace) -> int:
+    with existing(settings_of(options)) as store, store.write() as conn:
+        acts.remove_override(conn, options.id, who(options))
+    say(json.dumps({"id": options.id, "removed": True}) if options.json else f"override {options.id}: removed")
+    return 0
+
+
 def _who(options: argparse.Namespace) -> int:
     at_ms = time_ms(options.at) if options.at else clock_ms()
     with existing(settings_of(options)) as store, store.read() as conn:
@@ -161,4 +178,5 @@ def _names(conn: sa.Connection) -> dict[str, str]:
 
 _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list, "add": _add, "remove": _remove, "override": _override, "who": _who,
+    "remove-override": _remove_override,
 }  # fmt: skip

@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 
 from collector.commands.console import answers, form_arguments, say_rows
-from collector.config import ConfigError
-from collector.simulate import scale
+from collector.commands.simulation import scale
+from collector.common.config import ConfigError
 
 EXAMPLE = "nabz-collector scale --centers 10000 --disk-price-rupees-gb 30"
 STEPS = (1, 100, 1_000, 10_000, 100_000)

@@ -19,14 +19,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.common.errors import describe
 from collector.commands.console import answers, common_arguments, complain, say, settings_of
-from collector.config import Settings
-from collector.simulate import identities, join, register, witness
-from collector.simulate.fleet import SimulatedCenter, make_fleet
-from collector.simulate.gateway import Gateway
-from collector.simulate.identities import FleetError
-from collector.simulate.run import Play, SimulatedClock, perform
-from collector.simulate.trouble import CYCLE_MS, Stage, Trouble
-from collector.simulate.truth import Truth, TruthError, compare, read_held, read_promises
+from collector.commands.simulation import identities, join, register, witness
+from collector.commands.simulation.fleet import SimulatedCenter, make_fleet
+from collector.commands.simulation.gateway import Gateway
+from collector.commands.simulation.identities import FleetError
+from collector.commands.simulation.run import Play, SimulatedClock, perform
+from collector.commands.simulation.trouble import CYCLE_MS, Stage, Trouble
+from collector.commands.simulation.truth import Truth, TruthError, compare, read_held, read_promises
+from collector.common.config import Settings
 from collector.store.database import opened
 
 EXAMPLE = "nabz-collector simulate --centers 1000 --seed 7 --minutes 10 --truth truth.jsonl"

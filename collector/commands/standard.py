@@ -15,7 +15,6 @@ from collector.access.accounts import directory
 from collector.acts import adoption
 from collector.acts.adoption import AdoptionError, AdoptionState, VersionState
 from collector.acts.person import ActingPerson
-from collector.audit.trial import draft, processes
 from collector.commands.console import (
     Bar,
     acting,
@@ -30,9 +29,10 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.register import dated
 from collector.register.dated import today_ms
+from collector.reports.audit.trial import draft, processes
 from collector.standard import Standard, StandardError, Standards, examples, load
 from collector.standard.criteria import Criterion, Window
 from collector.store.database import existing

@@ -24,7 +24,7 @@ from collector.commands.console import (
     who_argument,
 )
 from collector.register.centers import CenterError
-from collector.store.database import opened
+from collector.store.database import existing
 
 EXAMPLE = "nabz-collector token LHR-014 --ttl 24h"
 UNITS_S = {"m": 60, "h": 3600, "d": 86_400}
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     now_ms = time.time_ns() // 1_000_000
     try:
         by = acting(options)
-        with opened(settings, keys=True) as store:
+        with existing(settings, keys=True) as store:
             proof = proof_of(store, by, now_ms)
             with store.write() as conn:
                 secret = issue_token(

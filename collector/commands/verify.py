@@ -15,9 +15,6 @@ import sqlalchemy as sa
 from agent.common import logs
 from agent.common.logs import Event
 from agent.common.words import languages, plain
-from collector.audit import nightly, processes, verified_days
-from collector.audit.recorded import RecordedFacts
-from collector.audit.verify import AuditQuestion, Progress, Verification, verify
 from collector.commands.console import (
     Bar,
     answers,
@@ -29,10 +26,13 @@ from collector.commands.console import (
     say,
     settings_of,
 )
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.log.sequencing import LogSigner, origin_of
 from collector.register import centers
 from collector.register.dated import day_of
+from collector.reports.audit import nightly, processes, verified_days
+from collector.reports.audit.recorded import RecordedFacts
+from collector.reports.audit.verify import AuditQuestion, Progress, Verification, verify
 from collector.reports.monthly import ReportError
 from collector.standard import StandardError, Standards, examples, load
 from collector.store import Store
@@ -89,10 +89,12 @@ def verification(
 ) -> Verification:  # fmt: skip
     """Everything that can be compared: with the log, too, where this machine has the collector's key. On two cores,
     unless it has to be alone; what differs then is looked at once more, for the two have not looked at the same moment.
-    Where something differs `since_last`, all is looked at. Raises ReportError, CenterError."""
+    `since_last` notes for the next time what is stored, which costs a twelfth more; where something differs, all is
+    looked at. Raises ReportError, CenterError."""
     key, origin, own = log_key_of(settings), origin_of(conn), collector_key_of(settings)
     recorded = RecordedFacts(standards, LogSigner(origin, key).public) if key is not None and origin else None
-    question = AuditQuestion(code, month, standards, clock_ms(), verified_days.mac_key(own) if own else None)
+    noting = verified_days.mac_key(own) if own and since_last else None
+    question = AuditQuestion(code, month, standards, clock_ms(), noting)
     look = partial(verify, conn, recorded=recorded)
     look = look if progress is None else partial(look, progress=progress)
     if since_last and (done := look(replace(question, since_last=True))).is_true:
@@ -109,7 +111,7 @@ def verification(
 def keep(store: Store, done: Verification, settings: Settings) -> None:
     """For the next time, where this machine has the collector's key."""
     own = collector_key_of(settings)
-    if own is None:
+    if own is None or (done.is_true and not done.days):
         return
     with store.keep() as conn:
         if done.is_true:

@@ -1,3 +1,14 @@
-"""What every room may use: messages and refusals, scopes, sequence ranges, processes, CSV, markup, requests."""
+"""What every room may use: settings, messages and refusals, scopes, sequence ranges, months, processes, CSV, markup,
+requests."""
 
-__all__ = ["csv_rows", "html_words", "http_client", "messages", "processes", "scope", "sequence_ranges"]
+__all__ = [
+    "config",
+    "csv_rows",
+    "html_words",
+    "http_client",
+    "messages",
+    "months",
+    "processes",
+    "scope",
+    "sequence_ranges",
+]

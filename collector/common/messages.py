@@ -53,7 +53,7 @@ Finding = Literal[
     "hole", "went_back", "older_journal", "lost_by_us",
     # a time before its gateway's enrolment, or before what it had sent already; a spool that follows another one
     "past", "new_spool",
-    # a speed test that its server contradicts (collector.flags.witness.FINDINGS)
+    # a speed test that its server contradicts (collector.judging.flags.witness.FINDINGS)
     "disagrees", "replayed", "not_granted_to_this_device", "lan_server",
     # one that its server saw and no reading speaks for (collector.judging.server_samples)
     "unreported",
@@ -64,14 +64,14 @@ Finding = Literal[
     "new_network", "moved", "virtual",
     # what seats and UPSs say that no real ones do (collector.judging.patterns)
     "twin_seats", "one_boot", "one_machine", "one_address", "virtual_seats",
-    "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted",
+    "ups_frozen", "ups_unloaded", "ups_never_cut", "ups_contradicted", "repeated_values",
     # a question at a moment that nobody could know, without an answer (collector.judging.challenges)
     "challenge_missed",
     # tests that get a better way than files, and files that are hardly ever fetched (collector.judging.fast_lane)
     "fast_lane", "fetch_missed",
     # what speed engines say of one line on one day (collector.judging.engines)
     "engines_disagree",
-    # what is stored of a center otherwise than it was signed (collector.audit)
+    # what is stored of a center otherwise than it was signed (collector.reports.audit)
     "evidence_altered",
 ]  # fmt: skip
 

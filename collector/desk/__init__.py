@@ -5,6 +5,7 @@ __all__ = [
     "causes",
     "contacts",
     "follow",
+    "groups",
     "incident",
     "queries",
     "risk",

@@ -19,8 +19,8 @@ from collector.desk.incident import Incident, WorkError
 from collector.desk.survey import size_of
 from collector.desk.symptoms import SHARED
 from collector.desk.tables import Member
-from collector.flags.cause import GRADES, NAMES, Cause
-from collector.outages import gaps
+from collector.judging.flags.cause import GRADES, NAMES, Cause
+from collector.judging.outages import gaps
 from collector.standard import Standards
 from collector.store import schema
 

@@ -19,8 +19,8 @@ from collector.desk.incident import FLIPS_WITHIN_S, OPEN, Incident, Values, is_u
 from collector.desk.survey import PAUSED, Desk
 from collector.desk.symptoms import FAMILIES, OF_CAUSE, SHARED, SIGN, CenterPlace, Family, Symptom, family_of
 from collector.desk.tables import Member
-from collector.flags import machine
-from collector.outages import gaps
+from collector.judging.flags import machine
+from collector.judging.outages import gaps
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE
 from collector.store import schema

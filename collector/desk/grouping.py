@@ -29,14 +29,18 @@ class Level:
 @dataclass(frozen=True)
 class GroupingRules:
     """`centers` and `share_pct` of a group in trouble within `within_s` are one incident. So are `few` and `few_pct` of
-    one that hangs on a single wire (`Level.is_narrow`): most feeders have fewer centers than `centers`. Those that are
-    fewer, but at least `crowd`, are waited for `hold_s` seconds. An incident goes on to take members in while a share
-    of `keep_pct` of its group is in trouble. One that ends and begins again within `reopen_s` is the same."""
+    one that hangs on a single wire (`Level.is_narrow`): most feeders have fewer centers than `centers`. So are `pair`
+    and `few_pct` of one that say the same of themselves from within `pair_within_s` on, or all of it if they only fell
+    silent. Those that are fewer, but at least `crowd`, are waited for `hold_s` seconds. An incident goes on to take
+    members in while a share of `keep_pct` of its group is in trouble. One that ends and begins again within `reopen_s`
+    is the same."""
 
     centers: int = 8
     share_pct: float = 20.0
     few: int = 3
     few_pct: float = 60.0
+    pair: int = 2
+    pair_within_s: int = 120
     within_s: int = 600
     crowd: int = 3
     hold_s: int = 60
@@ -65,13 +69,15 @@ Sizes = Mapping[tuple[str, str], int]  # (scope, key) -> centers of the group
 
 @dataclass(frozen=True)
 class CenterGroup:
-    """Centers in trouble together: the group, which of its centers, and how many it has."""
+    """Centers in trouble together: the group, which of its centers, and how many it has. `at_once` are
+    those that all show the group's family since nearly the same minute."""
 
     scope: Scope
     key: str
     family: Family
     centers: frozenset[str]
     size: int
+    at_once: frozenset[str] = frozenset()
 
     @property
     def share_pct(self) -> float:
@@ -101,8 +107,10 @@ def groups_around(
             and (home := places.get(sign.center)) is not None
             and level.key(home) == key
         ]
-        centers = frozenset(sign.center for sign in mine)
-        found.append(CenterGroup(level.scope, key, family_among(mine), centers, sizes.get((level.scope, key), 0)))
+        centers, family = frozenset(sign.center for sign in mine), family_among(mine)
+        alike = [sign for sign in mine if sign.family == family] if level.is_narrow else []
+        at_once = frozenset(one.center for one in alike if abs(one.began_ms - began_ms) <= rules.pair_within_s * 1000)
+        found.append(CenterGroup(level.scope, key, family, centers, sizes.get((level.scope, key), 0), at_once))
     return found
 
 
@@ -135,6 +143,9 @@ def _is_enough(group: CenterGroup, rules: GroupingRules) -> bool:
     count, share_pct = len(group.centers), group.share_pct
     if BY_SCOPE[group.scope].is_narrow and count >= rules.few and share_pct >= rules.few_pct:
         return True
+    needed_pct = 100.0 if group.family == "dark" else rules.few_pct
+    if len(group.at_once) >= rules.pair and 100.0 * len(group.at_once) >= needed_pct * group.size:
+        return True
     return count >= rules.centers and share_pct >= rules.share_pct
 
 
@@ -156,7 +167,7 @@ def goes_on(scope: str, centers: int, size: int, rules: GroupingRules) -> bool:
     level = BY_SCOPE.get(scope)
     if level is None or 100.0 * centers < rules.keep_pct * size:
         return False
-    is_few = level.is_narrow and 2 * centers >= rules.few and 200.0 * centers >= rules.few_pct * size
+    is_few = level.is_narrow and 2 * centers >= min(rules.few, size) and 200.0 * centers >= rules.few_pct * size
     return is_few or 2 * centers >= rules.centers
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
-from agent.common.reasons import Reason
+from agent.common.reasons import MAX_BYTES, MAX_TEXT, Reason, decode
 from collector.desk import tables
 from collector.desk.grouping import BY_SCOPE, CenterGroup, goes_on, groups_around, is_alike, parent_among, takes_in
 from collector.desk.incident import OPEN, Incident, Values
@@ -252,10 +254,24 @@ def split(desk: Desk, incident: Incident, codes: Sequence[str], person: str, tex
     )  # fmt: skip
     tables.move(desk.conn, incident, apart, desk.now_ms, mine)
     apart = tables.recount(desk.conn, apart, desk.now_ms)
-    detail = Reason.of("incident.split", id=apart.id, other=incident.id)
+    detail = Reason.of("incident.split", id=apart.id, other=incident.id, centers=_in_sentences(codes))
     for one in (apart, tables.recount(desk.conn, incident, desk.now_ms)):
         tables.record(desk.conn, one, "split", desk.now_ms, person=person, text=text, detail=detail)
     return apart
+
+
+def _in_sentences(codes: Sequence[str]) -> list[str]:
+    """Codes of centers as a detail can hold them; none where they are too many (some 1,500)."""
+    lines = textwrap.wrap(" ".join(sorted(set(codes))), MAX_TEXT, break_long_words=False, break_on_hyphens=False)
+    return lines if len(lines) <= MAX_BYTES // MAX_TEXT - 2 else []
+
+
+def split_off(row: Mapping[str, Any]) -> tuple[int, int, frozenset[str]]:
+    """Of a split's event: the incident that it made, the one it was parted from, and the centers that went over."""
+    match decode(row["detail"]).params:
+        case {"id": int(made), "other": int(source), "centers": [*lines]}:
+            return made, source, frozenset(" ".join(map(str, lines)).split())
+    return 0, 0, frozenset()
 
 
 def all_open(conn: sa.Connection) -> list[Incident]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from collector.flags import machine
+from collector.judging.flags import machine
 from collector.standard import Standards
 from collector.store import schema
 

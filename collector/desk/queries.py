@@ -17,7 +17,7 @@ from collector.desk import causes, contacts, tables
 from collector.desk.incident import OPEN, STATES, Incident, WorkError, priority
 from collector.desk.symptoms import SIGN
 from collector.desk.tables import Member
-from collector.flags.cause import without_names
+from collector.judging.flags.cause import without_names
 from collector.register import calendar, opening_hours
 from collector.standard import Standards
 from collector.store import schema

@@ -15,7 +15,7 @@ from collector.desk import tables, windows
 from collector.desk.grouping import LEVELS, RULES, GroupingRules, Sizes
 from collector.desk.incident import Incident
 from collector.desk.symptoms import CenterPlace, CenterSign
-from collector.outages import gaps
+from collector.judging.outages import gaps
 from collector.register import calendar, opening_hours
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE, Standard
@@ -28,7 +28,7 @@ LOOK_BACK_MS = 1_800_000  # signs that began before are nobody's company any mor
 CUT_BACK_MS = 12 * 3_600_000  # but for mains that are cut: so long do batteries hide it
 
 _ce, _p, _c, _f = schema.centers.c, schema.pulse.c, schema.cuts.c, schema.flags.c
-_PLACES = sa.select(_ce.center, _ce.feeder, _ce.isp, _ce.city, _ce.district, _ce.province)
+_PLACES = sa.select(_ce.center, _ce.feeder, _ce.exchange, _ce.isp, _ce.city, _ce.district, _ce.province)
 
 
 @dataclass
@@ -184,8 +184,8 @@ def size_of(conn: sa.Connection, scope: str, key: str) -> int:
     """How many centers a group has; none for what is no group."""
     isp, _, city = key.rpartition(", ")
     groups = {
-        "feeder": _ce.feeder == key, "provider": (_ce.isp == isp) & (_ce.city == city), "district": _ce.district == key,
-        "province": _ce.province == key, "country": sa.true(),
+        "feeder": _ce.feeder == key, "exchange": _ce.exchange == key, "provider": (_ce.isp == isp) & (_ce.city == city),
+        "district": _ce.district == key, "province": _ce.province == key, "country": sa.true(),
     }  # fmt: skip
     if scope not in groups:
         return 0
@@ -194,7 +194,7 @@ def size_of(conn: sa.Connection, scope: str, key: str) -> int:
 
 
 def _place(row: Any) -> CenterPlace:
-    return CenterPlace(row.center, row.feeder, "", row.isp, row.city, row.district, row.province)
+    return CenterPlace(row.center, row.feeder, row.exchange, row.isp, row.city, row.district, row.province)
 
 
 def by_center(signs: list[CenterSign]) -> Mapping[str, list[CenterSign]]:

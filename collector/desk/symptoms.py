@@ -24,7 +24,7 @@ FAMILIES: Mapping[str, Family] = {
     "fleet": "collector", "clocks": "collector", "audit": "collector",
 }  # fmt: skip
 
-# What a named cause of silence (collector.flags.cause.Name) makes of it.
+# What a named cause of silence (collector.judging.flags.cause.Name) makes of it.
 OF_CAUSE: Mapping[str, Family] = {
     "mains_carried": "power", "ups_exhausted": "power", "isp_down": "line", "portal": "line", "dns": "line",
     "filtered": "line", "mtu": "line", "collector": "collector",

@@ -30,8 +30,10 @@ Mode = Literal["skip", "mute", "run"]
 SCOPES: tuple[WindowScope, ...] = get_args(WindowScope)
 MODES: tuple[Mode, ...] = get_args(Mode)
 FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")  # a rule by the second would cost a look at each of them
+PARTS = {"FREQ", "INTERVAL", "BYDAY", "BYMONTHDAY", "BYMONTH", "BYSETPOS", "UNTIL", "WKST"}
 INTERVAL = re.compile(r"[1-9]\d{0,2}")
 COMES_MS = 5 * 366 * 86_400_000  # a rule that does not come once in so long is a mistake
+CYCLE_YEARS, LAST_YEAR = 400, 9990  # the calendar repeats after so many years, weekdays too; rules are looked at up to
 LONGEST_MS = 31 * 86_400_000
 MAX_RULE, MAX_REASON = 200, 300
 
@@ -94,27 +96,32 @@ def _check_rule(window: MaintenanceWindow) -> None:
     """Raises WindowError."""
     problem = WindowError("window.bad_rule", "rule", text=window.rule[:60])
     parts = dict(part.partition("=")[::2] for part in window.rule.upper().split(";"))
-    is_finer = bool({"BYHOUR", "BYMINUTE", "BYSECOND", "COUNT"} & set(parts))
-    is_finer |= INTERVAL.fullmatch(parts.get("INTERVAL", "1")) is None
-    if len(window.rule) > MAX_RULE or parts.get("FREQ") not in FREQUENCIES or is_finer:
+    is_known = set(parts) <= PARTS and parts.get("FREQ") in FREQUENCIES
+    if len(window.rule) > MAX_RULE or not is_known or not INTERVAL.fullmatch(parts.get("INTERVAL", "1")):
         raise problem
     try:
         comes = _last(window.rule, window.from_ms, window.from_ms + COMES_MS)
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, LookupError, OverflowError):
         raise problem from None
     if comes is None:
         raise WindowError("window.never", "rule", text=window.rule[:60])
 
 
 def _last(text: str, from_ms: int, now_ms: int) -> datetime | None:
-    """The last time by the rule that has begun; looked for no further than now, as some rules never come. Raises
-    ValueError."""
-    rule = rrulestr(text, dtstart=_local(from_ms))
+    """The last time by the rule that has begun. A rule that never comes is looked for up to the year 9999 by the
+    library, so all is moved there by whole cycles of the calendar first. Raises ValueError."""
+    start, now = _local(from_ms), _local(now_ms)
+    rule = rrulestr(text, dtstart=start)
     if not isinstance(rule, rrule):
         raise ValueError("several rules in one")
-    ends, now = getattr(rule, "_until", None), _local(now_ms)
-    last: datetime | None = rule.replace(until=now if ends is None else min(ends, now)).before(now, inc=True)
-    return last
+    ends, years = getattr(rule, "_until", None), (LAST_YEAR - start.year) // CYCLE_YEARS * CYCLE_YEARS
+    until = _moved(now if ends is None else min(ends, now), years)
+    last: datetime | None = rule.replace(dtstart=_moved(start, years), until=until).before(until, inc=True)
+    return None if last is None else _moved(last, -years)
+
+
+def _moved(at: datetime, years: int) -> datetime:
+    return at.replace(year=at.year + years)
 
 
 def _local(at_ms: int) -> datetime:

@@ -61,6 +61,7 @@ class Shares:
         self._dropped: Counter[str] = Counter()
         self._since_s = 0.0
         self._floods: set[str] = set()
+        self._has_news = False
 
     def admits(self, sender: str, now_s: float) -> bool:
         """Whether one more of this sender may wait; it is counted then."""
@@ -84,9 +85,10 @@ class Shares:
             floods, self._floods = frozenset(self._floods), set()
             return floods
 
-    @property
-    def has_floods(self) -> bool:
-        return bool(self._floods)
+    def has_news(self) -> bool:
+        """Whether another flood was noticed since the last call."""
+        news, self._has_news = self._has_news, False
+        return news
 
     def _drop(self, sender: str, now_s: float) -> None:
         if now_s - self._since_s >= FLOOD_S:
@@ -95,3 +97,4 @@ class Shares:
         self._dropped[sender] += 1
         if self._dropped[sender] % FLOOD == 0:
             self._floods.add(sender)
+            self._has_news = True

@@ -99,7 +99,7 @@ class IngestWorker:
         of a sender that floods is dropped, too, but acknowledged: the broker would wait for that and hold up all."""
         if not self._shares.admits(delivery.message.topic, time.monotonic()):
             delivery.acknowledge()
-            if self._shares.has_floods:
+            if self._shares.has_news():
                 FLOODED.log(topic=delivery.message.topic)
                 self.on_flood()
             return False

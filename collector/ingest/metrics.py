@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from agent.common.errors import describe
-from collector.config import ConfigError
+from collector.common.config import ConfigError
 
 HERE = "127.0.0.1"
 

@@ -22,10 +22,10 @@ from collector.ingest.times import boot_clocks
 from collector.ingest.times.boot_clocks import BootClocks
 from collector.ingest.times.event_time import FIRST_MS, Bracket, bracket, dated, floor_ms
 from collector.ingest.verify import VerifiedBatch
+from collector.judging import reopening
 from collector.judging.evaluate import FreshReading, save_newest
-from collector.outages import gaps
+from collector.judging.outages import gaps
 from collector.remote import reports
-from collector.reports import revisions
 from collector.store import bulk_insert, center_states, schema, upsert
 from collector.store.columns import own_columns
 from collector.store.quotas import Tallies
@@ -369,10 +369,10 @@ def flush(conn: sa.Connection, writer: BatchWriter, silent_after_ms: int = 0) ->
     save_newest(conn, list(writer.latest.values()))
     now_ms = writer.now_ms
     moves = boot_clocks.flush(conn, writer.boots, now_ms)
-    revisions.record_moves(conn, moves, now_ms)
+    reopening.record_moves(conn, moves, now_ms)
     if moves:
         moved = gaps.recompute(conn, _spans(moves), now_ms)
-        revisions.record_outages(conn, moved, now_ms)
+        reopening.record_outages(conn, moved, now_ms)
     upsert(conn, schema.late_hours, _late_hours(writer, moves))
     due_ms = now_ms + silent_after_ms
     pulse.record(conn, [_pulse_row(writer, code, due_ms) for code in sorted(writer.heard)])

@@ -19,13 +19,12 @@ from agent.common.reasons import Reason, encode
 from agent.common.reasons import decode as decode_reason
 from collector.access.enrolment import is_signed
 from collector.common.messages import Finding, MessageRefused, printable, unframed
-from collector.flags.witness import FINDINGS, Witness, Word, rate_mbps
-from collector.judging import server_samples
+from collector.judging import reopening, server_samples
 from collector.judging.evaluate import FreshReading, judge_again
+from collector.judging.flags.witness import FINDINGS, Witness, Word, rate_mbps
 from collector.judging.server_check import ClaimInContext, overtaken, speeds, told, told_by, witnesses
 from collector.register import centers, dated
 from collector.register.centers import Center
-from collector.reports import revisions
 from collector.speedtests import requests
 from collector.speedtests.measure.record import MAX_BYTES, Record, decode
 from collector.standard import Standards
@@ -85,7 +84,7 @@ def count_unreported(conn: sa.Connection, now_ms: int, standards: Standards) -> 
         by_center[sample.test.center].append(sample.fresh())
     if by_center:
         moments = [(sample.test.center, sample.test.started_ms) for sample in samples]
-        revisions.record_server_results(conn, moments, now_ms)
+        reopening.record_server_results(conn, moments, now_ms)
         judge_again(conn, _registered(conn, by_center), standards, now_ms)
     return set(by_center)
 
@@ -146,7 +145,7 @@ def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standar
     # What the record does not change was noted when its reading came.
     by_record = [(claim, found[claim.claim.id]) for claim in claims if found[claim.claim.id].server]
     _note(conn, by_record, now_ms)
-    revisions.record_server_results(conn, ((row.center, row.wall_ms) for row in rows), now_ms)
+    reopening.record_server_results(conn, ((row.center, row.wall_ms) for row in rows), now_ms)
     by_center: dict[str, list[FreshReading]] = defaultdict(list)
     for row, context in zip(rows, claims, strict=True):
         reading = _reading(row)

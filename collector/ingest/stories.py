@@ -7,7 +7,7 @@ decides: a story that is refused stays out, of one that is taken the numbers tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,7 +18,6 @@ from collector.store.cold.batches import StoredBatch
 from collector.store.cold.held import batches as held_batches
 
 Row = dict[str, object]
-Decision = Literal["taken", "refused"]
 
 _s = schema.second_stories.c
 

@@ -15,9 +15,9 @@ from collector.ingest import stories
 from collector.ingest.rows import BatchWriter, flush
 from collector.ingest.spools import SpoolState
 from collector.ingest.verify import addressed, open_message
-from collector.outages import gaps
+from collector.judging import reopening
+from collector.judging.outages import gaps
 from collector.register import centers
-from collector.reports import revisions
 from collector.store import schema
 
 _s = schema.second_stories.c
@@ -39,11 +39,11 @@ def file(conn: sa.Connection, device: str, spool: str, now_ms: int) -> int:
         if not fresh:
             continue
         known = list(centers.some_centers(conn, [row.center]).values())
-        revisions.record_group(conn, [(center, writer.fresh[center.code]) for center in known], now_ms)
+        reopening.record_group(conn, [(center, writer.fresh[center.code]) for center in known], now_ms)
         flush(conn, writer)
         times = [at_ms for at_ms, _ in fresh]
         moved = gaps.recompute(conn, {row.center: (min(times), max(times))}, now_ms)
-        revisions.record_outages(conn, moved, now_ms)
+        reopening.record_outages(conn, moved, now_ms)
         count += len(fresh)
     story = (_s.center == row.center) & (_s.device == device) & (_s.spool == spool)
     conn.execute(sa.update(schema.second_stories).where(story).values(filed_ms=now_ms))

@@ -25,21 +25,21 @@ from collector.access.server_certs import worker_certificate
 from collector.access.signing_key import load_or_make
 from collector.brokers.endpoints import Address, broker_addresses
 from collector.brokers.mosquitto import chosen
+from collector.common.config import ConfigError, Settings
 from collector.common.messages import Message
-from collector.config import ConfigError, Settings
 from collector.desk import follow
 from collector.ingest import server_results
-from collector.ingest.subscriber import Subscriber
+from collector.ingest.mqtt.subscriber import Subscriber
 from collector.ingest.transaction import Ingest, Judge
 from collector.ingest.verify import addressed
+from collector.judging import reopening
 from collector.judging.clock import ClockWatch
 from collector.judging.evaluate import FreshReading, judge_group
-from collector.outages import gaps
+from collector.judging.outages import gaps
 from collector.register.centers import Center
-from collector.reports import revisions
 from collector.speedtests import requests
 from collector.standard import Standards
-from collector.store import UNAVAILABLE, Store
+from collector.store import UNAVAILABLE, Store, schema, upsert
 from collector.store.database import opened
 
 WORKING = Event(
@@ -49,6 +49,7 @@ STOPPING = Event(__name__, "info", "ingest_worker_stopping", "this worker was as
 
 POLL_INTERVAL_S = 1.0
 LOG_INTERVAL_S = 60.0
+BEAT_INTERVAL_S = 5.0
 
 
 class IngestWorkers:
@@ -119,8 +120,8 @@ def judge_with(settings: Settings, standards: Standards) -> Judge:
     told of."""
 
     def judge(conn: sa.Connection, group: Sequence[tuple[Center, Sequence[FreshReading]]], now_ms: int) -> int:
-        revisions.record_group(conn, group, now_ms)
-        revisions.record_outages(conn, gaps.record_group(conn, group, now_ms, settings.sweep.gap_s), now_ms)
+        reopening.record_group(conn, group, now_ms)
+        reopening.record_outages(conn, gaps.record_group(conn, group, now_ms, settings.sweep.gap_s), now_ms)
         seen = server_results.attach(conn, group, now_ms)
         requests.record_group(conn, seen, standards, now_ms)
         changed = judge_group(conn, seen, standards, now_ms)
@@ -147,16 +148,51 @@ def work(settings: Settings, standards: Standards, now_ms: Callable[[], int], nu
             from collector.ingest import metrics  # of no use to those who do not scrape
 
             stack.enter_context(metrics.served(workers, settings.ingest.metrics_port + number - 1))
-        logged_s = time.monotonic()
+        logged_s = beat_s = time.monotonic()
         while not stop.wait(POLL_INTERVAL_S):
             if not workers.is_alive():
                 return 1
             _record_floods(store, workers, now_ms())
+            if time.monotonic() - beat_s >= BEAT_INTERVAL_S and workers.age_s() < BEAT_INTERVAL_S:
+                beat_s = time.monotonic()
+                _beat(store, part_of(number), now_ms())
             if time.monotonic() - logged_s >= LOG_INTERVAL_S:
                 logged_s = time.monotonic()
                 WORKING.log(readings=workers.readings)
         STOPPING.log(readings=workers.readings)
     return 0
+
+
+def part_of(number: int) -> str:
+    """What a worker's health is named by."""
+    return f"ingest worker {number}"
+
+
+def _beat(store: Store, part: str, now_ms: int) -> None:
+    """That this process commits, and no message in its hands waits: `serve` looks for it."""
+    with suppress(*UNAVAILABLE), store.write() as conn:
+        upsert(conn, schema.heartbeats, [{"part": part, "at_ms": now_ms}])
+
+
+class WorkerBeats:
+    """When the workers beside this process last committed something, as far as `look` has seen: their clock may be
+    another, so it counts when what they wrote has changed."""
+
+    def __init__(self, store: Store, parts: Sequence[str], now_s: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._now_s = store, now_s
+        self._seen: dict[str, tuple[int, float]] = dict.fromkeys(parts, (0, now_s()))
+
+    def look(self) -> None:
+        beats = schema.heartbeats
+        with self._store.read() as conn:
+            rows = conn.execute(sa.select(beats).where(beats.c.part.in_(self._seen))).all()
+        for row in rows:
+            if self._seen[row.part][0] != row.at_ms:
+                self._seen[row.part] = (row.at_ms, self._now_s())
+
+    def age_s(self, part: str) -> float:
+        """Any thread."""
+        return self._now_s() - self._seen[part][1]
 
 
 def _record_floods(store: Store, workers: IngestWorkers, now_ms: int) -> None:

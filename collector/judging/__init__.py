@@ -1,4 +1,5 @@
-"""Judges fresh readings, silence and servers' records inside the caller's transaction."""
+"""Judges fresh readings, silence and servers' records inside the caller's transaction: `flags` decides, `outages` tells
+gaps and cuts, `reopening` marks the days and months that late news makes anew."""
 
 __all__ = [
     "clock",
@@ -6,9 +7,12 @@ __all__ = [
     "engines",
     "evaluate",
     "fast_lane",
+    "flags",
+    "outages",
     "patterns",
     "place_facts",
     "places",
+    "reopening",
     "score",
     "server_check",
     "server_samples",

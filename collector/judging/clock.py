@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from agent.common.logs import Event
 from agent.common.reasons import Reason
-from collector.flags import machine
-from collector.flags.judge import Verdict, judge
 from collector.judging import evaluate
+from collector.judging.flags import machine
+from collector.judging.flags.judge import Verdict, judge
 from collector.standard import Standards
 from collector.standard.criteria import CLOCK, Clocks
 from collector.store import center_states, schema, upsert

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.reasons import Reason
-from collector.flags.judge import Verdict, bound_of, judge
-from collector.flags.machine import FlagState
-from collector.flags.witness import Witness
 from collector.judging import server_check
 from collector.judging.evaluate import CenterLike, load
+from collector.judging.flags.judge import Verdict, bound_of, judge
+from collector.judging.flags.machine import FlagState
+from collector.judging.flags.witness import Witness
 from collector.register import calendar, opening_hours
 from collector.standard import Standards
 from collector.standard.criteria import Criterion, Silence, Standard

@@ -18,10 +18,10 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.reasons import Reason, encode
-from collector.flags import machine
-from collector.flags.judge import Verdict, judge
-from collector.flags.machine import Change, FlagState
-from collector.flags.witness import Witness
+from collector.judging.flags import machine
+from collector.judging.flags.judge import Verdict, judge
+from collector.judging.flags.machine import Change, FlagState
+from collector.judging.flags.witness import Witness
 from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.standard import Standards

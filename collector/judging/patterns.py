@@ -6,6 +6,8 @@ is found is a question for a visit.
 
 from __future__ import annotations
 
+import zlib
+from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +22,14 @@ from agent.common.reasons import Reason
 from collector.judging.place_facts import FoundRow, record
 from collector.store import schema
 
-DAY_MS, MINUTE_MS = 86_400_000, 60_000
+DAY_MS, HOUR_MS, MINUTE_MS = 86_400_000, 3_600_000, 60_000
 LISTED = 5
+# Kind of reading -> the days before the last that it is compared with, and what of it is measured.
+MEASURED: Mapping[str, tuple[int, Sequence[str]]] = {
+    "ups": (7, ("input_voltage_v", "load_pct", "runtime_s", "battery_voltage_v")),
+    "link": (1, ("rtt_median_ms", "rtt_p95_ms", "jitter_ms")),
+    "seats": (7, ("seats",)),
+}
 
 PatternFinding = Literal[
     "twin_seats",
@@ -33,10 +41,11 @@ PatternFinding = Literal[
     "ups_unloaded",
     "ups_never_cut",
     "ups_contradicted",
+    "repeated_values",
 ]
 FINDINGS: tuple[PatternFinding, ...] = (
     "twin_seats", "one_boot", "one_machine", "one_address", "virtual_seats", "ups_frozen", "ups_unloaded",
-    "ups_never_cut", "ups_contradicted",
+    "ups_never_cut", "ups_contradicted", "repeated_values",
 )  # fmt: skip
 
 
@@ -46,7 +55,9 @@ class PatternRules:
     began within so short a time were begun by one hand; the mains bring PCs back within tens of seconds. `alike`: so
     many seats, and of all present `alike_share`, that the gateway says come from one address or are virtual. `frozen`:
     readings on mains with the same volts, load and time left. `unloaded`: readings without load beside seats at work.
-    `cuts`: of neighbours on one feeder. `plenty_s`: time left by which a gateway should not have died."""
+    `cuts`: of neighbours on one feeder. `plenty_s`: time left by which a gateway should not have died. `block`: so many
+    readings one after the other, at least half of them unlike each other, are compared with those before; `blocks`: so
+    many that were there before are no chance."""
 
     rounds: int = 40
     boot_span_s: float = 1.0
@@ -59,6 +70,8 @@ class PatternRules:
     cuts: int = 5
     neighbours: int = 3
     plenty_s: float = 900.0
+    block: int = 30
+    blocks: int = 2
 
 
 RULES = PatternRules()
@@ -190,6 +203,26 @@ def contradicted(deaths_ms: Iterable[int], values: Sequence[UpsValues], rules: P
     return Reason.of("pattern.ups_contradicted", n=count) if count else None
 
 
+# ---------------------------------------------------------------- readings of another day: pure
+
+
+def repeated_values(series: Sequence[int], begin: int, rules: PatternRules = RULES) -> int:
+    """How many of the values from number `begin` on say in blocks, value by value, what was said before them; 0 where
+    it may be chance. Measured noise never repeats; a recording that is played again does."""
+    places: dict[int, list[int]] = defaultdict(list)
+    for number, value in enumerate(series):
+        places[value].append(number)
+    count = 0
+    for start in range(begin, len(series) - rules.block + 1, rules.block):
+        block = series[start : start + rules.block]
+        if 2 * len(set(block)) < rules.block:
+            continue
+        rarest = min(range(rules.block), key=lambda number: len(places[block[number]]))
+        before = (place - rarest for place in places[block[rarest]])
+        count += any(0 <= at <= start - rules.block and series[at : at + rules.block] == block for at in before)
+    return count * rules.block if count >= rules.blocks else 0
+
+
 # ---------------------------------------------------------------- what is stored
 
 
@@ -212,7 +245,34 @@ def look(conn: sa.Connection, now_ms: int) -> int:
     month_ms = now_ms - 30 * DAY_MS
     for center, reason in never_cut(_cuts(conn, month_ms), _feeders(conn)).items():
         found.append((center, devices.get(center, ""), "ups_never_cut", reason))
+    for (center, subject), number in _repeated(conn, now_ms):
+        reason = Reason.of("pattern.repeated_values", subject=subject, n=number)
+        found.append((center, devices.get(center, ""), "repeated_values", reason))
     return record(conn, found, now_ms)
+
+
+def _repeated(conn: sa.Connection, now_ms: int) -> Iterator[tuple[tuple[str, str], int]]:
+    """By center and subject, of a part of the centers: each has its hour of the day."""
+    hour = now_ms // HOUR_MS % 24
+    mine = [center for center in _devices(conn) if zlib.crc32(center.encode()) % 24 == hour]
+    for kind, (days, names) in MEASURED.items():
+        table = schema.readings[kind].c
+        query = sa.select(table.center, table.subject, table.wall_ms, *(table[name] for name in names)).where(
+            table.wall_ms >= now_ms - (days + 1) * DAY_MS, table.wall_ms < now_ms, table.failure.is_(None),
+            table.center.in_(mine),
+        )  # fmt: skip
+        series: dict[tuple[str, str], array[int]] = defaultdict(lambda: array("q"))  # of hashes: 8 bytes a reading
+        begins: dict[tuple[str, str], int] = {}
+        for center, subject, at_ms, *values in conn.execute(
+            query.order_by(table.wall_ms), execution_options={"yield_per": 1000}
+        ):
+            key = (center, subject or kind)
+            if at_ms >= now_ms - DAY_MS:
+                begins.setdefault(key, len(series[key]))
+            series[key].append(hash(tuple(values)))
+        for key, begin in begins.items():
+            if number := repeated_values(series[key], begin):
+                yield key, number
 
 
 def _calls(conn: sa.Connection, from_ms: int, to_ms: int) -> Mapping[str, list[RollCall]]:

@@ -1,4 +1,4 @@
-"""The witness of speed readings: what is stored about their tests, put before `collector.flags.witness`.
+"""The witness of speed readings: what is stored about their tests, put before `collector.judging.flags.witness`.
 
 A witness is never stored: it is drawn from the server's record, the grant, earlier uses and the line's counters each
 time it is asked for, so that live flags, pages and reports say the same of the same facts.
@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent import wire
-from collector.flags.witness import Claim, ClaimFacts, Grant, Moved, ServerRecord, Witness, compare
+from collector.judging.flags.witness import Claim, ClaimFacts, Grant, Moved, ServerRecord, Witness, compare
 from collector.register.providers import ProviderPath, path_of
 from collector.store import schema
 from collector.store.cold import held

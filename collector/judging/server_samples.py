@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.reasons import Param, Reason, decode, encode
-from collector.flags.witness import RULES, Rules, Witness
 from collector.judging.evaluate import FreshReading
+from collector.judging.flags.witness import RULES, Rules, Witness
 from collector.judging.server_check import SPEED_CLAIM, ClaimInContext, speeds, told_by, witnesses
 from collector.store import schema
 

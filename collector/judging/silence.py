@@ -13,9 +13,9 @@ from typing import Literal
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason
-from collector.flags import machine
-from collector.flags.judge import Verdict, bound_of, judge
 from collector.judging import evaluate
+from collector.judging.flags import machine
+from collector.judging.flags.judge import Verdict, bound_of, judge
 from collector.register import calendar, opening_hours
 from collector.standard import Standards
 from collector.standard.criteria import DEAF, Criterion, Fleet, Silence, Standard

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ, UTC_AHEAD_MS
-from collector.log import leaves
 from collector.store import Store, bulk_insert, schema, upsert
+from collector.store.journal import leaves
 
 DAY_MS = 86_400_000
 SETTLE_MS = 600_000  # transactions that began on the day are over

@@ -11,11 +11,12 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.common.errors import describe
+from agent.common.reasons import UNREADABLE
 from collector.log import merkle
-from collector.log.leaves import LeafKind
 from collector.log.notes import Checkpoint, Note, NoteError, NoteKey
 from collector.log.sequencing import newest, proven
 from collector.store import schema
+from collector.store.journal.leaves import LeafKind
 
 _l = schema.log_leaves.c
 
@@ -36,7 +37,7 @@ class InclusionProof(msgspec.Struct, frozen=True, kw_only=True):
         """What the leaf says; nothing where it says nothing that can be read."""
         try:
             found = msgspec.json.decode(self.entry)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return {}
         return found if isinstance(found, dict) else {}
 

@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives import hashes as kinds
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from collector.log import leaves, merkle, notes, tiles
-from collector.log.leaves import LeafKind
+from collector.log import merkle, notes, tiles
 from collector.log.notes import Checkpoint, Note, NoteKey
 from collector.log.tiles import WIDTH, TilePath
 from collector.store import Store, schema, upsert
+from collector.store.journal import leaves
+from collector.store.journal.leaves import LeafKind
 
 ORIGIN = "log_origin"  # in `about`: the log's name, which never changes
 LIFE = "log_epoch"  # in `about`: the epoch of the database in which that name was given

@@ -196,7 +196,7 @@ def _pipe(work: Callable[[IO[bytes]], None]) -> Iterator[IO[bytes]]:
 # ---------------------------------------------------------------- reading
 
 
-def read(source: Path, keys: Keys, take: Take) -> Manifest:
+def read(source: Path, keys: Keys, take: Take, progress: Progress = quiet) -> Manifest:
     """Gives every member to `take` and returns the manifest that fits them all. Raises ArchiveError: nothing that was
     taken before is to be believed then."""
     digests: dict[str, Digest] = {}
@@ -215,7 +215,7 @@ def read(source: Path, keys: Keys, take: Take) -> Manifest:
             digests[entry.name] = hashed.digest()
         raise ArchiveError(f"{source}: has no manifest; take another copy")
 
-    content = _decrypted(source, keys, members)
+    content = _decrypted(source, keys, members, progress)
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -228,7 +228,20 @@ def read(source: Path, keys: Keys, take: Take) -> Manifest:
     return manifest
 
 
-def _decrypted(source: Path, keys: Keys, work: Callable[[tarfile.TarFile], bytes]) -> bytes:
+class _Metered:
+    """A file that tells how much of it was read."""
+
+    def __init__(self, file: IO[bytes], progress: Progress) -> None:
+        self._file, self._progress = file, progress
+        self._size = os.fstat(file.fileno()).st_size or 1
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self._progress(self._file.tell() / self._size)
+        return block
+
+
+def _decrypted(source: Path, keys: Keys, work: Callable[[tarfile.TarFile], bytes], progress: Progress) -> bytes:
     import pyrage
 
     content: list[bytes] = []
@@ -243,7 +256,7 @@ def _decrypted(source: Path, keys: Keys, work: Callable[[tarfile.TarFile], bytes
         with source.open("rb") as file:
             identities = _identities(file, source, keys)
             with _pipe(unpack) as sink:
-                pyrage.decrypt_io(file, sink, identities)
+                pyrage.decrypt_io(_Metered(file, progress), sink, identities)
     except pyrage.DecryptError as error:
         why = f"cannot be decrypted ({describe(error)})"
         raise ArchiveError(f"{source}: {why}; give the passphrase or key it was made for, or another copy") from None

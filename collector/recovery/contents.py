@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from pydantic import BaseModel
 
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.store import EPOCH, Store, migrate, schema
 from collector.store.cold.parts import BATCHES
 from collector.store.database import AUTHORITY, KEY_FILE

@@ -25,16 +25,17 @@ from agent import __version__
 from agent.common.errors import describe
 from agent.common.files import sync_folder
 from collector.access.atomic_files import keep_once
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.recovery import archive, contents, part_files
 from collector.recovery.archive import Keys, Manifest
 from collector.recovery.part_files import LocatedPart, PartIndex
 from collector.store import Store, StoreError
 from collector.store.archive.remove import folder_lock
-from collector.store.backup import Progress, backup, quiet
+from collector.store.backup import Progress, backup, quiet, within
 
 FILE = re.compile(r"nabz-(\d{8}T\d{6}Z)\.backup")
 STAGING = "backup.staging"
+GATHERED, COPIED, WRITTEN = 0.2, 0.6, 0.8  # of the work, when these have ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +75,16 @@ def make(
     index = PartIndex.load(settings.data_dir)
     try:
         with staging(settings.data_dir) as folder, _steady_archive(settings):
-            members, about = _gathered(store, settings, config, folder, now_ms, lambda share: progress(share / 3))
+            members, about = _gathered(store, settings, config, folder, now_ms, within(progress, 0, GATHERED))
             _drop_unfinished(to.parent)
             archived = contents.archived(settings)
             if is_whole:
                 members, copied = members | archived, CopiedArchive({}, 0)
             else:
-                copied = _copy_parts(index, archived, to, now_ms, keys, identity)
+                copied = _copy_parts(index, archived, to, now_ms, keys, identity, within(progress, GATHERED, COPIED))
                 about[part_files.ABOUT] = msgspec.to_builtins(copied.located)
-            manifest = archive.write(part, members, about, keys, lambda share: progress((1 + share) / 3))
-        _check(part, identity)
+            manifest = archive.write(part, members, about, keys, within(progress, COPIED, WRITTEN))
+        _check(part, identity, within(progress, WRITTEN, 1))
         progress(1.0)
         part.rename(to)
         sync_folder(to.parent)
@@ -117,16 +118,17 @@ def _gathered(
 
 
 def _copy_parts(
-    index: PartIndex, archived: Mapping[str, Path], to: Path, now_ms: int, keys: Keys, identity: str
-) -> CopiedArchive:
+    index: PartIndex, archived: Mapping[str, Path], to: Path, now_ms: int, keys: Keys, identity: str,
+    progress: Progress,
+) -> CopiedArchive:  # fmt: skip
     """Copies what no file of parts has."""
     located, size = index.located(to.parent, archived), 0
     if new := {name: path for name, path in archived.items() if name not in located}:
         file = to.with_suffix(".parts")
         part = file.with_name(f"{file.name}.part")
         try:
-            manifest = archive.write(part, new, {"made_ms": now_ms}, keys)
-            _check(part, identity)
+            manifest = archive.write(part, new, {"made_ms": now_ms}, keys, within(progress, 0, 0.5))
+            _check(part, identity, within(progress, 0.5, 1))
             part.rename(file)
         finally:
             part.unlink(missing_ok=True)
@@ -136,9 +138,9 @@ def _copy_parts(
     return CopiedArchive(located, size)
 
 
-def _check(part: Path, identity: str) -> None:
+def _check(part: Path, identity: str, progress: Progress) -> None:
     """Reads it back whole. Raises ArchiveError."""
-    archive.read(part, Keys(identities=(identity,)), lambda _name, _content: None)
+    archive.read(part, Keys(identities=(identity,)), lambda _name, _content: None, progress)
 
 
 @contextmanager

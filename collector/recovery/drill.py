@@ -20,7 +20,7 @@ from cryptography import x509
 from agent.common.errors import describe
 from agent.common.reasons import Reason, decode, encode
 from collector.access.enrolment import is_signed
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.recovery import contents, copies, server
 from collector.recovery.archive import Keys
 from collector.store import Store, StoreError, schema, single

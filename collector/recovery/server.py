@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Collection, Mapping
@@ -12,11 +13,11 @@ from typing import BinaryIO
 
 from agent.common.errors import describe
 from collector.access.atomic_files import put
-from collector.config import ConfigError, Settings, load
+from collector.common.config import ConfigError, Settings, load
 from collector.recovery import archive, contents, part_files
 from collector.recovery.archive import ArchiveError, Keys, Manifest
 from collector.store import Store, StoreError
-from collector.store.backup import Progress, begin_epoch, quiet, restore
+from collector.store.backup import Progress, begin_epoch, quiet, restore, within
 from collector.store.database import database_file, held_keys
 
 ASIDE = "before-restore"
@@ -45,10 +46,11 @@ class Unpacked:
         return {name.removeprefix(prefix): self.folder / name for name in self.names if name.startswith(prefix)}
 
 
-def unpack(source: Path, keys: Keys, folder: Path) -> Unpacked:
+def unpack(source: Path, keys: Keys, folder: Path, progress: Progress = quiet) -> Unpacked:
     """With what it needs of files of parts beside it. Raises StoreError; what is in the folder then is not to be
     used."""
     names: list[str] = []
+    shares = _shares(source, progress)
     wanted: Collection[str] | None = None
 
     def take(name: str, content: BinaryIO) -> None:
@@ -60,17 +62,29 @@ def unpack(source: Path, keys: Keys, folder: Path) -> Unpacked:
             shutil.copyfileobj(content, file, archive.CHUNK)
         names.append(name)
 
-    manifest = archive.read(source, keys, take)
+    manifest = archive.read(source, keys, take, shares[source.name])
     if sum(name.startswith(f"{contents.DATABASE}/") for name in names) != 1:
         raise ArchiveError(f"{source}: holds no database, or several; take another copy")
     for name, members in part_files.needed_by(manifest, source).items():
         file, wanted = source.with_name(name), members
         if not file.is_file():
             raise ArchiveError(f"{source}: needs {name}, which is not beside it; put that there too")
-        held = archive.read(file, keys, take).members
+        held = archive.read(file, keys, take, shares.get(name, quiet)).members
         if any(held.get(member) != digest for member, digest in members.items()):
             raise ArchiveError(f"{file}: is not what {source.name} needs; take another copy")
+    progress(1.0)
     return Unpacked(folder=folder, manifest=manifest, names=tuple(names))
+
+
+def _shares(source: Path, progress: Progress) -> dict[str, Progress]:
+    """By name, what a backup and the files of parts beside it are of the work at most."""
+    files = [source, *sorted(source.parent.glob("*.parts"))]
+    ends = list(itertools.accumulate((file.stat().st_size for file in files), initial=0))
+    total = ends[-1] or 1
+    return {
+        file.name: within(progress, first / total, last / total)
+        for file, (first, last) in zip(files, itertools.pairwise(ends), strict=True)
+    }
 
 
 def settings_in(unpacked: Unpacked) -> Settings:

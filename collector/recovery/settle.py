@@ -12,7 +12,7 @@ from agent.common.errors import describe
 from agent.common.logs import Event
 from collector.access.accounts import erasure
 from collector.access.atomic_files import put
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.register import centers, dated, facts
 from collector.standard import Standard, StandardError, load
 from collector.store import Store, StoreError, center_states, schema, upsert

@@ -22,11 +22,10 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from agent.common.errors import describe
-from collector.log import leaves
 from collector.register.facts import FactError, another, key_of
 from collector.register.opening_hours import DayRule, named_days, parse
 from collector.store import schema
-from collector.store.journal import journaled
+from collector.store.journal import journaled, leaves
 
 EntryKind = Literal["holiday", "hours", "closure", "maintenance", "shedding", "dispute"]
 Scope = Literal["all", "province", "district", "provider", "feeder", "center"]

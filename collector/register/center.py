@@ -30,6 +30,7 @@ class Center:
     province: str = ""
     isp: str = ""
     feeder: str = ""
+    exchange: str = ""
     latitude: float | None = None
     longitude: float | None = None
     contract_down_mbps: float | None = None

@@ -173,6 +173,7 @@ COLUMNS: Mapping[str, Column] = {
     "seats_promised": Column(_seats, needed=True),
     "isp": Column(_text, shown=True),
     "feeder": Column(_text, shown=True),
+    "exchange": Column(_text, shown=True),
     "opening": Column(_opening, needed=True),
     "latitude": Column(_degrees(23, 38)),
     "longitude": Column(_degrees(60, 78)),

@@ -17,10 +17,9 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
-from collector.log import leaves
 from collector.register.center import Center, from_row
 from collector.store import bulk_insert, schema
-from collector.store.journal import journaled
+from collector.store.journal import journaled, leaves
 
 FactSource = Literal["migrated", "registered", "import", "set"]
 Values = Mapping[str, object]

@@ -81,7 +81,9 @@ def _note(conn: sa.Connection, origin: Origin, from_ms: int, now_ms: int) -> int
         "at_ms": now_ms, "imported_by": origin.by, "file": origin.file, "sha256": origin.sha256, "from_ms": from_ms,
         "reason": origin.reason,
     }  # fmt: skip
-    return int(conn.execute(sa.insert(schema.imports).values(row).returning(_i.id)).scalar_one())
+    number = int(conn.execute(sa.insert(schema.imports).values(row).returning(_i.id)).scalar_one())
+    journaled(conn, schema.imports, number)
+    return number
 
 
 def _planned(
@@ -113,19 +115,43 @@ def undo(conn: sa.Connection, number: int, origin: Origin, now_ms: int) -> Undon
     if row is None or row.undone_ms is not None:
         known = "does not exist" if row is None else f"was taken back by {row.undone_by or 'somebody'} already"
         raise CenterError(f"import {number}: {known}; see `nabz-collector center imports`")
-    own = [fact for fact in facts.of_import(conn, number) if fact.state != "withdrawn"]
+    mine = (fact for fact in facts.of_import(conn, number) if fact.recorded_ms == row.at_ms)  # numbers may come again
+    own = [fact for fact in mine if fact.state != "withdrawn"]
     if any(fact.state == "holds" and fact.from_ms < dated.today_ms(now_ms) for fact in own):
         facts.another(origin.by, origin.second)
     whole = facts.facts_of(conn, {fact.center for fact in own})
-    added = {code for code, its in whole.items() if its[0].import_id == number and its[0].source == "import"}
+    added = _added(number, whole)
     _check_unused(conn, number, added, whole)
     facts.withdraw(conn, own, origin.by, origin.reason, now_ms)
-    conn.execute(sa.delete(schema.centers).where(schema.centers.c.center.in_(sorted(added))))
-    center_states.refresh(conn, added, now_ms)
+    _remove(conn, added, now_ms)
     dated.apply(conn, {fact.center for fact in own} - added, now_ms)
     values = {"undone_ms": now_ms, "undone_by": origin.by, "undone_why": origin.reason}
     conn.execute(sa.update(schema.imports).where(_i.id == number).values(values))
+    journaled(conn, schema.imports, number)
     return Undone(tuple(own), tuple(sorted(added)))
+
+
+def follow_undone(conn: sa.Connection, at_ms: int, sha256: str, now_ms: int) -> set[str]:
+    """Of an import of a file that was taken back, as the journal tells: the centers that it had added go again, and
+    are returned. Its facts are withdrawn already."""
+    mine = (_i.at_ms == at_ms) & (_i.sha256 == sha256) & _i.undone_ms.is_not(None)
+    removed: set[str] = set()
+    for number in conn.scalars(sa.select(_i.id).where(mine)):
+        whole = facts.facts_of(conn, {fact.center for fact in facts.of_import(conn, number)})
+        idle = {code for code, own in whole.items() if all(fact.state == "withdrawn" for fact in own)}
+        removed |= _added(number, whole) & idle
+    _remove(conn, removed, now_ms)
+    return removed
+
+
+def _added(number: int, whole: dict[str, list[Fact]]) -> set[str]:
+    """The centers whose first fact is of this import."""
+    return {code for code, own in whole.items() if own[0].import_id == number and own[0].source == "import"}
+
+
+def _remove(conn: sa.Connection, codes: set[str], now_ms: int) -> None:
+    conn.execute(sa.delete(schema.centers).where(schema.centers.c.center.in_(sorted(codes))))
+    center_states.refresh(conn, codes, now_ms)
 
 
 def _check_unused(conn: sa.Connection, number: int, added: set[str], whole: dict[str, list[Fact]]) -> None:

@@ -1,16 +1,14 @@
-"""Months: the ledger, a center's report, its rendering, closing, revisions and disputes; what inspectors saw."""
+"""Months: the ledger, a center's report, its rendering, closing, revisions and disputes; what inspectors
+saw; and `audit`, which derives a month anew from the signed bytes."""
 
 __all__ = [
-    "day_samples",
-    "day_sheets",
+    "audit",
     "day_store",
     "disputes",
     "fleet",
     "inspections",
     "integrity",
-    "ledger",
     "monthly",
-    "monthly_verdicts",
     "outlook",
     "pdf",
     "render",

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import msgspec
 
 from agent.wire import Hop
-from collector.flags.judge import Verdict, judge
+from collector.judging.flags.judge import Verdict, judge
 from collector.standard.criteria import Criterion, Promise
 
 WEIGHED_BY = {"link": "hops"}  # kind -> the column that tells a reading's weight

@@ -20,9 +20,9 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.reasons import Reason, encode
-from collector.flags.judge import Verdict, judge
-from collector.flags.witness import Witness
 from collector.judging import server_check, server_samples
+from collector.judging.flags.judge import Verdict, judge
+from collector.judging.flags.witness import Witness
 from collector.judging.server_samples import ServerSample, failure_cause
 from collector.register import opening_hours
 from collector.register.centers import Center

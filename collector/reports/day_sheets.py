@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import sys
+import zlib
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +24,7 @@ from collector.reports.exclusions import Exclusion
 from collector.reports.ledger import BUCKETS, NOTHING, Bucket, Ledger
 
 SHEET_FORMAT = 1
+APART = b"\x01"  # a body that begins so has its values apart; one without is JSON alone, compressed by zlib
 
 Key = tuple[str, str]  # criterion, subject
 
@@ -173,8 +177,75 @@ def merged(sheets: Iterable[DaySheet]) -> MergedMonth:
     return month
 
 
+# ---------------------------------------------------------------- as it is stored
+
+
 def packed_sheet(sheet: DaySheet) -> bytes:
     return msgspec.json.encode(sheet)
+
+
+def sheet_body(sheet: DaySheet) -> bytes:
+    """For the table: APART, the length of the next part, the JSON without values, the values; both parts compressed.
+    Values are whole thousandths in ascending order, so that a draft counts those beyond a figure without reading all:
+    of each criterion how many, then their values, then how often each was found, all int32, little-endian."""
+    figures = _figures(sheet)
+    if figures is None or sys.byteorder != "little":
+        return zlib.compress(packed_sheet(sheet))
+    criteria = tuple(msgspec.structs.replace(day, values=()) for day in sheet.criteria)
+    head = zlib.compress(packed_sheet(msgspec.structs.replace(sheet, criteria=criteria)))
+    return APART + len(head).to_bytes(4, "little") + head + zlib.compress(figures.tobytes())
+
+
+def _figures(sheet: DaySheet) -> array[int] | None:
+    """None where they would not come back as they are."""
+    figures = array("i", [len(day.values) for day in sheet.criteria])
+    try:
+        for day in sheet.criteria:
+            whole = [round(1000 * value) for value, _ in day.values]
+            if whole != sorted(whole) or [value / 1000 for value in whole] != [value for value, _ in day.values]:
+                return None
+            figures.extend(whole)
+            figures.extend(count for _, count in day.values)
+    except (OverflowError, ValueError):
+        return None
+    return figures
+
+
+def parts_of(body: bytes) -> tuple[bytes, bytes | None]:
+    """The JSON of a sheet, and its values, still compressed, where they are apart."""
+    if body[:1] != APART:
+        return zlib.decompress(body), None
+    end = 5 + int.from_bytes(body[1:5], "little")
+    return zlib.decompress(body[5:end]), body[end:]
+
+
+def figures_of(packed: bytes, criteria: int) -> list[tuple[array[int], array[int]]]:
+    """Of each criterion its values, in thousandths, and how often each was found. Raises ValueError, zlib.error."""
+    figures = array("i", zlib.decompress(packed))
+    found, at = [], criteria
+    for count in figures[:criteria]:
+        found.append((figures[at : at + count], figures[at + count : at + 2 * count]))
+        at += 2 * count
+    if at != len(figures):
+        raise ValueError(f"values of {criteria} criteria: {len(figures)} figures")
+    return found
+
+
+def stored_sheet(body: bytes) -> DaySheet | None:
+    """Of the table; None where it is of another format."""
+    text, packed = parts_of(body)
+    sheet = unpacked_sheet(text)
+    if sheet is None or packed is None:
+        return sheet
+    try:
+        figures = figures_of(packed, len(sheet.criteria))
+    except (ValueError, zlib.error):
+        return None
+    criteria = tuple(
+        msgspec.structs.replace(day, values=tuple(zip([value / 1000 for value in values], counts, strict=True)))
+        for day, (values, counts) in zip(sheet.criteria, figures, strict=True)
+    )
+    return msgspec.structs.replace(sheet, criteria=criteria)
 
 
 _sheets = msgspec.json.Decoder(DaySheet)

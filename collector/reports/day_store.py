@@ -7,7 +7,6 @@ makes every sheet anew.
 
 from __future__ import annotations
 
-import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,12 +15,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
+from collector.judging.reopening import AROUND_MS
 from collector.register import calendar, centers, opening_hours
 from collector.register.calendar import Calendar
 from collector.register.dated import DatedCenter, histories, today_ms
 from collector.reports import exclusions, losses, seat_availability
 from collector.reports.day_samples import Case, DaySpan, collect_all, sheet_criteria
-from collector.reports.day_sheets import Availability, DaySheet, ExcusedTime, packed_sheet, unpacked_sheet
+from collector.reports.day_sheets import Availability, DaySheet, ExcusedTime, sheet_body, stored_sheet
 from collector.reports.exclusions import Exclusion
 from collector.reports.ledger import MinuteStates, Span, ledger, minutes_open, minutes_within
 from collector.standard import Standards
@@ -31,7 +31,6 @@ from collector.store.jobs.shards import WHOLE, Shard
 from collector.store.months import raw_from
 
 DAY_MS = 86_400_000
-AROUND_MS = 3_600_000  # so far readings speak for their neighbours (collector.reports.revisions)
 SETTLE_MS = 600_000
 AT_ONCE = 64  # centers whose sheets of a day are made in one pass
 SHEETS_UNTIL = "sheets_until_ms"  # in `about`: days before have their rows
@@ -214,7 +213,7 @@ def _kept(conn: sa.Connection, codes: Sequence[str], day: DaySpan, standards: St
     digests = tuple(version.digest for version in standards.within(day.from_ms, day.to_ms).versions)
     found = {}
     for row in conn.execute(sa.select(_d.center, _d.body).where(mine)):
-        sheet = unpacked_sheet(zlib.decompress(row.body))
+        sheet = stored_sheet(row.body)
         if sheet is not None and sheet.to_ms == day.to_ms and sheet.standards == digests:
             found[row.center] = sheet
     return found
@@ -224,7 +223,7 @@ def kept_between(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms:
     """The sheets of these centers that are made, of the days between these midnights, in the order of the days."""
     mine = _d.center.in_(codes) & (_d.day_ms >= from_ms) & (_d.day_ms < to_ms) & _d.made_ms.is_not(None)
     for row in conn.execute(sa.select(_d.body).where(mine).order_by(_d.day_ms, _d.center)):
-        sheet = unpacked_sheet(zlib.decompress(row.body))
+        sheet = stored_sheet(row.body)
         if sheet is not None:
             yield sheet
 
@@ -233,21 +232,11 @@ def minutes_of(conn: sa.Connection, code: str, day_ms: int) -> dict[str, int] | 
     """The minutes of a day's sheet by their buckets; None while it is not made."""
     mine = (_d.center == code) & (_d.day_ms == day_ms) & _d.made_ms.is_not(None)
     body = conn.scalar(sa.select(_d.body).where(mine))
-    sheet = unpacked_sheet(zlib.decompress(body)) if body is not None else None
+    sheet = stored_sheet(body) if body is not None else None
     return None if sheet is None else dict(sheet.minutes)
 
 
 # ---------------------------------------------------------------- keeping
-
-
-def mark(conn: sa.Connection, touched: Iterable[tuple[str, int, int]]) -> None:
-    """Something came that speaks of these centers between these times (ends included): their sheets are made again."""
-    spans: dict[tuple[int, int], set[str]] = defaultdict(set)
-    for code, from_ms, to_ms in touched:
-        spans[today_ms(max(0, from_ms)), today_ms(max(0, to_ms))].add(code)
-    for (first_ms, last_ms), codes in spans.items():
-        mine = _d.center.in_(sorted(codes)) & _d.day_ms.between(first_ms, last_ms)
-        conn.execute(sa.update(schema.day_sheets).where(mine).values(marks=_d.marks + 1, made_ms=None))
 
 
 def begin_days(store: Store, now_ms: int) -> int:
@@ -285,7 +274,7 @@ def make(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE, s
             if sheet is None:  # its readings are gone, or its center is
                 conn.execute(sa.delete(schema.day_sheets).where(mine, _d.made_ms.is_(None)))
             else:
-                values = {"made_ms": now_ms, "body": zlib.compress(packed_sheet(sheet))}
+                values = {"made_ms": now_ms, "body": sheet_body(sheet)}
                 conn.execute(sa.update(schema.day_sheets).where(mine).values(values))
     return len(due)
 

@@ -15,8 +15,8 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
-from collector.flags.backup import Cut
-from collector.outages import gaps, mains_cuts, summary
+from collector.judging.flags.backup import Cut
+from collector.judging.outages import gaps, mains_cuts, summary
 from collector.register.calendar import Calendar, CalendarEntry
 from collector.register.centers import Center
 from collector.register.opening_hours import parse, spans_between

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
-from collector.outages import summary
+from collector.judging.outages import summary
 from collector.register import facts as register_facts
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter, histories, judged_facts

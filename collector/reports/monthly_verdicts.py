@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from agent.common.reasons import Param, Reason, encode
-from collector.flags.judge import bound_of
+from collector.judging.flags.judge import bound_of
 from collector.register.centers import Center
 from collector.reports.day_sheets import Availability, ExcusedTime, MergedMonth, Samples
 from collector.reports.ledger import Ledger

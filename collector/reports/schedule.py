@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,10 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from agent.common.logs import Event
-from collector.log import inclusion, leaves
+from collector.common import months
+from collector.judging import reopening
+from collector.judging.reopening import CLOSE_MS, SETTLE_MS, Why
+from collector.log import inclusion
 from collector.log.notes import NoteKey
 from collector.register import centers, facts
 from collector.register.centers import Center
@@ -26,10 +29,11 @@ from collector.register.dated import DatedCenter, histories, with_past
 from collector.reports import revisions
 from collector.reports.day_sheets import DaySheet, uncollected
 from collector.reports.monthly import ReportError, build, build_some, period
-from collector.reports.revisions import CLOSE_MS, SETTLE_MS, Revision, Why
+from collector.reports.revisions import Revision
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
 from collector.store.jobs.shards import WHOLE, Shard
+from collector.store.journal import leaves
 from collector.store.months import raw_from
 
 NOT_MADE = Event(
@@ -61,7 +65,7 @@ def begin(store: Store, standards: Standards, now_ms: int) -> int:
     with store.keep() as conn:
         if (month := _next_month(conn)) is None:
             return 0
-        while (to_ms := revisions.month_after(month)) + CLOSE_MS <= now_ms:
+        while (to_ms := months.month_after(month)) + CLOSE_MS <= now_ms:
             if standards.at(to_ms - 1) is not None:  # else there is nothing to hold a month against
                 _begin_month(conn, month, to_ms, now_ms)
             month, begun = to_ms, begun + 1
@@ -79,13 +83,13 @@ def _next_month(conn: sa.Connection) -> int | None:
     if first_ms is None:
         return None
     gone_ms = raw_from(conn)
-    whole_ms = revisions.month_after(revisions.month_of(gone_ms - 1)) if gone_ms else 0
-    return max(revisions.month_of(first_ms), whole_ms)
+    whole_ms = months.month_after(months.month_of(gone_ms - 1)) if gone_ms else 0
+    return max(months.month_of(first_ms), whole_ms)
 
 
 def _begin_month(conn: sa.Connection, from_ms: int, to_ms: int, now_ms: int) -> None:
     d, c = schema.devices.c, schema.centers.c
-    values = [from_ms, 1, now_ms, revisions.text_of(Why()), 0, now_ms + SETTLE_MS]
+    values = [from_ms, 1, now_ms, reopening.text_of(Why()), 0, now_ms + SETTLE_MS]
     names = ["center", "from_ms", "revision", "opened_ms", "why", "marks", "look_ms"]
     chosen = sa.select(d.center, *(sa.literal(value) for value in values)).distinct()
     known = chosen.join_from(schema.devices, schema.centers, d.center == c.center).where(d.enrolled_ms < to_ms)
@@ -102,14 +106,23 @@ def reported_until(conn: sa.Connection) -> int:
 # ---------------------------------------------------------------- making them
 
 
-def finish(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE, shard: Shard = WHOLE) -> int:
-    """Makes some of the reports that are due, of one month; returns how many it looked at."""
+Supersede = Callable[[sa.Connection, str, int, int, int], object]  # center, month, revision, now
+
+
+def finish(
+    store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE, shard: Shard = WHOLE,
+    supersede: Supersede = lambda *_: None,
+) -> int:  # fmt: skip
+    """Makes some of the reports that are due, of one month; returns how many it looked at. `supersede` is called in the
+    transaction that closes another revision than the first."""
     with store.read() as conn, uncollected():
         due = _due(conn, now_ms, most, shard)
         made = _made(conn, due, standards, now_ms) if due else {}
     for item in due:
         with store.keep() as conn:
-            _settle(conn, item, made.get(item.center), now_ms)
+            is_closed = _settle(conn, item, made.get(item.center), now_ms)
+            if is_closed and item.number > 1:
+                supersede(conn, item.center, item.from_ms, item.number, now_ms)
     return len(due)
 
 
@@ -129,9 +142,9 @@ def _made(
     registered = centers.some_centers(conn, [item.center for item in due])
     judged = [as_reported(conn, center, month_ms) for center in registered.values()]
     try:
-        return build_some(conn, judged, revisions.named(month_ms), standards, now_ms, anew=False)
+        return build_some(conn, judged, months.named(month_ms), standards, now_ms, anew=False)
     except ReportError as error:
-        NOT_MADE.log(month=revisions.named(month_ms), error=error)
+        NOT_MADE.log(month=months.named(month_ms), error=error)
         return {}
 
 
@@ -146,7 +159,7 @@ def as_reported(conn: sa.Connection, center: Center, from_ms: int) -> DatedCente
         return dated
     then = revisions.unpacked(first.body)["center"]
     own = facts.facts_of(conn, [center.code])[center.code]
-    end_ms = revisions.month_after(from_ms)
+    end_ms = months.month_after(from_ms)
     known = (fact for fact in own if fact.is_known() and fact.from_ms < end_ms)
     stated = {fact.name for fact in known if fact.source != "migrated" or fact.recorded_ms <= first.closed_ms}
     kept = {name: value for name, value in then.items() if name not in ("code", *stated)}
@@ -154,18 +167,18 @@ def as_reported(conn: sa.Connection, center: Center, from_ms: int) -> DatedCente
     return with_past(replace(center, **kept), past)
 
 
-def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | None, now_ms: int) -> None:
-    """Closes the revision, unless more has come since the report was made. One that says the same as the one before is
-    none."""
+def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | None, now_ms: int) -> bool:
+    """Closes the revision, unless more has come since the report was made; returns whether. One that says the same as
+    the one before is none."""
     mine = (_r.center == due.center) & (_r.from_ms == due.from_ms) & (_r.revision == due.number)
     mine &= (_r.marks == due.marks) & _r.closed_ms.is_(None)
     old = revisions.report_of(conn, due.center, due.from_ms, due.number - 1) if due.number > 1 else None
     if report is None and (old is None or due.from_ms >= raw_from(conn)):
         conn.execute(sa.update(schema.reports).where(mine).values(look_ms=now_ms + LATER_MS))
-        return
+        return False
     if report is not None and old is not None and operator.eq(*revisions.of_one_form(old, report)):
         conn.execute(sa.delete(schema.reports).where(mine))
-        return
+        return False
     new = report if report is not None else old
     assert new is not None
     changed = {"readings_gone": True} if report is None else revisions.differences(old, report) if old else {}
@@ -176,12 +189,12 @@ def _settle(conn: sa.Connection, due: DueRevision, report: Mapping[str, Any] | N
         "sha256": sha256_of(new),
         "body": revisions.packed(new),
     }
-    if conn.execute(sa.update(schema.reports).where(mine).values(values)).rowcount:
-        month, digest = revisions.named(due.from_ms), values["sha256"]
-        name = f"{month} {due.number}"
-        leaves.add(
-            conn, "report", due.center, name, now_ms, month=month, revision=due.number, sha256=digest
-        )  # fmt: skip
+    if not conn.execute(sa.update(schema.reports).where(mine).values(values)).rowcount:
+        return False
+    month, digest = months.named(due.from_ms), values["sha256"]
+    name = f"{month} {due.number}"
+    leaves.add(conn, "report", due.center, name, now_ms, month=month, revision=due.number, sha256=digest)
+    return True
 
 
 def sha256_of(report: Mapping[str, Any]) -> str:

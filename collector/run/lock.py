@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from agent.common.errors import describe
 from agent.common.logs import Event
 from agent.common.threads import join_started
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.store import SERVERS, UNAVAILABLE, StoreError, single
 from collector.store.database import database_file, make_data_dir
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from agent.common.errors import describe
 from agent.common.logs import Event
 from collector.access.tls import TlsError
-from collector.config import ConfigError, Settings
+from collector.common.config import ConfigError, Settings
 
 RELOADED = Event(
     __name__, "info", "settings_reloaded", "the settings were read again; of what `restart` names the values of the "

@@ -22,8 +22,8 @@ from collector.access.signing_key import drawing_secret, load_or_make
 from collector.acts import restored
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.mosquitto import MosquittoChild
-from collector.config import Settings
-from collector.ingest.workers import IngestWorkers
+from collector.common.config import Settings
+from collector.ingest.workers import BEAT_INTERVAL_S, IngestWorkers, WorkerBeats, part_of
 from collector.judging.clock import ClockWatch
 from collector.judging.silence import listening_again
 from collector.recovery import settle as recovery
@@ -48,8 +48,9 @@ from collector.speedtests.measure import membership
 from collector.speedtests.measure.delivery import Outgoing
 from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
-from collector.store import UNAVAILABLE, Store, sqlite3
-from collector.store.database import KEY_FILE, data_files, journal_of, opened
+from collector.store import UNAVAILABLE, Store, StoreError, sqlite3
+from collector.store.backup import rescue
+from collector.store.database import KEY_FILE, data_files, database_file, journal_of, opened
 from collector.web.health import Health, Needed, Watched
 
 STARTED = Event(__name__, "info", "collector_started", "the collector runs; its pages are here", fields="url")
@@ -60,6 +61,14 @@ PART_ENDED = Event(
 GONE = Event(
     __name__, "critical", "file_gone", "a file was moved or deleted under the collector: it gives no receipt any more "
     "and stops; put it back", fields="file",
+)  # fmt: skip
+RESCUED = Event(
+    __name__, "critical", "database_rescued", "the database was deleted, and copied from the file that was still open: "
+    "give the copy its name, then start the collector", fields="file rescued",
+)  # fmt: skip
+NOT_RESCUED = Event(
+    __name__, "critical", "database_not_rescued", "the database was deleted and cannot be copied from the file that "
+    "was still open", fields="error",
 )  # fmt: skip
 ALIVE = Event(
     __name__, "info", "collector_alive", "readings taken in the last minute, and since the start",
@@ -183,12 +192,20 @@ class Running:
     def _start_ingest(self, child_options: Sequence[str]) -> None:
         """Ingest: in this process, and in workers beside it."""
         self._start(self.ingest)
-        for number in range(2, self._settings.ingest.workers + 1):
-            self._start_child(
-                Subprocess(f"ingest worker {number}", ["ingest", "--worker", str(number), *child_options])
-            )
+        numbers = range(2, self._settings.ingest.workers + 1)
+        for number in numbers:
+            self._start_child(Subprocess(part_of(number), ["ingest", "--worker", str(number), *child_options]))
+        if numbers:
+            self._watch_workers([part_of(number) for number in numbers])
         if self._settings.ingest.shares:
             self._start(PeriodicTask("follow", FOLLOW_INTERVAL_S, tasks.follow_task(self._store, self._publish)))
+
+    def _watch_workers(self, parts: Sequence[str]) -> None:
+        """Workers beside this process are healthy while they commit, too."""
+        beats = WorkerBeats(self._store, parts)
+        self._start(PeriodicTask("workers", BEAT_INTERVAL_S, beats.look))
+        within_s = self._settings.web.healthy_within_s + 2 * BEAT_INTERVAL_S
+        self.health.watched += [Watched(part, within_s, partial(beats.age_s, part)) for part in parts]
 
     def _start_periodic_tasks(self, own: Store, child_options: Sequence[str]) -> None:
         """Periodic work on the database: silence, old months, alerts."""
@@ -304,6 +321,17 @@ class Running:
         if not self._store.parted:
             with suppress(*UNAVAILABLE, sqlite3.Error):
                 self._store.checkpoint()
+            self._rescue()
+
+    def _rescue(self) -> None:
+        """Whoever deleted the database lost a name; the file is there until this process ends."""
+        try:
+            rescued = rescue(self._store, clock_ms(), lambda _share: sdnotify.tell("WATCHDOG=1"))
+        except StoreError as error:
+            NOT_RESCUED.log(error=error)
+        else:
+            if rescued is not None:
+                RESCUED.log(file=database_file(self._settings.database_url), rescued=rescued)
 
 
 def measure_arguments(settings: Settings) -> list[str]:

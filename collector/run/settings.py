@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.common.errors import describe
 from collector.access.signing_key import load_or_make, push_key
-from collector.config import ConfigError, Settings
+from collector.common.config import ConfigError, Settings
 from collector.desk.alerts.channel import Channel, address_kind
 from collector.desk.alerts.channels.push import PushSender
 from collector.desk.alerts.channels.schemes import make

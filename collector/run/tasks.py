@@ -11,13 +11,12 @@ from agent.common.logs import Event
 from collector.common.messages import MessageRefused
 from collector.desk import follow, settle
 from collector.ingest import server_results
-from collector.judging import clock
+from collector.judging import clock, reopening
 from collector.judging.clock import ClockWatch
 from collector.judging.current import ranks_of
+from collector.judging.outages import gaps
 from collector.judging.silence import sweep
-from collector.outages import gaps
 from collector.register import dated
-from collector.reports import revisions
 from collector.reports.disputes import witnessed
 from collector.speedtests.measure.delivery import Outgoing
 from collector.standard import Standards
@@ -73,7 +72,7 @@ def sweep_task(
             settle.settle(conn, standards, now_ms())
             moved = set(conn.scalars(_NEWEST.limit(changed))) if changed else set()
             began = gaps.reconsider(conn, now_ms(), gap_s)
-            revisions.record_outages(conn, began, now_ms())
+            reopening.record_outages(conn, began, now_ms())
             moved |= {code for code, _ in began}
         if moved:
             publish(moved)

@@ -18,7 +18,7 @@ from collector.brokers.external import ExternalBroker
 from collector.brokers.generated_config import ChildSite
 from collector.brokers.listeners import Listener
 from collector.brokers.mosquitto import MosquittoChild, chosen
-from collector.config import ExternalBrokerSection, Settings, split_listen
+from collector.common.config import ExternalBrokerSection, Settings, split_listen
 from collector.judging import place_facts
 from collector.register.networks import Network, Networks
 from collector.run.runtime import Component, PeriodicTask

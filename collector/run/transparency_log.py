@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.logs import Event
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.log import days, sequencing
 from collector.log.sequencing import LogSigner
 from collector.standard import Standards

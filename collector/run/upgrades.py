@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from agent.common.logs import Event
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.store import NeedsMigration, Store, migrate, roles
 from collector.store.backup import backup
 from collector.store.database import make_data_dir, opened

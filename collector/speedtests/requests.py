@@ -17,8 +17,8 @@ from agent import wire
 from agent.common.reasons import Reason
 from agent.common.words import CodedError
 from collector.common.messages import Finding, MessageRefused, SpeedRequestReceived
-from collector.flags.judge import judge
 from collector.judging.evaluate import CenterLike, FreshReading
+from collector.judging.flags.judge import judge
 from collector.register import centers, opening_hours
 from collector.register.centers import Center
 from collector.speedtests import drawn

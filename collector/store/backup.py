@@ -10,7 +10,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -29,6 +29,11 @@ Progress = Callable[[float], None]
 
 def quiet(_share: float) -> None:
     """No progress is wanted."""
+
+
+def within(progress: Progress, first: float, last: float) -> Progress:
+    """Of a part of the work, which is that much of the whole."""
+    return lambda share: progress(first + (last - first) * share)
 
 
 def backup(store: Store, to: Path, progress: Progress = quiet, snapshot: str = "") -> int:
@@ -83,6 +88,35 @@ def restore(store: Store, source: Path, progress: Progress = quiet) -> None:
         raise StoreError(f"{to}: cannot be written ({describe(error)}); make room or name another place") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def rescue(store: Store, now_ms: int, progress: Progress = quiet) -> Path | None:
+    """A copy of an SQLite database whose file was deleted, made of the file that this process still has open; it lies
+    where that was, or above a folder that went with it. None if it was not deleted. Raises StoreError."""
+    file = Path(store.url.database or "")
+    file = file.parent.resolve() / file.name
+    if not _is_deleted(file):
+        return None
+    folder = file.parent if file.parent.exists() else file.parent.parent
+    to = folder / f"{file.name}.rescued-{now_ms}"
+    try:
+        with store.open_writer() as old, closing(sqlite3.connect(to)) as new:
+            old.backup(new, pages=PAGES, progress=lambda _status, left, total: progress(1 - left / max(1, total)))
+        _sync(to)
+    except (OSError, sqlite3.Error) as error:
+        to.unlink(missing_ok=True)
+        raise StoreError(f"{to}: cannot be written ({describe(error)}); take a backup") from None
+    return to
+
+
+def _is_deleted(file: Path) -> bool:
+    """Whether this process has it open without a name. Linux tells; elsewhere never."""
+    open_files = Path("/proc/self/fd")
+    for entry in open_files.iterdir() if open_files.exists() else ():
+        with suppress(OSError):
+            if os.readlink(entry) == f"{file} (deleted)":
+                return True
+    return False
 
 
 def begin_epoch(store: Store, now_ms: int) -> str:

@@ -24,11 +24,11 @@ from collector.store.rollups import HOUR_MS
 RANKS = "ranks"  # in `about`
 HOURS = 24
 NOT_KNOWN = "-"
-SEARCHED = ("center", "name", "city", "district", "province", "owner", "isp", "feeder")
+SEARCHED = ("center", "name", "city", "district", "province", "owner", "isp", "feeder", "exchange")
 FLAG = ("criterion", "subject", "reason", "verdict", "memory", "value", "bound")
 COPIED = (
     "center", "rank", "weight", *FLAG, "state_since_ms", "open_flags", "unknown",
-    "opening", "owner", "city", "district", "province", "isp", "feeder",
+    "opening", "owner", "city", "district", "province", "isp", "feeder", "exchange",
 )  # fmt: skip
 _UNKNOWN, _WAITING, _MEETS, _CLOSED, _PAUSED = map(STATES.index, ("unknown", "waiting", "meets", "closed", "paused"))
 
@@ -136,8 +136,35 @@ def openings(conn: sa.Connection) -> Sequence[str]:
 
 def counts(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> dict[str, int]:
     """As `queries.counts`."""
+    return _counts(conn, ranks, wanted) if is_current(conn, ranks) else queries.counts(conn, ranks, wanted)
+
+
+def page(
+    conn: sa.Connection, ranks: Ranks, wanted: Filter, now_ms: int, *, limit: int, offset: int = 0
+) -> list[dict[str, Any]]:
+    """As `queries.page`, each row with `hours_ranks`: the worst rank of each of the last 24 hours, a digit each."""
+    return listed(conn, ranks, wanted, now_ms, limit=limit, offset=offset)[1]
+
+
+def listed(
+    conn: sa.Connection, ranks: Ranks, wanted: Filter, now_ms: int, *, limit: int, offset: int = 0
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """(`counts`, `page`): what is counted tells in which states the page lies, and only those are sorted."""
     if not is_current(conn, ranks):
-        return queries.counts(conn, ranks, wanted)
+        found = queries.page(conn, ranks, wanted, limit=limit, offset=offset)
+        return queries.counts(conn, ranks, wanted), [row | {"hours_ranks": ""} for row in found]
+    counted = _counts(conn, ranks, wanted)
+    states, skipped = [wanted.state], 0
+    if wanted.state not in STATES:
+        states, skipped = _spanned(counted, limit, offset) if wanted.sort == "worst" else (list(STATES), 0)
+    conditions = _matching(conn, wanted) + _in_states(ranks, states)
+    query = sa.select(_s.center).where(*conditions).order_by(*_order(_live_rank(ranks), wanted.sort))
+    if wanted.sort == "heard":
+        query = query.select_from(_STATES.outerjoin(schema.pulse, _p.center == _s.center))
+    return counted, _rows(conn, ranks, query.limit(limit).offset(offset - skipped), wanted.sort, now_ms)
+
+
+def _counts(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> dict[str, int]:
     conditions = _matching(conn, wanted)
     rank = _s.rank + 0 if conditions else _s.rank  # SQLite would go through the index and look up every row
     query = sa.select(rank, _s.opening, sa.func.count()).where(*conditions).group_by(rank, _s.opening)
@@ -147,24 +174,26 @@ def counts(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> dict[str, int]:
     return found
 
 
-def page(
-    conn: sa.Connection, ranks: Ranks, wanted: Filter, now_ms: int, *, limit: int, offset: int = 0
-) -> list[dict[str, Any]]:
-    """As `queries.page`, each row with `hours_ranks`: the worst rank of each of the last 24 hours, a digit each."""
-    if not is_current(conn, ranks):
-        return [row | {"hours_ranks": ""} for row in queries.page(conn, ranks, wanted, limit=limit, offset=offset)]
-    rank = _live_rank(ranks)
-    conditions = _matching(conn, wanted)
-    if wanted.state in STATES:
-        conditions.append(rank == STATES.index(wanted.state))
-    query = sa.select(_s.center).where(*conditions).order_by(*_order(rank, wanted.sort))
-    if wanted.sort == "heard":
-        query = query.select_from(_STATES.outerjoin(schema.pulse, _p.center == _s.center))
-    if wanted.sort == "worst" and not wanted.state:  # a page of what is wrong needs no look at all the rest
-        wrong = query.where(_s.rank < _UNKNOWN).limit(limit).offset(offset)
-        if len(found := _rows(conn, ranks, wrong, wanted.sort, now_ms)) == limit:
-            return found
-    return _rows(conn, ranks, query.limit(limit).offset(offset), wanted.sort, now_ms)
+def _spanned(counted: dict[str, int], limit: int, offset: int) -> tuple[list[str], int]:
+    """The states in which these places of the list lie, worst first, and how many centers are in worse ones."""
+    found: list[str] = []
+    skipped = before = 0
+    for state in STATES:
+        if before < offset + limit and before + counted[state] > offset:
+            skipped = skipped if found else before
+            found.append(state)
+        before += counted[state]
+    return (found, skipped) if found else (list(STATES), 0)
+
+
+def _in_states(ranks: Ranks, states: Sequence[str]) -> list[sa.ColumnElement[bool]]:
+    """Of those whose state is one of these, said of columns that have an index."""
+    if len(states) == len(STATES):
+        return []
+    places = [STATES.index(state) for state in states]
+    if not ranks.closed or not {_UNKNOWN, _MEETS, _CLOSED} & set(places):
+        return [_s.rank.in_(places)]
+    return [_s.rank.in_({*places, *((_UNKNOWN, _MEETS) if _CLOSED in places else ())}), _live_rank(ranks).in_(places)]
 
 
 def some(conn: sa.Connection, ranks: Ranks, codes: Collection[str], scope: Scope, now_ms: int) -> list[dict[str, Any]]:

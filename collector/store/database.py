@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.errors import describe
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.store import Store, StoreError, migrate, schema
 from collector.store.cold.bucket import Bucket
 from collector.store.journal import FILE as JOURNAL

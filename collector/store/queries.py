@@ -25,7 +25,7 @@ from collector.store.schema import centers, changes, devices, flags, integrity, 
 STATES = ("silent", "below", "watch", "unknown", "waiting", "meets", "closed", "paused")
 OPEN = ("raised", "recovering")
 SORTS = ("worst", "name", "place", "since", "heard", "owner", "isp")
-EXACT = ("province", "district", "city", "owner", "isp", "feeder")  # columns that a filter names a value of
+EXACT = ("province", "district", "city", "owner", "isp", "feeder", "exchange")  # columns that a filter names a value of
 
 Row = Mapping[str, Any]
 
@@ -57,6 +57,7 @@ class Filter:
     owner: str = ""
     isp: str = ""
     feeder: str = ""
+    exchange: str = ""
 
     @property
     def exact(self) -> Mapping[str, str]:
@@ -156,7 +157,7 @@ def matching(table: sa.Subquery, wanted: Filter, *, with_state: bool = True) -> 
     conditions += [table.c[name] == value for name, value in wanted.exact.items()]
     if with_state and wanted.state in STATES:
         conditions.append(table.c.rank == STATES.index(wanted.state))
-    columns = ("center", "name", "city", "district", "province", "owner", "isp", "feeder")
+    columns = ("center", "name", "city", "district", "province", "owner", "isp", "feeder", "exchange")
     conditions += [
         sa.or_(*(sa.func.lower(table.c[name]).contains(word, autoescape=True) for name in columns))
         for word in wanted.search.lower().split()[:8]
@@ -367,3 +368,11 @@ def _with_gaps(points: Sequence[tuple[Any, ...]], longest_ms: int) -> list[tuple
             found.append(((before[0] + after[0]) // 2, *(None for _ in after[1:])))
         found.append(after)
     return found
+
+
+def beacon_heard_ms(conn: sa.Connection, code: str, after_ms: int) -> int | None:
+    """When a gateway of this center was last heard by its second path, if later than that."""
+    beacons = schema.beacons.c
+    newest = sa.select(sa.func.max(beacons.received_ms)).where(beacons.center == code, beacons.received_ms > after_ms)
+    heard_ms: int | None = conn.scalar(newest)
+    return heard_ms

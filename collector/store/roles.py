@@ -33,6 +33,8 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "api_keys": ("", "raw", ""),
     "archive_parts": ("r", "r", "r"),
     "archived": ("rd", "r", "r"),  # what comes late has its day back in the tables
+    "attachment_bodies": ("", "rad", "r"),  # bytes that were harmed are put right
+    "attachments": ("", "ra", "r"),
     "beacons": _DESK,
     "boots": _DERIVED,
     "calendar": _DESK,
@@ -52,6 +54,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "devices": _DESK,
     "digests": ("", "ra", "r"),
     "disputes": ("r", "raw", "r"),
+    "draft_trials": ("", "raw", "r"),
     "enrolments": ("", "raw", ""),
     "erasures": ("", "raw", "r"),
     "escalations": ("", "raw", "r"),

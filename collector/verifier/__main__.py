@@ -52,7 +52,8 @@ def as_text(done: Outcome) -> str:
     lines += [f"  looked at: {looked}", *(f"  not proven: {text}" for text in done.unproven)]
     for row in done.verdicts:
         name = f"{row['criterion']} {row['subject']}".strip()
-        lines.append(f"  {row['verdict']:16} {name} ({row['met_pct']} % of {row['samples']})")
+        share = "no samples" if row["met_pct"] is None else f"{row['met_pct']} % of {row['samples']}"
+        lines.append(f"  {row['verdict']:16} {name} ({share})")
     return "\n".join(lines) + "\n"
 
 

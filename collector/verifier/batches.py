@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.common.errors import describe
+from collector.verifier.samples import SpokenTime
 
 GENESIS = bytes(32)
 DAY_MS, AHEAD_MS = 86_400_000, 5 * 3_600_000  # a day of Pakistan begins five hours before that of UTC
@@ -135,6 +136,7 @@ class BatchCheck:
     days: dict[int, Any] = field(default_factory=dict)  # when a day began -> [batches, running digest]
     batches: int = 0
     readings: int = 0
+    spoken: SpokenTime = field(default_factory=SpokenTime)
 
     def take(self, row: Mapping[str, Any]) -> Iterator[str]:
         name = f"batch {row.get('id')}"
@@ -158,6 +160,8 @@ class BatchCheck:
         if wrong is not None:
             yield f"{name}: column {wrong} is not as it was signed"
             return
+        for raw in raws:
+            self.spoken.take(raw, at_ms)
         yield from self._numbers(name, (device, str(fields["spool"])), first, prev, raws, row.get("fresh"))
 
     def _count(self, row: Mapping[str, Any], device: str, at_ms: int, signature: bytes) -> None:

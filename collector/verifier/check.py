@@ -55,7 +55,7 @@ def check(path: Path, key: NoteKey | None = None, witnesses: Sequence[NoteKey] =
             for kind in ("facts", "calendar"):
                 done.add(logged.compare_rows(kind, bundle.rows(f"{kind}.jsonl"), known))
         _records(bundle, batches, done)
-        _month(bundle, known, done)
+        _month(bundle, known, batches, done)
     finally:
         bundle.close()
     return done
@@ -101,6 +101,8 @@ def _records(bundle: Bundle, batches: BatchCheck, done: Outcome) -> None:
         done.add(servers.compare(row, keys, batches.keys))
         done.add([f"record of test {row.get('test')}: stands twice"] if row.get("test") in tests else [])
         tests.add(str(row.get("test")))
+        if isinstance(row.get("started_ms"), int):
+            batches.spoken.servers_ms.append(row["started_ms"])
 
 
 def _before(row: Row, found: BatchCheck) -> Iterator[str]:
@@ -147,7 +149,7 @@ def _log(bundle: Bundle, key: NoteKey | None, witnesses: Sequence[NoteKey], done
     return known
 
 
-def _month(bundle: Bundle, known: logged.LoggedFacts | None, done: Outcome) -> None:
+def _month(bundle: Bundle, known: logged.LoggedFacts | None, batches: BatchCheck, done: Outcome) -> None:
     body, month = bundle.text("report.json"), arithmetic.AddedMonth()
     report, spans = bundle.object("report.json"), []
     for row in bundle.rows("sheets.jsonl"):
@@ -163,6 +165,7 @@ def _month(bundle: Bundle, known: logged.LoggedFacts | None, done: Outcome) -> N
         done.add(arithmetic.compare(month, report, arithmetic.rules_of(document)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         done.add([f"report: cannot be added up ({describe(error)[:60]})"])
+    _samples(bundle, document, batches, done)
     center = _part(report, "center")
     if (center.get("code"), report.get("month")) != (done.center, done.month):
         done.add([f"report: is of {center.get('code')} {report.get('month')}, not of {done.center} {done.month}"])
@@ -171,6 +174,20 @@ def _month(bundle: Bundle, known: logged.LoggedFacts | None, done: Outcome) -> N
     rows = report.get("criteria")
     names = ("criterion", "subject", "verdict", "met_pct", "samples", "coverage_pct")
     done.verdicts = [{name: row.get(name) for name in names} for row in rows or () if isinstance(row, dict)]
+
+
+def _samples(bundle: Bundle, document: bytes, batches: BatchCheck, done: Outcome) -> None:
+    """Whether the sheets claim more than the readings carry. A bundle of format 1 lacks what servers saw."""
+    if bundle.manifest["format"] == 1:
+        return
+    try:
+        rules = arithmetic.rules_of(document)
+        kinds = {
+            name: str(rule["reading"]) for name, rule in rules.items() if rule.get("reading") not in ("silence", None)
+        }
+        done.add(batches.spoken.excess(bundle.rows("sheets.jsonl"), kinds))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        done.add([f"day sheets: cannot be held against the readings ({describe(error)[:60]})"])
 
 
 def _part(report: Row, name: str) -> Row:

@@ -14,11 +14,11 @@ from starlette.responses import Response, StreamingResponse
 from agent.common.reasons import Reason, decode
 from agent.common.words import plain
 from collector.access.accounts import api_keys, contacts, sessions
-from collector.flags.cause import without_names
 from collector.judging import server_check
 from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings
+from collector.judging.flags.cause import without_names
+from collector.judging.outages import summary
 from collector.judging.server_check import TestNetwork
-from collector.outages import summary
 from collector.register.centers import CODE, CenterError, get
 from collector.register.providers import asns_of
 from collector.store import UNAVAILABLE, center_states, queries, schema
@@ -51,8 +51,7 @@ def router(site: Site) -> APIRouter:
         offset = _number(request.query_params, "offset", 0, 0, 10**7)
         with site.store.read() as conn:
             ranks = site.ranks(conn)
-            found = center_states.page(conn, ranks, wanted, site.now(), limit=limit, offset=offset)
-            counts = center_states.counts(conn, ranks, wanted)
+            counts, found = center_states.listed(conn, ranks, wanted, site.now(), limit=limit, offset=offset)
         return reply({"counts": counts, "centers": [_row(row) for row in found]})
 
     @routes.get("/api/v1/centers/{code}")

@@ -25,8 +25,9 @@ from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
 from collector.access.signing_key import drawing_secret, push_key_text
 from collector.acts.notices import NoticeBoard, personal_channels
+from collector.common.config import ConfigError, Settings
 from collector.common.scope import Scope
-from collector.config import ConfigError, Settings
+from collector.reports.disputes import attachments
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
@@ -104,7 +105,10 @@ def build(
     app.include_router(openapi.router(app))
     errors.add(app, site)
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
-    own_limits = {proof.PATH: config.audit.bundle_mb * 1_000_000 + config.http.body_bytes}
+    own_limits = {
+        proof.PATH: config.audit.bundle_mb * 1_000_000 + config.http.body_bytes,
+        disputes.FILES: attachments.MAX_BYTES + config.http.body_bytes,
+    }
     app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes, others=own_limits)
     app.add_middleware(Guard, site=site)
     return app

@@ -22,11 +22,11 @@ from agent.common.reasons import Reason, decode
 from agent.common.words import PlainWords
 from agent.wire import SpeedReading
 from collector.common.html_words import HtmlWords
-from collector.flags.cause import without_names
+from collector.judging.flags.cause import without_names
 from collector.register.opening_text import opening_text
 from collector.standard import Standards
 from collector.standard.criteria import Criterion
-from collector.standard.names import fix_of, name_of
+from collector.standard.names import fix_of, found_of, name_of, value_of
 from collector.store.queries import STATES
 
 
@@ -103,6 +103,16 @@ class Show:
         """Opening hours."""
         return opening_text(opening, self.words)
 
+    def fact(self, name: str, value: object) -> Markup:
+        """A fact of the register."""
+        if name in ("tier", "lifecycle"):
+            return self.words.word(name, str(value))
+        if name in _FACT_UNITS and isinstance(value, int | float):
+            return self.value(value, _FACT_UNITS[name])
+        if name == "opening":
+            return self.hours(str(value))
+        return self.words.place(str(value)) if name == "province" else self.words.name(value)
+
     # ------------------------------------------------------------ criteria
 
     def criterion(self, name: str) -> Criterion | None:
@@ -139,7 +149,7 @@ class Show:
         found, value, bound = self.criterion(name), row["value"], row["bound"]
         if found is None or value is None or bound is None or found.unit == "":
             return self.words("why.said", name=self.criterion_name(name), reason=self.reason(row["reason"]))
-        figure, limit = self.value(value, found.unit), self.asked(name, bound)
+        figure, limit = value_of(found, value, self.words), self.asked(name, bound)
         return self.words("why.figure", name=self.criterion_name(name), value=figure, asked=limit)
 
     def _why_not_settled(self, row: Mapping[str, Any]) -> Markup:
@@ -168,9 +178,16 @@ class Show:
         found = decode(reason) if isinstance(reason, str) else reason
         return self.words.reason(found if self.names_others else without_names(found))
 
-    def is_figure(self, reason: Reason) -> bool:
+    def found(self, name: str, reason: Reason | str) -> Markup:
+        """What was found of a criterion."""
+        of, known = self.criterion(name), decode(reason) if isinstance(reason, str) else reason
+        return self.reason(found_of(of, known, self.words) if of else known)
+
+    def is_figure(self, name: str, reason: Reason) -> bool:
         """Whether a reason says a value and its bound, and so nothing that does not stand beside it."""
-        return reason.code in ("verdict.at_least", "verdict.at_most")
+        of = self.criterion(name)
+        shown = found_of(of, reason, self.words) if of else reason
+        return shown.code in ("verdict.at_least", "verdict.at_most")
 
     def coded(self, facts: Mapping[str, Any]) -> Markup:
         """A reason as the API has it: {code, params}."""
@@ -193,8 +210,15 @@ class Show:
         except ValueError:
             facts = None
         if not isinstance(facts, dict):
-            return self.raw(text) if text.strip() else escape(text)
-        parts = [self.words.word("scope", name) + ": " + self._fact(value) for name, value in facts.items()]
+            role = f"role.{text.strip()}"
+            known = self.words(role) if role in self.words.texts else self.raw(text.strip())
+            return (known + " ") if text.strip() else escape(text)
+        parts = [
+            self.words.word("scope" if f"scope.{name}" in self.words.texts else "contacts", name)
+            + ": "
+            + self._fact(value)
+            for name, value in facts.items()
+        ]
         return self.words.listed(parts) if parts else self.words("scope.all")
 
     def _fact(self, value: object) -> Markup:
@@ -214,6 +238,10 @@ class Show:
         return self.words.listed(map(self.words.ltr, names))
 
 
+_FACT_UNITS = {
+    "latitude": "°", "longitude": "°", "contract_down_mbps": "Mbit/s", "contract_up_mbps": "Mbit/s",
+    "generator_kva": "kVA", "seat_price_rs": "Rs",
+}  # fmt: skip
 _FACTS = re.compile(r"(\{[^{}]*\})")
 _FINE = {str(STATES.index(state)) for state in ("unknown", "meets")}
 _CLOSED = str(STATES.index("closed"))

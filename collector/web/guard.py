@@ -158,7 +158,7 @@ def _place(conn: sa.Connection, code: str) -> CenterLocation | None:
 
 def _harden(headers: MutableHeaders, scope: Scope) -> None:
     for name, value in HEADERS.items():
-        headers[name] = value
+        headers.setdefault(name, value)
     if scope["path"].startswith(STATIC):
         kept = b"v=" in scope["query_string"]
         headers["cache-control"] = "public, max-age=31536000, immutable" if kept else "no-cache"

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from agent.common.errors import describe
+from agent.common.reasons import UNREADABLE
 from collector.access import users
 from collector.access.accounts.policy import Account
 from collector.desk import queries, work
@@ -173,7 +174,7 @@ def _check_reach(conn: sa.Connection, account: Account, number: int) -> None:
 def _decoded(body: bytes, kind: type[R]) -> R:
     try:
         return msgspec.json.decode(body[: MAX_BODY + 1], type=kind)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except UNREADABLE as error:
         form = '{"act": "note", "note": "TEXT"}'
         raise Mistaken(400, f"body: {describe(error)}; send JSON such as {form}") from None
 

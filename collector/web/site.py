@@ -21,7 +21,7 @@ from collector.access.accounts.passkeys import Party
 from collector.access.accounts.second_factors import Seal
 from collector.access.enrolment import EnrolmentFacts
 from collector.acts.notices import NoticeBoard
-from collector.config import ReportsSection
+from collector.common.config import ReportsSection
 from collector.judging.current import ranks_now
 from collector.register import calendar
 from collector.register.opening_hours import is_open, parse

@@ -14,6 +14,7 @@ from agent.common.center_time import slot_minutes
 BROKEN = sorted(Path(__file__).with_name("config").glob("*.toml"))
 
 
+@pytest.mark.row(62)
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
 def test_every_mistake_is_told_with_file_key_rule_and_fix(path: Path) -> None:
     wanted = [line.removeprefix("# expects: ") for line in path.read_text().splitlines() if line.startswith("# exp")]

@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
 from agent.common.center_time import TZ
+from collector.commands.simulation.truth import read_promises
 from collector.register import centers, opening_hours
 from collector.reports import monthly
-from collector.simulate.truth import read_promises
 from collector.standard import Standards
 from collector.store import Store, schema
 from tests.collector.standard.timeless import timeless_standards

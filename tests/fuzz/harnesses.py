@@ -9,22 +9,19 @@ a finding, and so is a value that was taken but cannot be what the module says: 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import itertools
 import json
-import tempfile
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import config_file as agent_settings
 from agent import wire
-from agent.common import files
+from agent.common import base64url, files
 from agent.common.center_time import TZ
 from agent.common.tcp.http_server import HttpRefused
 from agent.config import AgentSettings
@@ -35,38 +32,25 @@ from agent.probes.ups import draft, merge, nut, pdu, settle, snmp, traps
 from agent.probes.ups.profiles import PROFILES
 from agent.remote import settings as remote_settings
 from agent.seat import snapshot
-from collector import config as collector_settings
 from collector import standard
 from collector.access.acl import GATEWAY, Book
 from collector.brokers.session_log import SessionLog
+from collector.common import config as collector_settings
 from collector.log import notes, tiles
 from collector.register import centers, csv_file
 from collector.register import opening_hours as opening
 from collector.speedtests.measure import http as measure
 from collector.speedtests.measure import record, token
 from collector.verifier import archive
+from tests.fuzz import people_harnesses
+from tests.fuzz.shared import FOLDER, Harness, Mute, file_of, finished, heard, refused
 
 T = TypeVar("T")
-HERE = Path(__file__).parent
 MOST_QUESTIONS = 200  # of an SNMP session that gets one answer to everything: more is a session without end
 KEY = bytes(range(32))
 SIGNER = Ed25519PrivateKey.from_private_bytes(KEY)
 AT = wire.Stamp(wall_ms=1, mono_ms=1, boot="b", clock="synced")
 MONDAY_MS = 1_790_000_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Harness:
-    """`seeds` are the files to begin with besides those of `corpus/NAME`, as patterns under `tests`; `quick` is
-    how many mutants a quick run plays."""
-
-    one: Callable[[bytes], None]
-    seeds: tuple[str, ...] = ()
-    quick: int = 100
-
-    def corpus(self, name: str) -> list[bytes]:
-        files = sorted({*(HERE / "corpus" / name).glob("*"), *(it for at in self.seeds for it in HERE.parent.glob(at))})
-        return [file.read_bytes() for file in files]
 
 
 # ---------------------------------------------------------------- the wire
@@ -113,7 +97,7 @@ def tokens(data: bytes) -> None:
     signature is reached."""
     claimed = data.decode("utf-8", "replace")
     assert admitted(claimed) is None, "a token nobody signed"
-    body, signature = token._text(data), token._text(SIGNER.sign(token.CONTEXT + data))
+    body, signature = base64url.encode(data), base64url.encode(SIGNER.sign(token.CONTEXT + data))
     claims = admitted(f"{body}.{signature}")
     assert claims is None or (claims.test, claims.server) == ("t1", "s1")
 
@@ -421,53 +405,5 @@ HARNESSES: dict[str, Harness] = {
     "seats": Harness(one=seats),
     "agent_http": Harness(one=agent_http, quick=300),
     "measure_http": Harness(one=measure_http, quick=300),
+    **people_harnesses.HARNESSES,
 }
-
-
-# ---------------------------------------------------------------- what they share
-
-
-def refused(error: type[Exception], decode: Callable[[bytes], T], data: Any) -> T | None:
-    """What was decoded; None when it was refused as promised, by that very error."""
-    try:
-        return decode(data)
-    except error as raised:
-        assert type(raised) is error, f"an error that nobody promised: {raised!r}"
-        return None
-
-
-def finished(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of one that finds all it waits for."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return cast(T, done.value)
-    raise AssertionError("it waits for more, although the other side has gone")
-
-
-def heard(data: bytes, limit: int) -> asyncio.StreamReader:
-    """A connection over which these bytes came before it ended."""
-    loop = cast(asyncio.AbstractEventLoop, SimpleNamespace(get_debug=lambda: False))
-    reader = asyncio.StreamReader(limit=limit, loop=loop)
-    if data:
-        reader.feed_data(data)
-    reader.feed_eof()
-    return reader
-
-
-class Mute:
-    """The way out of a connection on which nobody listens."""
-
-    def write(self, data: bytes) -> None: ...
-
-    async def drain(self) -> None: ...
-
-
-FOLDER = tempfile.TemporaryDirectory(prefix="nabz-fuzz-")
-atexit.register(FOLDER.cleanup)
-
-
-def file_of(data: bytes) -> Path:
-    path = Path(FOLDER.name) / "it.toml"
-    path.write_bytes(data)
-    return path

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.harnesses import HARNESSES, HERE
+from tests.fuzz.harnesses import HARNESSES
 from tests.fuzz.mutants import play
+from tests.fuzz.shared import HERE
 
 SEED = 2  # quick runs play the same mutants every time, which find an unguarded length; --fault-seed plays others
-MOST_FILES, MOST_BYTES = 60, 40_000
+MOST_FILES, MOST_BYTES = 80, 50_000
 
 
 @pytest.mark.parametrize("name", HARNESSES)
@@ -69,6 +70,8 @@ FOUND: tuple[tuple[str, bytes], ...] = (
     ("standards", b'"a\\nb" = 1'),
     ("standards", b'[[criterion]]\nid = "a\\nb"\n[[criterion]]\nid = "a\\nb"'),
     ("standards", b'timezone = "' + b"Asia/" * LONG + b'a"'),
+    ("log_proofs", b"[" * LONG),
+    ("id_tokens", b'{"a":' * LONG),
     ("opening_hours", b"always\n" + b"Asia/" * LONG + b"a"),
 )
 

@@ -36,7 +36,7 @@ COLLECTOR: Examples = {
     # what a client of a broker did: collector.access.acl
     "refused.publish": {"device": "g1", "topic": "nabz/v1/up/g2"},
     "refused.takeovers": {"n": 6, "span_s": 40, "places": "192.0.2.7"},
-    # what an audit finds: collector.audit
+    # what an audit finds: collector.reports.audit
     **{
         f"audit.{kind}": params
         for kind, params in {
@@ -78,6 +78,8 @@ COLLECTOR: Examples = {
             "adoption_missing": {"leaf": "12"},
             "inspection_edited": {"id": "0123456789abcdef", "center": "LHR-1"},
             "inspection_missing": {"leaf": "12"},
+            "attachment_edited": {"id": "0123456789abcdef", "name": "mast.jpg"},
+            "attachment_missing": {"leaf": "12"},
             "day_evidence": {"day": "2026-11-01", "stored": "1440", "digest": "ab12", "n": 1441, "logged": "cd34"},
             "log_altered": {"found": Reason("log.unnumbered")},
             "sheet_missing": {"day": "2026-11-01"},
@@ -102,6 +104,7 @@ COLLECTOR: Examples = {
     "routing.plan_used": {"text": "night"},
     "routing.not_own": {"text": "example"},
     "routing.override_span": {},
+    "routing.no_override": {"number": 7},
     "routing.no_reason": {},
     "routing.no_family": {"text": "weather", "names": "power line"},
     "routing.no_severity": {"text": "odd", "names": "info serious"},
@@ -139,6 +142,14 @@ COLLECTOR: Examples = {
     "dispute.no_time_given": {},
     "dispute.no_window": {},
     "dispute.no_witness": {},
+    "attachment.kind": {},
+    "attachment.empty": {},
+    "attachment.too_large": {"limit": 4},
+    "attachment.known": {},
+    "attachment.too_many": {"limit": 8},
+    "attachment.full": {"limit": 64},
+    "attachment.unknown": {"number": 3},
+    "attachment.lost": {"name": "mast.jpg", "digest": "ab12"},
     "adoption.known": {"standard": "example-2026-3"},
     "adoption.no_reason": {"standard": "example-2026-3"},
     "adoption.adopted": {"standard": "example-2026-3"},
@@ -167,6 +178,8 @@ COLLECTOR: Examples = {
     "disputes.outcome.partly": {},
     "disputes.outcome.refused": {},
     "notice.dispute": {"number": 3, "center": "LHR-1"},
+    "notice.superseded": {"center": "LHR-1", "month": "2026-11"},
+    "notice.superseded.text": {"center": "LHR-1", "month": "2026-11", "held": 1, "number": 2},
     "notice.dispute_test": {
         "number": 3,
         "center": "LHR-1",
@@ -190,7 +203,7 @@ COLLECTOR: Examples = {
     "log.unnumbered": {},
     "log.rollback": {"n": 12, "size": "7"},
     "log.fork": {"n": 7, "size": "12"},
-    # what a reading is worth: collector.flags.judge, collector.judging
+    # what a reading is worth: collector.judging.flags.judge, collector.judging
     "verdict.no_reading": {},
     "verdict.old": {"age_s": 5400, "fresh_s": 300},
     "verdict.self_test": {},
@@ -230,7 +243,7 @@ COLLECTOR: Examples = {
     "fleet.too_few": {"n": 1},
     "fleet.clocks": {"n": 6, "whole": 9, "found": FOUND},
     "fleet.quiet": {"n": 6, "whole": 9, "found": FOUND},
-    # why a flag's state moved: collector.flags.machine
+    # why a flag's state moved: collector.judging.flags.machine
     "change.below_at_once": {"found": FOUND},
     "change.first_below": {"found": FOUND},
     "change.below_for_long_enough": {"found": FOUND},
@@ -266,7 +279,7 @@ COLLECTOR: Examples = {
     "incident.owner": {"name": "Ayesha"},
     "incident.waits": {"party": "provider"},
     "incident.cause": {"gap": "isp_down"},
-    # what a measurement server says of a speed test: collector.flags.witness
+    # what a measurement server says of a speed test: collector.judging.flags.witness
     "witness.agrees": {"server": "pie"},
     "witness.by_server": {"server": "pie"},
     "witness.disagrees": {"apart": [APART, APART]},
@@ -285,7 +298,7 @@ COLLECTOR: Examples = {
     "witness.not_joined": {"server": "pie.example"},
     "witness.no_token": {"server": "pie"},
     "witness.self_test": {},
-    # why a center was not heard, and what tells it: collector.flags.cause, .backup, .seat_evidence
+    # why a center was not heard, and what tells it: collector.judging.flags.cause, .backup, .seat_evidence
     "evidence.boot": {"reading": "g1 s 7", "field": "previous_end", "word": "power"},
     "evidence.boot_after": {"reading": "g1 s 7", "field": "previous_end", "word": "power", "dark_s": 1812},
     "evidence.shut_down": {},
@@ -312,6 +325,8 @@ COLLECTOR: Examples = {
     "evidence.feeder_mains": {"n": 3, "whole": 4, "feeder": "F-7"},
     "evidence.isp_silent": {"n": 3, "whole": 4, "isp": "PTCL"},
     "evidence.isp_heard": {"n": 3, "whole": 4, "isp": "PTCL"},
+    "evidence.exchange_silent": {"n": 3, "whole": 4, "exchange": "PTCL Gulberg"},
+    "evidence.exchange_heard": {"n": 3, "whole": 4, "exchange": "PTCL Gulberg"},
     "evidence.named": {"found": OTHERS, "centers": ["LHR-2", "LHR-3"]},
     "evidence.deaf": {"deaf_s": 1500, "whole_s": 1800},
     "evidence.nobody": {"n": 12},
@@ -377,6 +392,7 @@ COLLECTOR: Examples = {
     "pattern.ups_unloaded": {"subject": "ups1", "n": 900},
     "pattern.ups_never_cut": {"n": 6, "feeder": "F-7"},
     "pattern.ups_contradicted": {"n": 2},
+    "pattern.repeated_values": {"subject": "ups1", "n": 60},
     "challenge.missed": {"id": "c1", "begin": "2026-11-19T07:00Z", "end": "2026-11-19T08:00Z"},
     "finding.spool_begun": {
         "spool": "s2",

@@ -12,8 +12,8 @@ from agent import wire
 from collector.access.ca import Authority
 from collector.access.enrolment import format_token, issue_token
 from collector.access.signing_key import load_or_make
-from collector.config import Settings
-from collector.ingest.subscriber import Address, Subscriber
+from collector.common.config import Settings
+from collector.ingest.mqtt.subscriber import Address, Subscriber
 from collector.ingest.transaction import Ingest
 from collector.register import centers
 from collector.run.listeners.sockets import bound

@@ -23,12 +23,12 @@ from agent.local.board import Board, StatusView
 from agent.local.status_page import page as status_page
 from agent.probes import PROBES
 from agent.probes.probe import Context
-from collector.config import Settings
+from collector.commands.simulation.readings import any_reading
+from collector.common.config import Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.register import centers
 from collector.reports import monthly
-from collector.simulate.readings import any_reading
 from collector.standard import Standards, read
 from collector.store import NeedsMigration, Store, migrate, queries, roles, rollups, schema
 from collector.web import auth

@@ -11,7 +11,7 @@ LONGEST = (
     "tests/timelines/",
     "tests/collector/web/test_browser.py",
     "tests/agent/probes/speed/",
-    "tests/collector/outages/",
+    "tests/collector/judging/outages/",
     "tests/collector/speedtests/measure/",
     "tests/collector/reports/",
 )

@@ -13,7 +13,7 @@ import pytest
 from agent.common.words import PlainWords, Renderer, catalogue
 from agent.local.page_words import PageWords
 from collector.common.html_words import HtmlWords
-from collector.flags.machine import ChangeReason
+from collector.judging.flags.machine import ChangeReason
 from tests.helpers.codes import AGENT, COLLECTOR
 from tests.helpers.texts import CODES, LANGUAGES, ROOT, SOURCES, raw_texts, said
 

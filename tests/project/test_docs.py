@@ -25,8 +25,8 @@ from agent.config_file import help_of
 from agent.probes import PROBES
 from agent.probes.speed import ENGINES
 from agent.probes.ups.profiles import PROFILES
-from collector import config as collector_config
 from collector.commands import PROGRAM as COLLECTOR
+from collector.common import config as collector_config
 from collector.desk.alerts import queue as outbox
 from collector.standard import example
 from tests.helpers import ROOT

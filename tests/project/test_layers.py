@@ -36,14 +36,14 @@ def test_every_contract_between_the_parts_is_kept() -> None:
 @pytest.mark.parametrize(
     ("where", "line", "contract"),
     [
-        ("agent/uplink/session.py", "import collector.config", "the agent never imports the collector"),
+        ("agent/uplink/session.py", "import collector.common.config", "the agent never imports the collector"),
         (
             "collector/ingest/transaction.py",
             "import agent.spool.queue",
             "the collector knows the agent only by the wire",
         ),
-        ("collector/flags/machine.py", "import time", "judging is pure"),
-        ("collector/simulate/run.py", "import collector.web.app", "the collector's rooms lie on floors"),
+        ("collector/judging/flags/machine.py", "import time", "judging is pure"),
+        ("collector/desk/follow.py", "import collector.web.app", "the collector's rooms lie on floors"),
         ("collector/reports/render.py", "import time", "what plans and renders does no input or output"),
         ("agent/probes/link/ping.py", "import agent.scheduling.schedule", "no rooms import each other in a circle"),
         ("agent/seat/measure.py", "import agent.wire", "a seat knows only itself"),

@@ -20,7 +20,7 @@ LEFT = [
     "tests/agent/probes/test_room.py",
     "tests/agent/test_wire.py",
     "tests/collector/ingest/test_transaction.py::test_every_kind_of_reading_finds_its_table",
-    "tests/collector/simulate/test_simulate.py::test_an_hour_brings_readings_of_every_kind_that_a_probe_brings",
+    "tests/collector/commands/simulation/test_simulate.py::test_an_hour_brings_readings_of_every_kind_that_a_probe_brings",
     "tests/collector/store/test_migrate.py::test_the_steps_from_nothing_make_what_the_schema_has",
     "tests/collector/store/test_migrate.py::test_tables_made_at_once_are_as_the_steps_make_them",
     "tests/collector/store/test_roles.py::test_every_table_has_its_row",

@@ -30,8 +30,8 @@ from collector.desk.incident import Act as IncidentAct
 from collector.desk.symptoms import Family, Scope
 from collector.desk.windows import MODES
 from collector.desk.windows import SCOPES as WINDOW_SCOPES
-from collector.flags.cause import GRADES, NAMES
-from collector.flags.machine import State
+from collector.judging.flags.cause import GRADES, NAMES
+from collector.judging.flags.machine import State
 from collector.register.calendar import KINDS as ENTRY_KINDS
 from collector.register.calendar import SCOPES
 from collector.register.centers import COLUMNS, LIFECYCLE, TIERS

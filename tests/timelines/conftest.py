@@ -10,18 +10,19 @@ the collector's ingest does it, in one transaction, and then the silent are swep
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
 from agent.wire import Reading, Stamp, encode_reading
-from collector.flags import machine
-from collector.flags.witness import Witness
 from collector.judging import evaluate, silence
 from collector.judging.evaluate import FreshReading
-from collector.outages import gaps
+from collector.judging.flags import machine
+from collector.judging.flags.witness import Witness
+from collector.judging.outages import gaps
 from collector.register.centers import Center
 from collector.store import Store, schema, upsert
 from collector.store.columns import own_columns
@@ -106,7 +107,9 @@ class Story:
         by_center: dict[str, list[FreshReading]] = {}
         for arrival in arrivals:
             self.filed += 1
-            by_center.setdefault(arrival.center, []).append(replace(arrival.fresh, id=f"g0 s {self.filed}"))
+            by_center.setdefault(arrival.center, []).append(
+                msgspec.structs.replace(arrival.fresh, id=f"g0 s {self.filed}")
+            )
         with self.store.write() as conn:
             group = [(self.centers[code], fresh) for code, fresh in by_center.items()]
             gaps.record_group(conn, group, now_ms, gaps.GAP_S)

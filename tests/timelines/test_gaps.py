@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.wire import BootReading, LinkReading, Reading, UpsReading
-from collector.outages import gaps, mains_cuts
+from collector.judging.outages import gaps, mains_cuts
 
 Story = Any  # the fixture's class lives in conftest.py, which cannot be imported by name
 

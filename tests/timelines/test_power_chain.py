@@ -25,11 +25,11 @@ from agent.probes.ups.draft import Gathered, Memory
 from agent.scheduling.power import PowerWatch, SelfTestBook
 from agent.spool.record import Value
 from collector.access.enrolment import device_name
+from collector.common.config import Settings
 from collector.common.messages import Message
-from collector.config import Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
-from collector.outages import mains_cuts, summary
+from collector.judging.outages import mains_cuts, summary
 from collector.register import centers
 from collector.reports import monthly
 from collector.store import Store, schema

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from collector.judging import reopening
 from collector.register import calendar, dated, imports
-from collector.reports import revisions, schedule
+from collector.reports import schedule
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
 from tests.collector.empty_stores import empty_store
@@ -55,7 +56,7 @@ def begun(store: Store) -> None:
 
 def look(store: Store, now_ms: int) -> None:
     schedule.begin(store, STANDARDS, now_ms)
-    while schedule.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS):
+    while schedule.finish(store, STANDARDS, now_ms + reopening.SETTLE_MS):
         pass
 
 
@@ -66,7 +67,7 @@ def changed(store: Store, head: str, row: str, day: str, now: str, second: str =
         done = imports.do_import(conn, [f"center,{head}", f"LHR-1,{row}"], at(now, 12), at(day), origin)
         assert not done.mistakes
         assert not done.waits
-        revisions.record_facts(conn, ["LHR-1"], at(day), at(now, 12))
+        reopening.record_facts(conn, ["LHR-1"], at(day), at(now, 12))
 
 
 def told(store: Store, month: str, now_ms: int = at("2026-11-20")) -> dict[str, Any]:
@@ -127,13 +128,13 @@ def test_taking_an_import_back_brings_the_month_back(store: Store) -> None:
         done = imports.do_import(
             conn, lines, at("2026-11-12"), at("2026-09-01"), imports.Origin(by="Ayesha", second="Bilal")
         )
-        revisions.record_facts(conn, ["LHR-1"], at("2026-09-01"), at("2026-11-12"))
+        reopening.record_facts(conn, ["LHR-1"], at("2026-09-01"), at("2026-11-12"))
     look(store, at("2026-11-14"))
     assert told(store, "2026-09")["ledger"]["open"] == 30 * 360
     with store.write() as conn:
         undone = imports.undo(conn, done.number or 0, imports.Origin(by="Ayesha", second="Bilal"), at("2026-11-15"))
         for code, from_ms in dated.touched(undone.facts).items():
-            revisions.record_facts(conn, [code], from_ms, at("2026-11-15"))
+            reopening.record_facts(conn, [code], from_ms, at("2026-11-15"))
     look(store, at("2026-11-20"))
     back = told(store, "2026-09")
     assert (back["ledger"], back["center"], back["revision"]["number"]) == (september["ledger"], september["center"], 3)
@@ -149,7 +150,7 @@ def entered(store: Store, now: str, second: str = "", **facts: Any) -> calendar.
     with store.write() as conn:
         made = calendar.add(conn, [entry], dated.today_ms(now_ms), second)[0]
         if made.state == "holds":
-            revisions.record_calendar(conn, ["LHR-1"], made.from_ms, made.to_ms, now_ms)
+            reopening.record_calendar(conn, ["LHR-1"], made.from_ms, made.to_ms, now_ms)
     return made
 
 
@@ -166,7 +167,7 @@ def test_eid_that_moves_after_the_report_revises_the_month(store: Store) -> None
     assert told(store, "2026-09")["ledger"]["open"] == 30 * 720  # an estimate changes nothing
     with store.write() as conn:
         moved = calendar.confirm(conn, [made], "Bilal", at("2026-11-10"), at("2026-09-30"))[0]
-        revisions.record_calendar(conn, ["LHR-1"], moved.from_ms, moved.to_ms, at("2026-11-10"))
+        reopening.record_calendar(conn, ["LHR-1"], moved.from_ms, moved.to_ms, at("2026-11-10"))
     look(store, at("2026-11-20"))
     september, october = told(store, "2026-09"), told(store, "2026-10")
     assert (september["ledger"]["open"], september["revision"]["why"]) == (29 * 720, {"calendar": 1})

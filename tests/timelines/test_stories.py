@@ -11,7 +11,7 @@ from agent.common.reasons import Reason, decode
 from agent.wire import Failure, LinkReading, SeatsReading, SpeedReading, UpsReading
 from collector.judging import silence
 from collector.judging.current import current_verdicts, latest_readings
-from collector.outages import mains_cuts
+from collector.judging.outages import mains_cuts
 from collector.store import schema
 
 Story = Any  # the fixture's class lives in conftest.py, which cannot be imported by name

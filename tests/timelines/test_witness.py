@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from bench.lines.line import CLIENT, SERVER, Line, Terms, line
-from collector.flags.witness import RULES
+from collector.judging.flags.witness import RULES
 from collector.store import Store, schema
 from tests.helpers.processes import token_words
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable: syncing a file does not sync its entry (fsync(2)). Raises OSError."""
+    """Makes the names in a folder durable: syncing a file does not sync its entry (fsync(2)). Windows syncs no
+    folders: NTFS keeps names in its own journal. Raises OSError."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,3 +1,3 @@
-"""Newer programs beside the installed one: which of them runs, on trial or proven, and how it is started."""
+"""Newer programs beside the installed one: which of them runs, on trial or proven, how it starts, and who signed it."""
 
-__all__ = ["launch", "trial", "version"]
+__all__ = ["launch", "signers", "trial", "version"]

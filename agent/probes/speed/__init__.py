@@ -11,9 +11,7 @@ from typing import Literal, cast
 
 from agent.probes.link import interfaces
 from agent.probes.probe import Context, ProbeFailed
-from agent.probes.speed import cross_traffic
-from agent.probes.speed.engine import Engine, SpeedRequest
-from agent.probes.speed.engines import iperf3, librespeed, ndt7, ookla
+from agent.probes.speed.engine import Engine, SpeedRequest, Throughput
 from agent.probes.speed.line.wan import WanLine, line_now
 from agent.probes.speed.server_view import ServerView, seen_by
 from agent.probes.target import is_self_test
@@ -21,19 +19,27 @@ from agent.wire import Reading, SpeedReading
 
 __all__ = ["ENGINES", "line", "probe"]
 
-ENGINES: dict[str, Engine] = {
-    librespeed.NAME: librespeed.measure,
-    ndt7.NAME: ndt7.measure,
-    ookla.NAME: ookla.measure,
-    iperf3.NAME: iperf3.measure,
-}
-HAVE_PUBLIC_SERVERS = (ndt7.NAME, ookla.NAME)
+
+def _loaded_at_first_use(name: str) -> Engine:
+    def measure(request: SpeedRequest) -> Throughput:
+        from agent.probes.speed.engines import iperf3, librespeed, ndt7, ookla
+
+        engines: dict[str, Engine] = {one.NAME: one.measure for one in (iperf3, librespeed, ndt7, ookla)}
+        return engines[name](request)
+
+    return measure
+
+
+ENGINES: dict[str, Engine] = {name: _loaded_at_first_use(name) for name in ("librespeed", "ndt7", "ookla", "iperf3")}
+HAVE_PUBLIC_SERVERS = ("ndt7", "ookla")
 
 Purpose = Literal["routine", "self-test", "retest", "desk", "manual"]
 
 
 async def probe(context: Context) -> Sequence[Reading]:
     """One speed test, in a thread of its own, and on which line it was. Raises ProbeFailed."""
+    from agent.probes.speed import cross_traffic  # costs memory only where a test is made
+
     began_s = time.monotonic()
     settings = context.settings.speed
     engine, server = _engine(context), _server(context)

@@ -1,5 +1,5 @@
-"""Whom an SNMP question is for, and one datagram of v1 or v2c: written and read (RFC 1157, RFC 3416). pysnmp is loaded
-at the first one."""
+"""Whom an SNMP question is for, and one datagram of v1 or v2c: written and read (RFC 1157, RFC 3416; BER by X.690).
+pysnmp does the same for 2 MB more, and is loaded for v3 alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from agent.common.errors import describe
 
 Value = int | float | bytes | str | None  # number, octets, OID as dotted text, nothing
 Binding = tuple[str, Value]
@@ -18,7 +20,11 @@ SHORTEST = 4  # what even the smallest card takes
 REPEAT_S = 1.5  # a datagram may be lost; a repeat to a card that is only slow makes it slower
 ANSWER_S = 3.0  # what the slowest cards need
 
-OID = 6
+Element = tuple[int, int, int]  # its tag, where its contents begin and where they end
+INTEGER, OCTETS, NULL, OID, SEQUENCE = 2, 4, 5, 6, 0x30
+ADDRESS, OPAQUE, UNSIGNED = 0x40, 0x44, (0x41, 0x42, 0x43, 0x46)  # RFC 2578; counters, gauges, ticks
+QUESTIONS: dict[Command, int] = {"get": 0xA0, "next": 0xA1, "set": 0xA3}
+RESPONSE = 0xA2
 MOST_OCTETS = 8 * 1024  # of a datagram: as many objects of 255 octets as one question has, and some to spare
 MOST_ELEMENTS = 200  # three for each object, and a dozen around them
 LONGEST_OID = 640  # octets: 128 numbers of 32 bits (RFC 2578 section 3.5)
@@ -91,48 +97,106 @@ def encode(
     target: SnmpTarget, number: int, command: Command, oids: Sequence[str], values: Sequence[Setting] = ()
 ) -> bytes:
     """One v1 or v2c question as it goes over the wire (RFC 1157, RFC 3416)."""
-    from pyasn1.codec.ber import encoder
-    from pysnmp.proto import api
+    given = [_integer(it) if isinstance(it, int) else _element_of(OID, _packed(it)) for it in values]
+    blanks = [_element_of(NULL, b"")] * len(oids)
+    pairs = [_element_of(OID, _packed(oid)) + value for oid, value in zip(oids, given or blanks, strict=True)]
+    bindings = _element_of(SEQUENCE, b"".join(_element_of(SEQUENCE, pair) for pair in pairs))
+    pdu = _element_of(QUESTIONS[command], _integer(number) + _integer(0) + _integer(0) + bindings)
+    version, community = _integer(target.version != "1"), _element_of(OCTETS, target.community.encode())
+    return _element_of(SEQUENCE, version + community + pdu)
 
-    module = api.PROTOCOL_MODULES[api.SNMP_VERSION_1 if target.version == "1" else api.SNMP_VERSION_2C]
-    pdu = {"get": module.GetRequestPDU, "next": module.GetNextRequestPDU, "set": module.SetRequestPDU}[command]()
-    module.apiPDU.set_defaults(pdu)
-    module.apiPDU.set_request_id(pdu, number)
-    given = [module.Integer(it) if isinstance(it, int) else module.ObjectIdentifier(arcs(it)) for it in values]
-    blanks = [module.Null("")] * len(oids)
-    module.apiPDU.set_varbinds(pdu, list(zip(map(arcs, oids), given or blanks, strict=True)))
-    message = module.Message()
-    module.apiMessage.set_defaults(message)
-    module.apiMessage.set_community(message, target.community)
-    module.apiMessage.set_pdu(message, pdu)
-    return bytes(encoder.encode(message))
+
+def _element_of(tag: int, contents: bytes) -> bytes:
+    size = len(contents)
+    if size < 0x80:
+        return bytes((tag, size)) + contents
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets + contents
+
+
+def _integer(number: int) -> bytes:
+    return _element_of(INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True))
+
+
+def _packed(oid: str) -> bytes:
+    first, second, *others = arcs(oid)
+    octets = bytearray()
+    for arc in (40 * first + second, *others):
+        shifts = range(max(0, arc.bit_length() - 1) // 7 * 7, 0, -7)
+        octets += bytes((*(0x80 | (arc >> shift) & 0x7F for shift in shifts), arc & 0x7F))
+    return bytes(octets)
 
 
 def decode(version: str, datagram: bytes) -> tuple[int, SnmpResponse]:
     """(request number, answer) of one datagram. Raises ValueError for anything that is no SNMP response."""
-    from pyasn1.codec.ber import decoder
-    from pysnmp.proto import api
-
-    module = api.PROTOCOL_MODULES[api.SNMP_VERSION_1 if version == "1" else api.SNMP_VERSION_2C]
     try:
         weigh(datagram)
-        message, _ = decoder.decode(datagram, asn1Spec=module.Message())
-        pdu = module.apiMessage.get_pdu(message)
-        if not pdu.isSameTypeWith(module.GetResponsePDU(), matchTags=True, matchConstraints=False):
-            raise ValueError("not a response")
-        return int(module.apiPDU.get_request_id(pdu)), SnmpResponse(
-            int(pdu["error-status"]),
-            int(pdu["error-index"]),
-            [(str(oid), plain(value)) for oid, value in module.apiPDU.get_varbinds(pdu)],
-        )
-    except Exception as error:
-        # pyasn1 raises its own errors, and IndexError, TypeError, AttributeError … on hostile input
-        raise ValueError(f"not SNMP v{version}: {type(error).__name__}") from None
+        message = _elements(datagram, 0, len(datagram))[0]
+        _version, _community, (tag, start, end) = _inside(datagram, message, SEQUENCE)
+        number, status, index, bindings = _inside(datagram, (tag, start, end), RESPONSE)
+        pairs = [_inside(datagram, pair, SEQUENCE) for pair in _inside(datagram, bindings, SEQUENCE)]
+        answer = [(_text(datagram, name), value_of(datagram, value)) for name, value in pairs]
+        return _number(datagram, number), SnmpResponse(_number(datagram, status), _number(datagram, index), answer)
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"not SNMP v{version}: {describe(error)}") from None
+
+
+def _elements(octets: bytes, place: int, end: int) -> list[Element]:
+    found = []
+    while place < end:
+        element = _element(octets, place, end)
+        found.append(element)
+        place = element[2]
+    return found
+
+
+def _inside(octets: bytes, element: Element, tag: int) -> list[Element]:
+    """What an element of this tag is made of. Raises ValueError."""
+    if element[0] != tag:
+        raise ValueError(f"an element {element[0]:#x} where {tag:#x} belongs")
+    return _elements(octets, element[1], element[2])
+
+
+def _number(octets: bytes, element: Element) -> int:
+    if element[0] != INTEGER:
+        raise ValueError("no number where one belongs")
+    return int.from_bytes(octets[element[1] : element[2]], "big", signed=True)
+
+
+def _text(octets: bytes, element: Element) -> str:
+    """An object identifier as dotted text. Raises ValueError."""
+    tag, start, end = element
+    if tag != OID or start == end or octets[end - 1] & 0x80:
+        raise ValueError("no object identifier where one belongs")
+    found, arc = [], 0
+    for octet in octets[start:end]:
+        arc = arc << 7 | octet & 0x7F
+        if not octet & 0x80:
+            found.append(arc)
+            arc = 0
+    first = min(found[0] // 40, 2)
+    return ".".join(map(str, (first, found[0] - 40 * first, *found[1:])))
+
+
+def value_of(octets: bytes, element: Element) -> Value:
+    """A number, octets, OID text or None (null, noSuchObject, noSuchInstance, endOfMibView, and what RFC 2578 does not
+    know). Raises ValueError."""
+    tag, start, end = element
+    contents = octets[start:end]
+    if tag == INTEGER:
+        return int.from_bytes(contents, "big", signed=True)
+    if tag in UNSIGNED:  # some cards leave out the octet that keeps the first bit from being a sign
+        return int.from_bytes(contents, "big")
+    if tag == OID:
+        return _text(octets, element) if contents else None
+    if tag == OPAQUE:
+        return opaque(contents)
+    return contents if tag in (OCTETS, ADDRESS) else None
 
 
 def weigh(datagram: bytes) -> None:
-    """Raises ValueError for what no honest card sends, before it is taken apart: pyasn1 needs 50 µs and 2 KB for each
-    element, 0.4 s for a datagram full of them. Lengths are definite (RFC 3417 section 8)."""
+    """Raises ValueError for what no honest card sends, before it is taken apart: pyasn1, which reads v3, needs 50 µs
+    and 2 KB for each element, 0.4 s for a datagram full of them. Lengths are definite (RFC 3417 section 8)."""
     if len(datagram) > MOST_OCTETS:
         raise ValueError(f"{len(datagram)} octets in a datagram")
     spans, elements = [(0, len(datagram))], 0
@@ -148,7 +212,7 @@ def weigh(datagram: bytes) -> None:
             place = after
 
 
-def _element(octets: bytes, place: int, end: int) -> tuple[int, int, int]:
+def _element(octets: bytes, place: int, end: int) -> Element:
     """(tag, where its contents begin, where they end) of the BER element there. Raises ValueError."""
     if place + 2 > end or octets[place] & 0x1F == 0x1F:
         raise ValueError("no element")
@@ -161,23 +225,7 @@ def _element(octets: bytes, place: int, end: int) -> tuple[int, int, int]:
     return octets[place], inside, inside + length
 
 
-def plain(value: object) -> Value:
-    """A pysnmp value as a number, octets, OID text or None (null, noSuchObject, noSuchInstance, endOfMibView)."""
-    from pyasn1.type import univ
-    from pysnmp.proto import rfc1902, rfc1905
-
-    if isinstance(value, (rfc1905.NoSuchObject, rfc1905.NoSuchInstance, rfc1905.EndOfMibView, univ.Null)):
-        return None
-    if isinstance(value, univ.Integer):
-        return int(value)
-    if isinstance(value, univ.ObjectIdentifier):
-        return str(value)
-    if isinstance(value, rfc1902.Opaque):
-        return _opaque(bytes(value))
-    return bytes(value) if isinstance(value, univ.OctetString) else None
-
-
-def _opaque(octets: bytes) -> float | bytes:
+def opaque(octets: bytes) -> float | bytes:
     """A float as net-snmp wraps it: 9f 78 04 and four octets of IEEE 754."""
     if octets[:3] == b"\x9f\x78\x04" and len(octets) == 7:
         return float(struct.unpack("!f", octets[3:])[0])

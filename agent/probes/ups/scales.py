@@ -22,6 +22,7 @@ MOST_MAINS_V = 290.0  # phase to neutral, anywhere in the world
 MOST_SECONDS = 31 * 86400.0
 MOST_ALARMS = 10_000.0  # a card that reports more counts something else
 MOST_LOAD_PCT = 250.0
+LEAST_TENTHS_PCT = 200.0  # a charge of 120 % is a full battery to some UPSs, and 12 % in tenths to others
 
 # All-ones of 8 to 32 bits and their kin: what agents and drivers send for "I do not know".
 ALL_ONES = frozenset({-1, 65534, 65535, 655350, 2147483647, -2147483648, 4294967294, 4294967295, -9999})
@@ -127,6 +128,8 @@ def weigh(
     if as_sent == 0:
         if not better:
             return Weighed(None, "one_cell" if field == "battery_voltage_v" and value >= 0 else "impossible")
+        if field == "battery_charge_pct" and value < LEAST_TENTHS_PCT:
+            return Weighed(None, "undecided_scale")
         return _scaled(fit, value, better[0], Scale(better[0]))
     if scale < 1 and better and better[0] == 1 / scale:
         return _scaled(fit, value, better[0], Scale(better[0]) if field != "battery_temp_c" else None)

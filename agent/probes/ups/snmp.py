@@ -1,4 +1,4 @@
-"""SNMP v1, v2c and v3 to one UPS, through pysnmp, which is loaded at the first question.
+"""SNMP v1, v2c and v3 to one UPS; pysnmp speaks v3, and is loaded where that is configured.
 
 1. A `SnmpSession` asks for many objects in few datagrams and survives what UPS cards do: v1's all-or-nothing answers
    (the object named by the error is dropped and the rest asked again), tooBig and silence to long questions (asked

@@ -22,8 +22,9 @@ from agent.probes.ups.pdu import (
     Setting,
     SnmpResponse,
     SnmpTarget,
+    Value,
     arcs,
-    plain,
+    opaque,
     weigh,
 )
 
@@ -63,6 +64,12 @@ def careful_dispatcher() -> Any:
     return Careful()
 
 
+def _new_engine() -> Any:
+    from pysnmp.hlapi.v3arch import asyncio as hlapi
+
+    return hlapi.SnmpEngine()
+
+
 @dataclass
 class User:
     """v3 with the user security model (RFC 3414); use with `async with`. Costs memory only where it is configured."""
@@ -76,11 +83,12 @@ class User:
     _parts: tuple[Any, ...] = ()
 
     async def __aenter__(self) -> User:
+        # A quarter of a second of work, in which nobody else's echo would be timed and no deadline would end anything.
+        self._engine = await asyncio.to_thread(_new_engine)
         from pysnmp.error import PySnmpError
         from pysnmp.hlapi.v3arch import asyncio as hlapi
 
         target = self.target
-        self._engine = hlapi.SnmpEngine()
         self._engine.register_transport_dispatcher(careful_dispatcher())
         user = hlapi.UsmUserData(
             target.user,
@@ -144,3 +152,19 @@ class User:
             raise ProbeFailed("refused", detail)
         pairs = [(str(name), plain(value)) for name, value in bindings]
         return SnmpResponse(int(status), int(index), pairs, len(oids))
+
+
+def plain(value: object) -> Value:
+    """A pysnmp value as a number, octets, OID text or None (null, noSuchObject, noSuchInstance, endOfMibView)."""
+    from pyasn1.type import univ
+    from pysnmp.proto import rfc1902, rfc1905
+
+    if isinstance(value, (rfc1905.NoSuchObject, rfc1905.NoSuchInstance, rfc1905.EndOfMibView, univ.Null)):
+        return None
+    if isinstance(value, univ.Integer):
+        return int(value)
+    if isinstance(value, univ.ObjectIdentifier):
+        return str(value)
+    if isinstance(value, rfc1902.Opaque):
+        return opaque(bytes(value))
+    return bytes(value) if isinstance(value, univ.OctetString) else None

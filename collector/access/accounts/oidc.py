@@ -1,4 +1,5 @@
-"""Log-in by an OpenID Connect issuer: the code flow with PKCE (OpenID Connect Core 1.0 §3.1, RFC 7636, RFC 9207).
+"""Log-in by an OpenID Connect issuer: the code flow with PKCE (OpenID Connect Core 1.0 §3.1, RFC 7636, RFC 9207), and
+the way out there (OpenID Connect RP-Initiated Logout 1.0).
 
 The issuer says who somebody is, by its own name for them (`sub`) or a verified e-mail; an admin has said which account
 that is. Nobody gets an account by it. What waits for the answer is sealed in a cookie, not in the database.
@@ -34,6 +35,8 @@ LEEWAY_S = 60  # between two machines' clocks
 ALGORITHMS = ("RS256", "PS256", "ES256")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+OPTIONAL = ("userinfo_endpoint", "end_session_endpoint")
+MAX_HINT = 2500  # letters of an ID token that is kept for the log-out: a cookie has 4096, sealed
 IdentityKind = Literal["sub", "email"]
 
 
@@ -61,16 +64,17 @@ class LoginAttempt:
         try:
             attempt = cls(**json.loads(text or ""))
             return attempt if 0 <= now_ms - attempt.made_ms < ATTEMPT_LASTS_MS else None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
 
 
 @dataclass(frozen=True)
 class IssuerAnswer:
-    """Whom the issuer has seen; `email` is empty unless it verified it."""
+    """Whom the issuer has seen; `email` is empty unless it verified it. `token` is the ID token that says so."""
 
     sub: str
     email: str
+    token: str = ""
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -116,13 +120,29 @@ class OidcClient:
             raise _refused("it came from another issuer")
         if answer.get("error") or not 0 < len(code) <= MAX_VALUE:
             raise _refused(f"the issuer has not let the person in: {answer.get('error', 'no code')[:60]!r}")
-        token = self._token(code, attempt, now_ms)
-        return self._identified(token, attempt.nonce, now_ms)
+        given = self._tokens(code, attempt, now_ms)
+        token = given["id_token"]
+        claims = self._claims(token, attempt.nonce, now_ms)
+        if "email" not in claims:
+            claims = {**claims, **self._userinfo(given.get("access_token"), claims["sub"], now_ms)}
+        email = claims.get("email") if claims.get("email_verified") is True else ""
+        return IssuerAnswer(str(claims["sub"])[:MAX_VALUE], email if isinstance(email, str) else "", token)
+
+    def leave_address(self, token: str, now_ms: int) -> str:
+        """Where the browser goes to log out of the issuer too; empty if it has no such place, or is away. `token`: the
+        ID token of the log-in, or empty."""
+        try:
+            place = self._metadata(now_ms)["end_session_endpoint"]
+        except PersonError:
+            return ""
+        query = {"client_id": self.client_id, "post_logout_redirect_uri": self.redirect_url.removesuffix("/oidc/back")}
+        query |= {"id_token_hint": token} if token else {}
+        return f"{place}{'&' if '?' in place else '?'}{urlencode(query)}" if place else ""
 
     # ------------------------------------------------------------ the issuer
 
-    def _token(self, code: str, attempt: LoginAttempt, now_ms: int) -> str:
-        """The ID token for a code. Raises PersonError."""
+    def _tokens(self, code: str, attempt: LoginAttempt, now_ms: int) -> dict[str, Any]:
+        """What is given for a code, an ID token for sure. Raises PersonError."""
         form = {
             "grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_url,
             "client_id": self.client_id, "code_verifier": attempt.verifier,
@@ -132,12 +152,26 @@ class OidcClient:
             pair = f"{quote(self.client_id, safe='')}:{quote(self.client_secret, safe='')}"  # RFC 6749 §2.3.1
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         given = self._answer_of(self._metadata(now_ms)["token_endpoint"], urlencode(form).encode(), headers)
-        token = given.get("id_token")
-        if not isinstance(token, str):
+        if not isinstance(given.get("id_token"), str):
             raise _refused("the issuer gave no ID token")
-        return token
+        return given
 
-    def _identified(self, token: str, nonce: str, now_ms: int) -> IssuerAnswer:
+    def _userinfo(self, access_token: object, sub: str, now_ms: int) -> dict[str, Any]:
+        """The e-mail that an ID token lacks, and whether it is verified (Core §5.3); nothing if the issuer says nothing
+        of this person."""
+        place = self._metadata(now_ms)["userinfo_endpoint"]
+        if not place or not isinstance(access_token, str) or not 0 < len(access_token) <= MAX_VALUE:
+            return {}
+        if not (access_token.isascii() and access_token.isprintable()):
+            return {}
+        try:
+            found = self._answer_of(place, headers={"authorization": f"Bearer {access_token}"})
+        except PersonError:
+            return {}
+        same = isinstance(found.get("sub"), str) and found["sub"] == sub
+        return {name: found[name] for name in ("email", "email_verified") if same and name in found}
+
+    def _claims(self, token: str, nonce: str, now_ms: int) -> dict[str, Any]:
         """Raises PersonError for a token that is not ours, not now, or not signed by the issuer."""
         from joserfc import errors, jwt
 
@@ -147,10 +181,9 @@ class OidcClient:
             except (errors.InvalidKeyIdError, errors.BadSignatureError):  # perhaps by a newer key
                 claims = jwt.decode(token, self._keys(now_ms, anew=True), algorithms=list(ALGORITHMS)).claims
             _check(claims, self.issuer, self.client_id, nonce, now_ms // 1000)
-        except (errors.JoseError, ValueError, TypeError, KeyError) as error:
+        except (errors.JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise _refused(f"its ID token does not hold ({type(error).__name__})") from None
-        email = claims.get("email") if claims.get("email_verified") is True else ""
-        return IssuerAnswer(str(claims["sub"])[:MAX_VALUE], email if isinstance(email, str) else "")
+        return dict(claims)
 
     def _keys(self, now_ms: int, *, anew: bool = False) -> Any:
         """Raises PersonError, ValueError, JoseError."""
@@ -166,10 +199,10 @@ class OidcClient:
         if found.get("issuer") != self.issuer:
             raise _away(f"it names itself {str(found.get('issuer'))[:80]!r}, the settings another")
         for name in ENDPOINTS:
-            parts = urlsplit(str(found.get(name, "")))
-            if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+            if not _is_safe(found.get(name)):
                 raise _away(f"its {name} is no https address")
-        return {name: str(found[name]) for name in ENDPOINTS}
+        optional = {name: str(found[name]) if _is_safe(found.get(name)) else "" for name in OPTIONAL}
+        return {name: str(found[name]) for name in ENDPOINTS} | optional
 
     def _kept(self, name: str, place: str, now_ms: int, lasts_ms: int) -> Any:
         """An answer of the issuer, kept for a while; so is its absence, for a shorter one. Raises PersonError."""
@@ -212,6 +245,12 @@ class OidcClient:
             yield
         finally:
             self._places.release()
+
+
+def _is_safe(place: object) -> bool:
+    """Whether it is an address that nobody on the way can read."""
+    parts = urlsplit(str(place or ""))
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
 def _check(claims: Mapping[str, Any], issuer: str, client_id: str, nonce: str, now_s: int) -> None:

@@ -57,6 +57,7 @@ POLICY: Mapping[str, Rule] = {
     "open": Rule(
         (), "anybody",
         ("GET /login", "POST /login", "POST /login/first", "GET /login/oidc", "GET /login/oidc/back",
+         "GET /login/oidc/out",
          "GET /healthz", "GET /readyz", "GET /favicon.ico",
          "GET /static/{path:path}", "GET /worker.js", "GET /log/{path:path}",
          "GET /public", "GET /public/badge/{code}.svg"),
@@ -83,8 +84,12 @@ POLICY: Mapping[str, Rule] = {
         OFFICERS, "centers", ("GET /months", "GET /months.xlsx", "GET /months.csv", "GET /months.json"), True
     ),
     "mine.read": Rule(("operator",), "centers", ("GET /mine",)),
-    "disputes.read": Rule(ALL, "centers", ("GET /disputes", "GET /disputes/{number}")),
-    "dispute.file": Rule(("operator",), "centers", ("POST /disputes",)),  # the form names the center: its page compares
+    "disputes.read": Rule(
+        ALL, "centers", ("GET /disputes", "GET /disputes/{number}", "GET /disputes/{number}/files/{name}")
+    ),
+    "dispute.file": Rule(  # the form names the center, or the dispute: its page compares
+        ("operator",), "centers", ("POST /disputes", "POST /disputes/files")
+    ),
     "dispute.decide": Rule(("auditor",), "centers", ("POST /disputes/{number}",)),
     "standards.read": Rule(OFFICERS, "programme", ("GET /standards",)),
     "standards.try": Rule(OFFICERS, "programme", ("GET /drafts", "POST /drafts")),

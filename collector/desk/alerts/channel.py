@@ -135,6 +135,8 @@ def _own_warnings(apprise_log: logging.Logger) -> Iterator[list[str]]:
                 lines.append(record.getMessage())
 
     handler = WarningList(logging.WARNING)
+    apprise_log.setLevel(logging.WARNING)  # whatever level our own log has
+    apprise_log.propagate = False  # our own line about the alert says it
     apprise_log.addHandler(handler)
     try:
         yield lines

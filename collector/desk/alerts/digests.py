@@ -20,8 +20,8 @@ from collector.desk.routing.decide import channel_for
 from collector.desk.routing.due import DueTime, due_ms
 from collector.desk.routing.facts import PersonalChannel
 from collector.desk.routing.recipients import Recipient
-from collector.flags.backup import battery
-from collector.outages import mains_cuts, summary
+from collector.judging.flags.backup import battery
+from collector.judging.outages import mains_cuts, summary
 from collector.register import centers
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE, Criterion, Standard

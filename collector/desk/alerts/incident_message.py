@@ -11,7 +11,7 @@ from agent.common.reasons import Reason
 from agent.common.words import PlainWords, Renderer
 from collector.desk.contacts import Number
 from collector.desk.incident import Act, Incident
-from collector.flags.cause import Cause
+from collector.judging.flags.cause import Cause
 from collector.register.opening_hours import local
 from collector.standard.criteria import Standard
 

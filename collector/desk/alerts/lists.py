@@ -30,8 +30,8 @@ ALERTS = (
     "sent_ms", "problem", "why", "segments",
 )  # fmt: skip
 CENTERS = (
-    "center", "name", "city", "district", "province", "tier", "owner", "isp", "feeder", "lifecycle", "state",
-    "criterion", "heard_ms",
+    "center", "name", "city", "district", "province", "tier", "owner", "isp", "feeder", "exchange", "lifecycle",
+    "state", "criterion", "heard_ms",
 )  # fmt: skip
 
 _f, _ce, _al, _e = schema.flags.c, schema.centers.c, schema.alerts.c, schema.incident_events.c

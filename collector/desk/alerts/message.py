@@ -13,10 +13,10 @@ from collector.desk.alerts import incident_message
 from collector.desk.alerts.channel import AlertMessage, Event
 from collector.desk.alerts.incident_message import IncidentNews, cause_lines, closing
 from collector.desk.incident import ROUTED
-from collector.flags.cause import Cause
+from collector.judging.flags.cause import Cause
 from collector.register.opening_hours import local
 from collector.standard.criteria import EVERYONE, Criterion, Standard
-from collector.standard.names import fix_of, name_of
+from collector.standard.names import fix_of, found_of, name_of, value_of
 
 NAMED = 10  # centers that a summary names
 
@@ -120,7 +120,8 @@ def _lines(announcement: Announcement, standard: Standard | None, base_url: str,
     yield words("alert.what", criterion=_what(announcement.criterion, standard, words), id=ids)
     yield _since(announcement, standard, words)
     yield from _numbers(announcement, criterion, words)
-    yield words("alert.why", reason=words.reason(announcement.reason))
+    found = found_of(criterion, announcement.reason, words) if criterion else announcement.reason
+    yield words("alert.why", reason=words.reason(found))
     yield from cause_lines(announcement.cause, words)
     if criterion is not None and announcement.event == "raised":
         yield words("alert.severity", severity=words.word("severity", criterion.severity))
@@ -158,7 +159,7 @@ def _numbers(announcement: Announcement, criterion: Criterion | None, words: Pla
     if announcement.value is None or announcement.bound is None or criterion is None or not criterion.unit:
         return
     limit = words(f"asked.{criterion.compare}", bound=words.figure(announcement.bound, criterion.unit))
-    yield words("alert.measured", value=words.figure(announcement.value, criterion.unit), asked=limit)
+    yield words("alert.measured", value=value_of(criterion, announcement.value, words), asked=limit)
 
 
 # ---------------------------------------------------------------- many changes

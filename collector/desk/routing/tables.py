@@ -165,6 +165,16 @@ def add_override(conn: sa.Connection, number: int, made: RotaOverride, by: str, 
     return _added(conn, schema.rota_overrides, row)
 
 
+def remove_override(conn: sa.Connection, number: int) -> int:
+    """Its rota. Raises RoutingError."""
+    found = conn.scalar(sa.select(_o.rota).where(_o.id == number))
+    if found is None:
+        raise RoutingError("routing.no_override", number=number)
+    journaled(conn, schema.rota_overrides)
+    conn.execute(sa.delete(schema.rota_overrides).where(_o.id == number))
+    return int(found)
+
+
 # ---------------------------------------------------------------- incidents
 
 

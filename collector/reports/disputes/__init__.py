@@ -1,3 +1,4 @@
-"""Disputes of operators about a month, a day or a criterion: filed in time, tested before a witness, decided."""
+"""Disputes of operators about a month, a day or a criterion: filed in time, with files; tested before a witness;
+decided."""
 
-__all__ = ["dispute", "records", "witnessed"]
+__all__ = ["attachments", "dispute", "records", "witnessed"]

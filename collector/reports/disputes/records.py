@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from collector.access.users import key_of
 from collector.common.messages import one_line
 from collector.common.scope import Scope
-from collector.log import leaves
 from collector.reports.disputes.dispute import (
     MAX_NAME,
     MAX_TEXT,
@@ -31,7 +30,7 @@ from collector.reports.disputes.dispute import (
     month_span,
 )
 from collector.store import queries, schema
-from collector.store.journal import journaled
+from collector.store.journal import journaled, leaves
 
 LIMIT = 200
 _d, _r = schema.disputes.c, schema.reports.c

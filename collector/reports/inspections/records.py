@@ -16,11 +16,10 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason
 from agent.common.words import CodedError
 from collector.common.messages import one_line
-from collector.log import leaves
 from collector.register.center import Center
 from collector.standard.criteria import FormItem
 from collector.store import schema
-from collector.store.journal import journaled
+from collector.store.journal import journaled, leaves
 
 GRADE = "E4"
 MAX_TEXT, MAX_PHOTOS, MAX_COUNT = 500, 100, 10_000_000

@@ -13,10 +13,9 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason
 from agent.common.words import CodedError
 from collector.judging import score
-from collector.log import leaves
 from collector.reports.inspections import draw
 from collector.store import schema
-from collector.store.journal import journaled
+from collector.store.journal import journaled, leaves
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 MOST = 1000

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
+from collector.common import months
 from collector.desk.risk import follow, rows
 from collector.desk.risk.rows import MonthRisk
 from collector.register import calendar, centers, opening_hours
 from collector.register.calendar import Calendar
 from collector.register.centers import Center
 from collector.register.dated import today_ms
-from collector.reports import day_store, revisions
+from collector.reports import day_store
 from collector.reports.day_sheets import DaySheet
 from collector.reports.outlook.trend import month_risks
 from collector.standard import Standards
@@ -66,8 +67,8 @@ def _found(
     conn: sa.Connection, codes: Sequence[str], standard: Standard, day_ms: int
 ) -> dict[str, Sequence[MonthRisk]]:
     """Of each of these centers, an empty list too."""
-    month_ms = revisions.month_of(day_ms)
-    ends_ms = revisions.month_after(month_ms)
+    month_ms = months.month_of(day_ms)
+    ends_ms = months.month_after(month_ms)
     sheets: dict[str, list[DaySheet]] = defaultdict(list)
     for sheet in day_store.kept_between(conn, codes, month_ms, day_ms):
         sheets[sheet.center].append(sheet)

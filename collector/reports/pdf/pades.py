@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from agent.common import logs
 from agent.common.errors import describe
 from collector.access.ca import Authority, Issuer
-from collector.config import ReportsSection
+from collector.common.config import ReportsSection
 from collector.reports.pdf import time_stamps
 from collector.reports.pdf.document import PdfError, need
 

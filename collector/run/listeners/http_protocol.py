@@ -10,7 +10,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.common.tcp import ListeningSocket
-from collector.config import HttpSection
+from collector.access.tls import shrink_buffers
+from collector.common.config import HttpSection
 
 HEAD_BYTES = 16 * 1024
 Phase = Literal["head", "body", "reading"]
@@ -29,6 +30,7 @@ class DeadlineLoop(asyncio.SelectorEventLoop):
 
 
 def deadline_loop(limits: HttpSection) -> asyncio.AbstractEventLoop:
+    shrink_buffers()
     loop = DeadlineLoop()
     loop.handshake_s = limits.handshake_s
     return loop

@@ -19,7 +19,7 @@ from agent.common.threads import SignalEvent
 from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
 from collector.access.signing_key import load_or_make
-from collector.config import ConfigError, Settings
+from collector.common.config import ConfigError, Settings
 from collector.run import resources, sdnotify, tasks
 from collector.run.listeners.child import Kind
 from collector.run.listeners.news import CollectorNews, Forwarding

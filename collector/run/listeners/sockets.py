@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 from agent.common.errors import describe
 from agent.common.tcp import ConnectionLimits, ListeningSocket, address_group
-from collector.config import HttpSection, split_listen
+from collector.common.config import HttpSection, split_listen
 from collector.run import resources
 from collector.store import StoreError
 
-REST_S = 0.02  # pages and enrolment give way before ingest: some 800 strangers a second are shown out
+REST_S = 0.002  # after every few, as others have the interpreter meanwhile where all is one process
 FREED_S = 2.0  # a child of a collector that was killed outright ends with it, though not in the same moment
-BACKLOG = 512
+BACKLOG = 4096
 
 
 def bind(listen: str, key: str) -> socket.socket:

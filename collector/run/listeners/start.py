@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common import tls
 from agent.common.errors import describe
-from collector.config import ConfigError, Settings
+from collector.common.config import ConfigError, Settings
 from collector.run.listeners.child import TICK_S, ListenerProcess, Relay
 from collector.run.listeners.pipe import ListenerNote
 from collector.run.listeners.sockets import bind, bounded

@@ -14,7 +14,7 @@ from agent.common import tls
 from agent.common.errors import describe
 from agent.common.tcp import ListeningSocket
 from agent.common.threads import join_started
-from collector.config import ConfigError, HttpSection, Settings
+from collector.common.config import ConfigError, HttpSection, Settings
 from collector.run.listeners.http_protocol import HEAD_BYTES, bounded_protocol, deadline_loop
 from collector.web.live import Hub
 

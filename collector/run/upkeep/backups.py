@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from agent.common.logs import Event
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.recovery import drill
 from collector.run import child_process
 from collector.run.runtime import SYSTEMD

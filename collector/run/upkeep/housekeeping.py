@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import sqlalchemy as sa
 
 from agent.common.logs import Event
-from collector.config import Settings
+from collector.acts import notices
+from collector.acts.notices import NoticeBoard
+from collector.common import months
+from collector.common.config import Settings
 from collector.ingest import server_results, spools, taking
 from collector.judging import clock, engines, fast_lane, patterns, place_facts, score, server_samples, shared_seats
 from collector.reports import day_store, schedule
@@ -30,6 +34,10 @@ PARTITIONS_DROPPED = Event(
 PARTITIONS_WAIT = Event(
     __name__, "warning", "partitions_wait", "partitions could not be made or dropped, as somebody reads the tables for "
     "long; it is tried again", fields="error",
+)  # fmt: skip
+HOLDERS_TOLD = Event(
+    __name__, "info", "report_holders_told", "persons who were given a report that was revised are written to",
+    key="center", fields="month persons",
 )  # fmt: skip
 REPORTS_DUE = Event(__name__, "info", "reports_due", "months are over; their reports are made", fields="months")
 FORGOTTEN = Event(
@@ -69,6 +77,11 @@ def archived_tables() -> frozenset[str]:
     return frozenset([schema.evidence.name, *names]) if parts.installed() else frozenset()
 
 
+def _tell_holders(board: NoticeBoard, conn: sa.Connection, code: str, from_ms: int, number: int, now_ms: int) -> None:
+    if count := notices.tell_holders(conn, board, code, from_ms, number, now_ms):
+        HOLDERS_TOLD.log(center=code, month=months.named(from_ms), persons=count)
+
+
 class Housekeeping:
     """`tick` is to be called every minute or so; `store` should be its own, so that no writer waits for it."""
 
@@ -80,6 +93,7 @@ class Housekeeping:
         self._archived_after_ms = round(settings.archive.after_h * 3_600_000)
         self._daily = archived_tables() if self._archived_after_ms else frozenset()
         self._providers = settings.measure.providers
+        self._tell_holders = partial(_tell_holders, notices.board_of(settings))
 
     def tick(self) -> None:
         """All three, one after the other; the running collector has a job of each."""
@@ -101,7 +115,7 @@ class Housekeeping:
             month_risks.look(self._store, self._standards, now_ms)
             if begun := schedule.begin(self._store, self._standards, now_ms):
                 REPORTS_DUE.log(months=begun)
-        schedule.finish(self._store, self._standards, now_ms, shard=shard)
+        schedule.finish(self._store, self._standards, now_ms, shard=shard, supersede=self._tell_holders)
 
     def _clocks_agree(self, now_ms: int) -> bool:
         with self._store.read() as conn:

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from agent.common.center_time import UTC_AHEAD_MS
 from agent.common.logs import Event
-from collector.audit import nightly
-from collector.config import Settings
+from collector.common.config import Settings
+from collector.reports.audit import nightly
 from collector.run import child_process
 from collector.run.runtime import SYSTEMD
 from collector.store import Store

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.desk.alerts.answers.mailbox import mailboxes
 from collector.desk.alerts.outbox import Outbox
 from collector.run.runtime import PeriodicTask

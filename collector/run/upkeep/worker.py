@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from agent.common.logs import Event
 from agent.common.threads import SignalEvent
 from collector.access.signing_key import load_or_make
-from collector.config import ConfigError, Settings
+from collector.common.config import ConfigError, Settings
 from collector.run import resources, sdnotify
 from collector.run.settings import read_standards
 from collector.run.tasks import clock_ms

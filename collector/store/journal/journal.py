@@ -1,6 +1,6 @@
 """A journal beside the database of what decides whom to trust and what months rest on: who may come in, who is out,
-what is used up; facts, calendar, disputes, standards, inspections, who was given a report; routes, plans, rotas,
-windows; acts on incidents and about second stories.
+what is used up; facts and files of them, calendar, disputes, standards, inspections, who was given a report; routes,
+plans, rotas, windows; acts on incidents and about second stories.
 
 A database that is restored from a copy forgets what was decided since, and would trust a revoked gateway again; so each
 decision also goes to a file that no copy brings back. A line is signed by the collector's key, numbered, and names the
@@ -29,7 +29,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.store import schema
+from collector.store.journal import checkpoint
 from collector.store.journal import rows as numbered
+from collector.store.journal.checkpoint import JournalCheckpoint
+from collector.store.journal.decisions import DECIDED, LEFT_OUT, deciding, key_of
 from collector.store.journal.rows import CHANGING, WHOLE
 
 FILE = "decisions.journal"
@@ -37,38 +40,10 @@ STANDARDS = "standards"  # not a table: versions of the standard, with their tex
 BEGUN = "journal"  # not a table: the first line, so that a journal that is there is never empty
 MARKS = "journal"  # in a connection's `info`
 GENESIS = "0" * 64
+NOTHING = JournalCheckpoint(lines=0, size=0, digest="", mark=GENESIS, events=0)  # was verified before
 
-# What is decided of each table, as far as a row says it: what the column is when it counts.
-_tokens, _enrolments, _restores = schema.tokens, schema.enrolments, schema.restores
-DECIDED: dict[str, sa.ColumnElement[bool]] = {
-    "persons": sa.true(),
-    "second_factors": schema.second_factors.c.confirmed_ms.is_not(None),
-    "api_keys": sa.true(),
-    "devices": sa.true(),
-    "revocations": sa.true(),
-    "tokens": _tokens.c.used_ms.is_not(None),
-    "enrolments": _enrolments.c.state.in_(("approved", "refused")),
-    "measure_servers": sa.true(),
-    "adoptions": sa.true(),
-    "visit_lists": sa.true(),
-    "inspections": sa.true(),
-    "report_recipients": sa.true(),
-    "server_tokens": schema.server_tokens.c.used_ms.is_not(None),
-    "centers": sa.true(),
-    "erasures": sa.true(),
-    "second_stories": schema.second_stories.c.state != "held",
-}
-# Columns that decide nothing: a row that differs in them alone is the same. Of a center, that it is registered counts.
-UNCHANGING = {
-    "devices": {"hostname", "version"},
-    "second_factors": {"counter"},
-    "api_keys": {"used_ms"},
-    "report_recipients": {"at_ms"},  # who has it has it
-    "centers": {column.name for column in schema.centers.c if not column.primary_key},
-    "second_stories": {"first_ms", "last_ms", "batches", "filed_ms"},
-}
-# Columns that no line has: a journal is for ever, and who asks to be forgotten is.
-LEFT_OUT = {"centers": {"contact", "phone"}}
+_restores = schema.restores
+_LINES = sa.select(schema.journal.c.line).order_by(schema.journal.c.n)
 
 
 class JournalError(Exception):
@@ -91,7 +66,12 @@ class Entry:
 
     @property
     def mark(self) -> str:
-        return hashlib.sha256(self.line.encode()).hexdigest()
+        return mark_of(self.line)
+
+
+def mark_of(line: str) -> str:
+    """What the next line names it by."""
+    return hashlib.sha256(line.encode()).hexdigest()
 
 
 @dataclass
@@ -127,25 +107,29 @@ class Journal:
 
     def _catch_up(self, conn: sa.Connection, file: int, head: Entry | None) -> None:
         """Carries out lines whose transaction was not committed. Raises JournalError where the file is another."""
-        entries, whole = self._verified(file)
-        known = head.number if head else 0
-        if not whole or len(entries) < known or (head and entries[known - 1].line != head.line):
+        base = self._believed(conn, file)
+        entries, whole = self._verified(file, base)
+        known = (head.number if head else 0) - base.lines
+        if not whole or len(entries) < known or (head and known and entries[known - 1].line != head.line):
             raise JournalError(f"{self._path}: does not continue the database's; start `nabz-collector serve` once")
         _carry_out(conn, entries[known:])
 
     def settle(self, conn: sa.Connection, standards: Sequence[dict[str, Any]], now_ms: int) -> Settled:
         """At a start: what the file has and the database lacks is carried out, and the other way round. Raises
         JournalError after a restore where the file does not go as far as the database that was copied."""
-        known = [_parsed(line) for line in conn.scalars(sa.select(schema.journal.c.line).order_by(schema.journal.c.n))]
+        if conn.dialect.name == "postgresql":  # whoever writes acts locks their table first too, then the file
+            conn.exec_driver_sql("LOCK TABLE incident_events IN SHARE MODE")
         restored = list(conn.scalars(sa.select(_restores.c.from_ms).where(_restores.c.settled_ms.is_(None))))
         done = Settled()
         with self._locked() as file:
-            entries, whole = self._verified(file)
-            fits = whole and [entry.line for entry in entries[: len(known)]] == [entry.line for entry in known]
+            base = NOTHING if restored else self._believed(conn, file)
+            entries, whole = self._verified(file, base)
+            known = list(conn.scalars(_LINES.where(schema.journal.c.n > base.lines)))
+            fits = whole and [entry.line for entry in entries[: len(known)]] == known
             fits = fits and bool(entries or not known)
             if restored and not (fits and entries):
                 raise JournalError(_lacking(self._path, min(restored), exists=bool(entries)))
-            done.applied = [entry for entry in entries if entry.number > len(known)]
+            done.applied = [entry for entry in entries if entry.number > base.lines + len(known)]
             _carry_out(conn, done.applied)
             if done.applied:
                 numbered.go_on(conn)
@@ -154,9 +138,16 @@ class Journal:
                 self._rewrite(file, conn, now_ms)
             head = _head(conn)
             begun = [] if head else [(BEGUN, {"begun_ms": now_ms})]
-            missing = [*begun, *_unnoted(conn), *((STANDARDS, row) for row in standards if not _adopted(conn, row))]
+            sure = NOTHING if done.applied or not fits else base
+            missing = [
+                *begun,
+                *_unnoted(conn, sure),
+                *((STANDARDS, row) for row in standards if not _adopted(conn, row)),
+            ]
             done.noted = missing
             self._append(conn, file, head, missing)
+            if fits:
+                self._note_checkpoint(conn, file, base)
         conn.execute(sa.update(_restores).where(_restores.c.settled_ms.is_(None)).values(settled_ms=now_ms))
         return done
 
@@ -180,28 +171,45 @@ class Journal:
             number += 1
             body = json.dumps({"n": number, "prev": mark, "table": table, "row": row}, separators=(",", ":"))
             line = f"{body} {base64.b64encode(self._key.sign(body.encode())).decode()}"
-            mark = hashlib.sha256(line.encode()).hexdigest()
+            mark = mark_of(line)
             lines.append({"n": number, "line": line})
         if lines:
             os.lseek(file, 0, os.SEEK_END)
             _write(file, "".join(f"{row['line']}\n" for row in lines).encode())
             conn.execute(sa.insert(schema.journal), lines)
 
-    def _verified(self, file: int) -> tuple[list[Entry], bool]:
-        """The entries of the file as far as they are signed, numbered and chained, and whether that is all of it. A
-        last line without its end was never promised, and goes."""
-        content = os.pread(file, os.fstat(file).st_size, 0)
+    def _believed(self, conn: sa.Connection, file: int) -> JournalCheckpoint:
+        """How far the file was verified before, where the database has come as far; else nothing of it."""
+        base = checkpoint.load(self._path, self._public)
+        line = None if base is None else conn.scalar(_LINES.where(schema.journal.c.n == base.lines))
+        if base is None or line is None or mark_of(line) != base.mark or not base.fits(file):
+            return NOTHING
+        return base
+
+    def _note_checkpoint(self, conn: sa.Connection, file: int, before: JournalCheckpoint) -> None:
+        head, size = _head(conn), os.fstat(file).st_size
+        if head is None or head.number == before.lines:
+            return
+        events = conn.scalar(sa.select(sa.func.max(schema.incident_events.c.id))) or 0
+        digest = checkpoint.digest_of(file, size)
+        now = JournalCheckpoint(lines=head.number, size=size, digest=digest, mark=head.mark, events=events)
+        checkpoint.save(self._path, now, self._key)
+
+    def _verified(self, file: int, base: JournalCheckpoint) -> tuple[list[Entry], bool]:
+        """The entries of the file after `base`, as far as they are signed, numbered and chained, and whether that is
+        all of it. A last line without its end was never promised, and goes."""
+        content = os.pread(file, os.fstat(file).st_size - base.size, base.size)
         if not content.endswith(b"\n") and content:
             content = content[: content.rfind(b"\n") + 1]
-            os.ftruncate(file, len(content))
+            os.ftruncate(file, base.size + len(content))
         entries: list[Entry] = []
-        mark = GENESIS
+        mark = base.mark
         for raw in content.splitlines():
             try:
                 entry = _parsed(raw.decode())
                 body, _, signature = entry.line.rpartition(" ")
                 self._public.verify(base64.b64decode(signature, validate=True), body.encode())
-                if entry.number != len(entries) + 1 or json.loads(body)["prev"] != mark:
+                if entry.number != base.lines + len(entries) + 1 or json.loads(body)["prev"] != mark:
                     return entries, False
             except (ValueError, KeyError, TypeError, InvalidSignature):
                 return entries, False
@@ -216,7 +224,7 @@ class Journal:
             self._path.with_name(f"{self._path.name}.{now_ms}").write_bytes(content)
         os.ftruncate(file, 0)
         os.lseek(file, 0, os.SEEK_SET)
-        lines = conn.scalars(sa.select(schema.journal.c.line).order_by(schema.journal.c.n))
+        lines = conn.scalars(_LINES)
         _write(file, "".join(f"{line}\n" for line in lines).encode())
 
 
@@ -309,25 +317,29 @@ def apply(conn: sa.Connection, entry: Entry) -> None:
         conn.execute(sa.insert(table).values(row))
 
 
-def _unnoted(conn: sa.Connection) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Decided rows that no line says as they are: of a program before, or of a machine without the key."""
+def _unnoted(conn: sa.Connection, base: JournalCheckpoint) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Decided rows that no line says as they are: of a program before, or of a machine without the key. What was done
+    with incidents does not change: up to `base` all of it has its line."""
     newest: dict[tuple[str, str], dict[str, Any]] = {}
     recorded: dict[str, list[dict[str, Any]]] = {name: [] for name in CHANGING}
     whole: dict[str, list[dict[str, Any]]] = {name: [] for name in WHOLE}
-    for line in conn.scalars(sa.select(schema.journal.c.line).order_by(schema.journal.c.n)):
+    n, head = schema.journal.c.n, sa.func.substr(schema.journal.c.line, 1, 200)
+    wanted = head.not_like('%"table":"incident_events"%') if base.events else sa.true()
+    mine = head.not_like('%"table":"incidents"%') & (wanted | (n > base.lines))
+    for line in conn.scalars(_LINES.where(mine)):
         entry = _parsed(line)
         if entry.table in DECIDED:
-            newest[entry.table, _key(entry.table, entry.row)] = _deciding(entry.table, entry.row)
+            newest[entry.table, key_of(entry.table, entry.row)] = deciding(entry.table, entry.row)
         elif entry.table in recorded:
             recorded[entry.table].append(entry.row)
         elif entry.table in whole:
             whole[entry.table] = entry.rows
     for name in DECIDED:
         for row in _rows(conn, name):
-            if newest.get((name, _key(name, row))) != _deciding(name, row):
+            if newest.get((name, key_of(name, row))) != deciding(name, row):
                 yield name, row
     for name, lines in recorded.items():
-        missing = list(numbered.unnoted(conn, name, lines))
+        missing = list(numbered.unnoted(conn, name, lines, base.events if name == "incident_events" else 0))
         yield from ((name, line) for line in missing)
         if name == "incident_events":
             acted = {int(row["incident"]) for line in missing for row in numbered.unpacked(line)}
@@ -344,14 +356,6 @@ def _marked(conn: sa.Connection, marks: Sequence[tuple[str, tuple[object, ...]]]
         if ids := [int(str(key[0])) for marked, key in chosen if marked == name]:
             found += [(name, line) for line in numbered.lines_of(conn, name, ids)]
     return found
-
-
-def _key(name: str, row: dict[str, Any]) -> str:
-    return json.dumps([row.get(column.name) for column in schema.metadata.tables[name].primary_key])
-
-
-def _deciding(name: str, row: dict[str, Any]) -> dict[str, Any]:
-    return {column: value for column, value in row.items() if column not in UNCHANGING.get(name, ())}
 
 
 def _adopted(conn: sa.Connection, row: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
-"""Rows that people record, many at a time and numbered by the database: facts, calendar, disputes, windows, acts on
-incidents. A line holds some of them, compressed. The same row may have another number in a database that was restored,
-or where a transaction was broken off: a row is known by what of it never changes.
+"""Rows that people record, many at a time and numbered by the database: facts, imports of them, calendar, disputes,
+windows, acts on incidents. A line holds some of them, compressed. The same row may have another number in a
+database that was restored, or where a transaction was broken off: a row is known by what of it never changes.
 
 Of tables from which rows are deleted (routes, plans, rotas) a line holds all rows, as they are few.
 """
@@ -25,6 +25,7 @@ PACKED = "packed"
 _SECOND = frozenset({"confirmed_ms", "confirmed_by", "withdrawn_ms", "withdrawn_by", "withdrawn_why"})
 CHANGING: Mapping[str, frozenset[str]] = {
     "facts": _SECOND | {"waits"},
+    "imports": frozenset({"undone_ms", "undone_by", "undone_why"}),
     "calendar": _SECOND | {"from_ms", "to_ms"},
     "disputes": frozenset(
         {"state", "witness", "test_from_ms", "test_to_ms", "test_by", "test_id", "outcome", "decided_ms", "decided_by",
@@ -64,12 +65,14 @@ def unpacked(row: Row) -> list[dict[str, Any]]:
     return found
 
 
-def _some(conn: sa.Connection, name: str, ids: Collection[int] | None) -> Iterator[list[dict[str, Any]]]:
-    """In the order of their numbers, AT_ONCE at a time."""
+def _some(
+    conn: sa.Connection, name: str, ids: Collection[int] | None, after: int = 0
+) -> Iterator[list[dict[str, Any]]]:
+    """In the order of their numbers, AT_ONCE at a time: these, or all after a number."""
     table = schema.metadata.tables[name]
     kept = _NOTED.get(name, sa.true())
     if ids is None:
-        ids = list(conn.scalars(sa.select(table.c.id).where(kept)))
+        ids = list(conn.scalars(sa.select(table.c.id).where(kept, table.c.id > after)))
     wanted = sorted(ids)
     for first in range(0, len(wanted), AT_ONCE):
         mine = table.c.id.in_(wanted[first : first + AT_ONCE])
@@ -80,13 +83,13 @@ def _some(conn: sa.Connection, name: str, ids: Collection[int] | None) -> Iterat
             yield rows
 
 
-def unnoted(conn: sa.Connection, name: str, lines: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Rows of the table that none of these lines says as they are, to be noted. Of incidents none: evidence changes
-    them too, and their last act has a line."""
+def unnoted(conn: sa.Connection, name: str, lines: Sequence[Row], after: int = 0) -> Iterator[dict[str, Any]]:
+    """Rows of the table, numbered after `after`, that none of these lines says as they are, to be noted. Of incidents
+    none: evidence changes them too, and their last act has a line."""
     if name == "incidents":
         return
     newest = {_digest(name, row): _digest(name, row, whole=True) for line in lines for row in unpacked(line)}
-    for rows in _some(conn, name, None):
+    for rows in _some(conn, name, None, after):
         if missing := [row for row in rows if newest.get(_digest(name, row)) != _digest(name, row, whole=True)]:
             yield packed(missing)
 

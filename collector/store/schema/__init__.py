@@ -73,8 +73,11 @@ from collector.store.schema.series import (
 )
 from collector.store.schema.sheets import (
     adoptions,
+    attachment_bodies,
+    attachments,
     day_sheets,
     disputes,
+    draft_trials,
     inspections,
     log_checkpoints,
     log_leaves,
@@ -96,6 +99,8 @@ __all__ = [
     "api_keys",
     "archive_parts",
     "archived",
+    "attachment_bodies",
+    "attachments",
     "beacons",
     "boots",
     "boots_by_center",
@@ -117,6 +122,7 @@ __all__ = [
     "devices",
     "digests",
     "disputes",
+    "draft_trials",
     "enrolments",
     "erasures",
     "escalations",

@@ -91,8 +91,8 @@ gaps = sa.Table(
     sa.Column("cause", sa.String(16), nullable=False),
     sa.Column("grade", sa.String(16), nullable=False),
     sa.Column("evidence", sa.Text, nullable=False),  # JSON: reasons that name readings and centers
-    sa.Column("facts", sa.Text, nullable=False),  # JSON: collector.flags.cause.Facts
-    sa.Column("witness", sa.Text, nullable=False),  # JSON: collector.flags.cause.NeighbourWitness
+    sa.Column("facts", sa.Text, nullable=False),  # JSON: collector.judging.flags.cause.Facts
+    sa.Column("witness", sa.Text, nullable=False),  # JSON: collector.judging.flags.cause.NeighbourWitness
     sa.Column("recorded_ms", Ms, nullable=False),
     sa.Column("look_ms", Ms, index=True),  # when neighbours are asked once more; None: they have been
 )
@@ -110,7 +110,7 @@ cuts = sa.Table(
     sa.Column("last_ms", Ms, nullable=False),
     sa.Column("to_ms", Ms),  # None: it goes on
     sa.Column("carried", sa.Boolean),  # None: not known yet
-    sa.Column("facts", sa.Text, nullable=False),  # JSON: collector.flags.backup.Cut
+    sa.Column("facts", sa.Text, nullable=False),  # JSON: collector.judging.flags.backup.Cut
     sa.Column("recorded_ms", Ms, nullable=False),
     sa.Column("open", sa.Boolean, nullable=False),
     sa.Index("cuts_open", "open", "center"),

@@ -34,6 +34,7 @@ center_states = sa.Table(
     sa.Column("province", sa.Text, nullable=False),
     sa.Column("isp", sa.Text, nullable=False),
     sa.Column("feeder", sa.Text, nullable=False),
+    sa.Column("exchange", sa.Text, nullable=False, server_default=""),
     sa.Index("center_states_by_rank", "rank", "opening"),
     sa.Index("center_states_by_province", "province"),
 )

@@ -20,6 +20,7 @@ centers = sa.Table(
     sa.Column("seats_promised", sa.Integer, nullable=False),
     sa.Column("isp", sa.Text, nullable=False, server_default=""),
     sa.Column("feeder", sa.Text, nullable=False, server_default=""),
+    sa.Column("exchange", sa.Text, nullable=False, server_default=""),  # where the line of its provider ends
     sa.Column("opening", sa.Text, nullable=False),  # "Mon-Sat 09:00-21:00", see collector.register.centers
     sa.Column("latitude", sa.Float),
     sa.Column("longitude", sa.Float),
@@ -36,6 +37,7 @@ centers = sa.Table(
     sa.Column("since_ms", Ms, nullable=False),
     sa.Column("changed_ms", Ms, nullable=False),
     sa.Index("centers_by_feeder", "feeder"),
+    sa.Index("centers_by_exchange", "exchange"),
     sa.Index("centers_by_isp", "isp", "city"),
 )
 

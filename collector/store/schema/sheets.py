@@ -53,8 +53,8 @@ day_sheets = sa.Table(
 )
 
 # How far a center's month was found as it was signed, so that days of which nothing is stored otherwise need not be
-# looked at again (collector.audit.verified_days). `mac` is keyed by the collector's key: who has the database alone
-# cannot write one.
+# looked at again (collector.reports.audit.verified_days). `mac` is keyed by the collector's key: who has the database
+# alone cannot write one.
 verified_months = sa.Table(
     "verified_months",
     metadata,
@@ -71,7 +71,7 @@ log_leaves = sa.Table(
     metadata,
     sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
     sa.Column("number", sa.BigInteger, unique=True),  # its place in the tree, from 0; None: it waits
-    sa.Column("kind", sa.String(16), nullable=False),  # collector.log.leaves.LeafKind
+    sa.Column("kind", sa.String(16), nullable=False),  # collector.store.journal.leaves.LeafKind
     sa.Column("center", Code, nullable=False),
     sa.Column("name", sa.String(64), nullable=False),  # of what it speaks: a day, a month, a standard; or empty
     sa.Column("at_ms", Ms, nullable=False),
@@ -125,6 +125,48 @@ disputes = sa.Table(
     sa.Column("excused_to_ms", Ms),  # exclusive
     sa.Index("disputes_by_center", "center", "month"),
     sa.Index("disputes_by_state", "state", "filed_ms"),
+)
+
+# Files that operators give with a dispute, by their hash (collector.reports.disputes.attachments): a row says who gave
+# which, the same bytes are kept once.
+attachments = sa.Table(
+    "attachments",
+    metadata,
+    sa.Column("attachment", sa.String(32), primary_key=True),
+    sa.Column("dispute", sa.BigInteger, nullable=False),
+    sa.Column("center", Code, nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),  # as whoever gave it called it, without what no file system takes
+    sa.Column("kind", sa.String(8), nullable=False),  # by its content: disputes.attachments.Kind
+    sa.Column("size", sa.Integer, nullable=False),  # bytes
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("added_ms", Ms, nullable=False),
+    sa.Column("added_by", sa.Text, nullable=False),
+    sa.Index("attachments_by_dispute", "dispute"),
+    sa.Index("attachments_by_center", "center"),
+)
+attachment_bodies = sa.Table(
+    "attachment_bodies",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
+# The draft of a standard that was tried last on a page, or is being tried (collector.web.decisions.drafts): one row.
+draft_trials = sa.Table(
+    "draft_trials",
+    metadata,
+    sa.Column("name", sa.String(8), primary_key=True),
+    sa.Column("holder", sa.String(32), nullable=False),  # who tries it, by a name drawn for this run
+    sa.Column("until_ms", Ms, nullable=False),  # that far it is being tried, unless its process says so again
+    sa.Column("draft", sa.Text, nullable=False),
+    sa.Column("standard", sa.Text, nullable=False),
+    sa.Column("days", sa.Integer, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("began_ms", Ms, nullable=False),
+    sa.Column("share", sa.Float, nullable=False, server_default="0"),  # of the centers that are done
+    sa.Column("took_ms", sa.Integer),  # None: it is not over
+    sa.Column("error", sa.Text, nullable=False, server_default=""),
+    sa.Column("body", sa.LargeBinary),  # JSON of audit.trial.draft.DraftTrial, compressed by zlib
 )
 
 # Versions of the standard, each proposed by one person and adopted by another; never edited (collector.acts.adoption).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
@@ -14,10 +15,11 @@ from agent.common.reasons import Reason
 from collector.access.accounts import policy
 from collector.acts import disputes as acts
 from collector.acts.person import ActingPerson
+from collector.common import months
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.reports import day_store, revisions
-from collector.reports.disputes import records, witnessed
+from collector.reports.disputes import attachments, records, witnessed
 from collector.reports.disputes.dispute import (
     OUTCOMES,
     Dispute,
@@ -34,6 +36,7 @@ from collector.web.errors import Mistaken
 from collector.web.site import Site
 from collector.web.view import View
 
+FILES = "/disputes/files"  # its requests may be longer than others
 MONTHS = 6  # that the form offers
 CENTERS = 50  # of an operator, that the form offers
 CHANGES = 50  # of flags, that are shown
@@ -57,6 +60,16 @@ def router(site: Site) -> APIRouter:
     @routes.post("/disputes")
     async def file(request: Request) -> Response:
         return await run_in_threadpool(_file, site, request, await forms.given(request))
+
+    @routes.post(FILES)
+    async def attach(request: Request) -> Response:
+        async with forms.with_file(request, "file") as (given, file):
+            body = await file.read(attachments.MAX_BYTES + 1)
+        return await run_in_threadpool(_attach, site, request, _number(given.get("number", "")), file.filename, body)
+
+    @routes.get("/disputes/{number}/files/{name}")
+    def fetched(request: Request, number: str, name: str) -> Response:
+        return _file_of(site, request, _number(number), name)
 
     @routes.post("/disputes/{number}")
     async def decide(request: Request, number: str) -> Response:
@@ -145,6 +158,34 @@ def _deadlines(site: Site, conn: sa.Connection, center: str) -> dict[str, int | 
     return found
 
 
+# ---------------------------------------------------------------- files
+
+
+def _attach(site: Site, request: Request, number: int, name: str | None, body: bytes) -> Response:
+    try:
+        with site.store.write() as conn:
+            _seen(conn, request, number)
+            acts.attach(conn, number, name or "", body, _who(site, request))
+    except DisputeError as error:
+        return _one(site, request, number, error.reason)
+    return RedirectResponse(f"/disputes/{number}#files", status_code=303)
+
+
+def _file_of(site: Site, request: Request, number: int, name: str) -> Response:
+    """A stranger's file: no browser takes it for a page of ours."""
+    try:
+        with site.store.read() as conn:
+            one = attachments.get(conn, _seen(conn, request, number), name)
+            body = attachments.body_of(conn, one)
+    except DisputeError as error:
+        raise Mistaken(404, str(error)) from None
+    headers = {
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(one.name, safe='')}",  # RFC 6266
+        "content-security-policy": "default-src 'none'; sandbox",
+    }
+    return Response(body, media_type=attachments.MEDIA[one.kind], headers=headers)
+
+
 # ---------------------------------------------------------------- one
 
 
@@ -187,12 +228,17 @@ def _one(
 ) -> Response:
     with site.store.read() as conn:
         found = _seen(conn, request, number)
-        values = {"evidence": evidence_of(conn, found), "test": witnessed.result(conn, found)}
+        values = {
+            "evidence": evidence_of(conn, found), "test": witnessed.result(conn, found),
+            "files": attachments.of_dispute(conn, number), "lost": attachments.lost(conn, number),
+        }  # fmt: skip
         name = centers.get(conn, found.center).name
     kept = {name: (given or {}).get(name, "") for name in GIVEN}
     return View.of(site, request, first="ur" if auth.may(request, "dispute.file") else "").page(
         "dispute.html", status=400 if why else 200, one=found, name=name, why=why, outcomes=OUTCOMES, kept=kept,
         decides=found.is_open and auth.may(request, "dispute.decide"),
+        pictures=attachments.PICTURES, most_files=attachments.MAX_FILES,
+        most_mb=attachments.MAX_BYTES // 1_000_000,
         withdraws=found.is_open and auth.may(request, "dispute.file"), **values,
     )  # fmt: skip
 
@@ -201,10 +247,8 @@ def evidence_of(conn: sa.Connection, dispute: Dispute) -> dict[str, Any]:
     """What a dispute is about as it is stored: the verdicts of the report, the minutes of its day, the changes of its
     flags."""
     from_ms, to_ms = span_of(dispute)
-    closed = [one for one in revisions.revisions_of(conn, dispute.center, revisions.month_of(from_ms)) if one.closed_ms]
-    report = (
-        revisions.report_of(conn, dispute.center, revisions.month_of(from_ms), closed[-1].number) if closed else None
-    )
+    closed = [one for one in revisions.revisions_of(conn, dispute.center, months.month_of(from_ms)) if one.closed_ms]
+    report = revisions.report_of(conn, dispute.center, months.month_of(from_ms), closed[-1].number) if closed else None
     rows = [row for row in (report["criteria"] if report else ()) if dispute.criterion in ("", row["criterion"])]
     mine = (_ch.center == dispute.center) & _ch.at_ms.between(from_ms, to_ms - 1)
     mine &= (_ch.criterion == dispute.criterion) if dispute.criterion else _ch.now.in_(("raised", "clear"))

@@ -80,6 +80,7 @@ CHANGES: Mapping[str, Change] = {
     "override": _override,
     "remove_route": lambda conn, given, who: acts.remove_route(conn, routing_forms.number_of(given), who),
     "remove_plan": lambda conn, given, who: acts.remove_plan(conn, given.get("name", ""), who),
+    "remove_override": lambda conn, given, who: acts.remove_override(conn, routing_forms.number_of(given), who),
     "remove_rota": lambda conn, given, who: acts.remove_rota(conn, routing_forms.number_of(given), who),
 }
 

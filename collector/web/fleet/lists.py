@@ -23,12 +23,12 @@ from collector.web.view import View
 
 COLUMNS = (
     "center", "name", "state", "criterion", "state_since", "heard", "city", "district", "province", "owner", "isp",
-    "feeder", "open_flags",
+    "feeder", "exchange", "open_flags",
 )  # fmt: skip
 HEADS = {
     "center": "code", "name": "center", "state": "state", "criterion": "why", "state_since": "since", "heard": "heard",
     "city": "center.city", "district": "center.district", "province": "province", "owner": "center.owner",
-    "isp": "center.isp", "feeder": "center.feeder", "open_flags": "flags",
+    "isp": "center.isp", "feeder": "center.feeder", "exchange": "center.exchange", "open_flags": "flags",
 }  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run (OWASP: CSV injection)
 CHOICE = ("day", "place", "why", "since", "heard", "owner", "isp")  # columns of the page that may be left out
@@ -40,6 +40,7 @@ KEPT = (
     "owner",
     "isp",
     "feeder",
+    "exchange",
     "q",
     "sort",
     "without",

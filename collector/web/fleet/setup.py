@@ -125,7 +125,7 @@ def _checks(site: Site, conn: sa.Connection) -> dict[str, dict[str, Any]]:
     waiting = conn.scalar(sa.select(sa.func.count()).where(a.state.in_(("waiting", "sending")), a.next_ms < now_ms))
     last = sa.select(sa.func.max(c.expires_ms).label("ends_ms")).group_by(c.device).subquery()
     ending = conn.scalar(sa.select(sa.func.count()).where(last.c.ends_ms.between(now_ms, now_ms + SOON_MS)))
-    beat_ms = conn.scalar(sa.select(sa.func.max(schema.heartbeats.c.at_ms)))
+    beat_ms = conn.scalar(sa.select(schema.heartbeats.c.at_ms).where(schema.heartbeats.c.part == "sweep"))
     late, agreement, backup = site.health.late(), clock.agreement(conn, now_ms), drill.newest(conn, "backup")
     return {
         "parts": {"is_good": not late, "late": sorted(late)},

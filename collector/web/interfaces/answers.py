@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from agent.beacons.text import parse
 from agent.common.errors import describe
+from agent.common.reasons import UNREADABLE
 from collector.access import beacons
 from collector.desk.alerts.answers import sms
 from collector.desk.incident import WorkError
@@ -73,7 +74,7 @@ def _verified(secret: str, body: bytes, headers: dict[str, str]) -> SmsAnswer:
         ) from None
     try:
         return msgspec.json.decode(body, type=SmsAnswer)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise Mistaken(
             400, f'body: {describe(error)}; send JSON such as {{"from": "+923…", "text": "ACK 12"}}'
         ) from None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from collector.audit import nightly
 from collector.recovery import drill
+from collector.reports.audit import nightly
 from collector.web.site import Site
 from collector.web.view import View
 

@@ -18,11 +18,11 @@ from collector.access.accounts import contacts
 from collector.desk import causes, tables
 from collector.desk import queries as incidents
 from collector.desk.risk import rows as month_risks
-from collector.flags.witness import Witness
 from collector.ingest import stories
 from collector.judging import score, server_check
 from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings
-from collector.outages import summary
+from collector.judging.flags.witness import Witness
+from collector.judging.outages import summary
 from collector.register import dated
 from collector.register.centers import CODE, SHOWN, CenterError, get
 from collector.remote import questions
@@ -42,7 +42,7 @@ from collector.web.view import View
 PAGE_ROWS = 50  # two screens: browsers take longer over rows than the server does
 USE_MS = 7 * 86_400_000  # so far back are seats' hours of use added up
 MAX_ROWS_ASKED = 400
-WHO_ELSE = ("owner", "isp", "feeder")  # facts that lead to the centers that share them
+WHO_ELSE = ("owner", "isp", "feeder", "exchange")  # facts that lead to the centers that share them
 REPORTS = 12  # months of a page
 FLAGS = 50  # of a page
 CHARTS = {name: kind.drawn for name, kind in wire.KINDS.items() if kind.chart}
@@ -85,9 +85,8 @@ def _list(site: Site, request: Request) -> Response:
     event = site.hub.last_event  # before the database is read: what comes after it is told by the stream
     with site.store.read() as conn:
         ranks = site.ranks(conn)
-        counts = center_states.counts(conn, ranks, wanted)
         offset = (number - 1) * PAGE_ROWS
-        rows = center_states.page(conn, ranks, wanted, site.now(), limit=PAGE_ROWS, offset=offset)
+        counts, rows = center_states.listed(conn, ranks, wanted, site.now(), limit=PAGE_ROWS, offset=offset)
         around: dict[str, Any] = {} if is_part else _around(conn, request, wanted)
         own, hours = lists.views(conn, auth.asker(request).account.key), site.open_hours(conn, rows)
         risks = month_risks.of_centers(conn, {row["center"] for row in rows})

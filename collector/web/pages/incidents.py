@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from collector.desk import queries
 from collector.desk.alerts import breaker, queue
 from collector.desk.incident import OPEN, WAITS
-from collector.flags.cause import NAMES
+from collector.judging.flags.cause import NAMES
 from collector.register import centers
 from collector.store import schema
 from collector.web import auth, forms

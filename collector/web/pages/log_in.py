@@ -24,11 +24,29 @@ SAID: tuple[users.Why, ...] = (
 )  # fmt: skip
 HALF_S, FULL_S = sessions.HALF_LASTS_MS // 1000, max(sessions.LASTS_MS.values()) // 1000
 
+OUT = "/login/oidc/out"  # where a browser goes that an issuer may have let in
+
 FORGOTTEN = {"clear-site-data": '"storage"'}  # the page that was kept for when there is no connection
 
 
 def router(site: Site) -> APIRouter:
     routes = APIRouter()
+    _first_proofs(routes, site)
+    _second_proofs(routes, site)
+
+    @routes.post("/logout")
+    def logout(request: Request, mark: str = Form("")) -> Response:
+        forms.check(request, mark)
+        _log_out(site, request)
+        answer = RedirectResponse(OUT if site.oidc else "/login", status_code=303, headers=FORGOTTEN)
+        answer.delete_cookie(auth.COOKIE)
+        return answer
+
+    return routes
+
+
+def _first_proofs(routes: APIRouter, site: Site) -> None:
+    """A name and a password, or the one-time link of the first start."""
 
     @routes.get("/login")
     def login(request: Request, next: str = "/") -> Response:
@@ -53,6 +71,10 @@ def router(site: Site) -> APIRouter:
         _own_form(request)
         return _claim(site, request, token, name, password, next)
 
+
+def _second_proofs(routes: APIRouter, site: Site) -> None:
+    """A code or a passkey, of whoever has one."""
+
     @routes.get("/login/second")
     def second(request: Request, next: str = "/") -> Response:
         return _second_page(site, request, next)
@@ -70,16 +92,6 @@ def router(site: Site) -> APIRouter:
     ) -> Response:  # fmt: skip
         forms.check(request, mark)
         return _second(site, request, code, next)
-
-    @routes.post("/logout")
-    def logout(request: Request, mark: str = Form("")) -> Response:
-        forms.check(request, mark)
-        _log_out(site, request)
-        answer = RedirectResponse("/login", status_code=303, headers=FORGOTTEN)
-        answer.delete_cookie(auth.COOKIE)
-        return answer
-
-    return routes
 
 
 def _own_form(request: Request) -> None:

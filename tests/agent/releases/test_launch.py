@@ -11,13 +11,21 @@ import zipfile
 from pathlib import Path
 
 from agent.common.releases.trial import ReleaseFolder
+from tests.helpers.waiting import wait_until
 
 # A program of any kind: the launcher knows a module's `main` alone.
 LAUNCH = (
     "import sys; from pathlib import Path; from agent.common.releases import launch; "
     "launch.enter(Path(sys.argv[1]), 'thing', sys.argv[2:], '0.2.0', 'b' * 32); print('installed')"
 )
+PROVING = (
+    "import time; from pathlib import Path; from agent.common.releases.trial import ReleaseFolder; "
+    "ReleaseFolder(Path({!r})).prove()"
+)
 ALARM_LEFT = "import os, signal; print(signal.alarm(0), os.getpid())"
+
+# As on Windows, where no program takes the place of another.
+CHILD = LAUNCH.replace("'b' * 32)", "'b' * 32, can_replace=False)")
 
 
 def release(code: str) -> bytes:
@@ -27,10 +35,10 @@ def release(code: str) -> bytes:
     return held.getvalue()
 
 
-def launched(folder: Path, *argv: str) -> tuple[int, str, int]:
+def launched(folder: Path, *argv: str, code: str = LAUNCH) -> tuple[int, str, int]:
     """(exit code, output, pid)."""
     with subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, str(folder), *argv], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(folder), *argv], stdout=subprocess.PIPE, text=True
     ) as process:
         return process.wait(), process.stdout.read().strip() if process.stdout else "", process.pid
 
@@ -74,3 +82,38 @@ def test_again_starts_the_installed_program_with_what_is_now_written(tmp_path: P
     ReleaseFolder(tmp_path).accept("0.3.0", release(code))
     assert launched(tmp_path)[:2] == (0, "installed")
     assert "NABZ_RELEASE" not in os.environ
+
+
+def test_where_no_program_becomes_another_a_release_is_a_child_and_is_left_the_same_way(tmp_path: Path) -> None:
+    ReleaseFolder(tmp_path).accept("0.3.0", release("import os; print(argv, os.getpid())"))
+    code, output, pid = launched(tmp_path, "run", code=CHILD)
+    assert (code, output.startswith("['run'] "), output.endswith(str(pid))) == (7, True, False)
+    ReleaseFolder(tmp_path).take_back("starts")
+    assert launched(tmp_path, code=CHILD)[:2] == (0, "installed")
+
+
+def test_a_child_that_ends_for_another_program_is_followed_by_it(tmp_path: Path) -> None:
+    take = (
+        "from pathlib import Path; from agent.common.releases import launch, trial; "
+        f"trial.ReleaseFolder(Path({str(tmp_path)!r})).take_back('no_receipt'); launch.again()"
+    )
+    ReleaseFolder(tmp_path).accept("0.3.0", release(take))
+    assert launched(tmp_path, code=CHILD)[:2] == (0, "installed")
+
+
+def test_a_child_on_trial_that_hangs_is_ended_and_a_proven_one_is_not(tmp_path: Path) -> None:
+    brief = CHILD.replace("launch.enter", "launch.TRIAL_S = launch.GRACE_S = 1; launch.enter")
+    ReleaseFolder(tmp_path).accept("0.3.0", release("import time; time.sleep(60)"))
+    assert launched(tmp_path, code=brief)[0] != 0
+    ReleaseFolder(tmp_path).accept("0.4.0", release(f"{PROVING.format(str(tmp_path))}; time.sleep(4)"))
+    assert launched(tmp_path, code=brief)[0] == 7
+
+
+def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+    ReleaseFolder(tmp_path).accept("0.3.0", release("import os, time; print(os.getpid(), flush=True); time.sleep(60)"))
+    words = [sys.executable, "-c", CHILD, str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+    wait_until(lambda: not Path(f"/proc/{child}").exists())

@@ -1,10 +1,8 @@
-"""Disks as parts: which, how large, in what health; what Windows tells; what the installer does."""
+"""Disks as parts: which, how large, in what health; what Windows tells."""
 
 from __future__ import annotations
 
 import json
-import re
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -167,57 +165,3 @@ def test_a_machine_without_powershell_is_only_unknown() -> None:
 def test_nothing_is_asked_of_windows_about_people() -> None:
     for word in ("user", "profile", "process", "window", "document", "logon", "history"):
         assert word not in windows.SCRIPT.lower(), word
-
-
-# ---------------------------------------------------------------- the installer
-
-SCRIPT = resources.files("agent.seat").joinpath("install", "windows.ps1").read_text("utf-8")
-
-
-def bare(script: str) -> str:
-    """The script without comments and texts, whose brackets need not match."""
-    return re.sub(r"<#.*?#>|#[^\n]*|'[^'\n]*'|\"(?:`.|[^\"`])*\"", "", script, flags=re.DOTALL)
-
-
-def test_the_installer_closes_what_it_opens() -> None:
-    opened: list[str] = []
-    for sign in bare(SCRIPT):
-        if sign in "({[":
-            opened.append(sign)
-        elif sign in ")}]":
-            assert opened, "closes what is not open"
-            assert opened.pop() + sign in ("()", "{}", "[]")
-    assert opened == []
-    assert "'" not in bare(SCRIPT)
-    assert '"' not in bare(SCRIPT)
-
-
-def test_every_function_of_the_installer_is_defined_and_used() -> None:
-    defined = re.findall(r"^function ([\w-]+)", SCRIPT, re.MULTILINE)
-    assert len(defined) >= 4
-    assert all(len(re.findall(rf"\b{name}\b", SCRIPT)) >= 2 for name in defined)
-
-
-def test_the_installer_stops_at_its_first_mistake_and_leaves_no_secret_on_a_command_line() -> None:
-    assert "$ErrorActionPreference = 'Stop'" in SCRIPT
-    assert "Set-StrictMode" in SCRIPT
-    (words,) = re.findall(r"\$words = (.*)", SCRIPT)
-    assert "--key-file" in words
-    assert "Get-Content" not in SCRIPT  # the key is copied, never read
-    assert set(re.findall(r"\$(\w+)", words)) == {"Gateway", "Name", "Key", "Folder"}
-
-
-def test_the_task_runs_with_few_rights_and_the_key_is_for_it_alone() -> None:
-    assert "-UserId 'S-1-5-19'" in SCRIPT
-    assert "-RunLevel Limited" in SCRIPT
-    assert "/inheritance:r" in SCRIPT
-    assert not re.search(r"Everyone|S-1-1-0|BUILTIN.Users|S-1-5-32-545|Password", SCRIPT)
-
-
-def test_the_installer_starts_the_program_with_options_that_it_has() -> None:
-    from agent.seat.__main__ import arguments
-
-    words = ["run", "--gateway", "http://g:1", "--name", "SEAT-01", "--key-file", "k", "--state-dir", "d"]
-    (shown,) = re.findall(r"\$words = \"(.*)\"", SCRIPT)
-    assert re.findall(r"--[\w-]+", shown) == [word for word in words if word.startswith("--")]
-    assert arguments().parse_args(words).name == "SEAT-01"

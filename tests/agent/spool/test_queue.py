@@ -399,15 +399,34 @@ def test_a_file_of_noise_is_moved_aside_and_never_deleted(path: Path) -> None:
     assert [aside.read_bytes() for aside in path.parent.glob("spool.db.damaged-*")] == [noise]
 
 
+@pytest.mark.parametrize("harmed", [slice(40, 100), slice(0, 100)], ids=["a table's root", "its whole head"])
+def test_a_file_with_the_pages_of_older_agents_is_used_and_salvaged(path: Path, spool: Spool, harmed: slice) -> None:
+    fill(spool, 12)
+    truth = readings_in(everything(spool))
+    spool.close()
+    with closing(sqlite3.connect(path)) as sql:
+        sql.executescript("PRAGMA journal_mode=DELETE; PRAGMA page_size=2048; VACUUM")
+    older = opened(path)
+    assert (older.stats().bytes, readings_in(everything(older))) == (path.stat().st_size, truth)
+    older.close()
+    content = bytearray(path.read_bytes())
+    content[harmed] = bytes(len(content[harmed]))
+    path.write_bytes(content)
+    again = opened(path)
+    assert readings_in([group for group in everything(again) if not shed_in([group])]) == truth
+    again.close()
+
+
 @pytest.mark.parametrize("harm", ["the file's first byte", "a page's count"])
 def test_a_salvage_cut_short_at_any_step_is_finished_at_the_next_start(
     path: Path, tmp_path: Path, spool: Spool, harm: str
 ) -> None:
     """Whatever the salvage had renamed when the power went, the next start ends with the same readings."""
     fill(spool, 10)
+    spool.append([minute(10)[1]], "low", T0 + 10 * MINUTE_MS)
     spool.close()
     again = opened(path)  # with a new log, which does not hold the page that will be damaged
-    fill(again, 1, first=10)
+    again.append([minute(11)[1]], "low", T0 + 11 * MINUTE_MS)  # one that fits into a page that is there already
     truth = readings_in(everything(again))
     image = tmp_path / "image" / path.name  # with its log, as a power cut leaves it
     image.parent.mkdir()

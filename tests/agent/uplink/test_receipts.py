@@ -81,3 +81,33 @@ def test_what_proves_the_database_older_goes_first() -> None:
     assert (witness.shown, witness.older_journal) == ("of 5", "of 5")
     witness.learn(msgspec.structs.replace(receipt(7, "e2"), decisions=8), b"of 7")
     assert (witness.proof, witness.shown) == ("", "of 5")
+
+
+def sealed(what: wire.Receipt) -> bytes:
+    return wire.seal(wire.encode(what), lambda _body: bytes(64))
+
+
+@pytest.mark.parametrize("is_ours", [True, False], ids=["ours", "of another collector"])
+def test_the_newest_receipt_outlives_a_restart_and_proves_what_the_next_one_lacks(
+    is_ours: bool, tmp_path: Path
+) -> None:
+    now_s, before = [0.0], ReceiptWitness()
+    kept = proof.LastReceipt(tmp_path / "proof", lambda: now_s[0])
+    for last in (5, 6):
+        before.learn(told := msgspec.structs.replace(receipt(last), decisions=9), sealed(told))
+        if kept.is_due:
+            kept.keep(before.newest)
+    assert proof.LastReceipt(tmp_path / "proof").read() == sealed(msgspec.structs.replace(receipt(5), decisions=9))
+    kept.keep(before.newest)  # the session ends
+    again = started(tmp_path / "proof")
+    newest = proof.LastReceipt(tmp_path / "proof").read()
+    again.recall(newest, lambda *_: is_ours)
+    again.learn(msgspec.structs.replace(receipt(9, lacks=[(6, 8)]), decisions=8), b"9")
+    assert again.proof == again.older_journal == (newest.decode() if is_ours else "")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"{}", sealed(receipt(5, "e2")), sealed(receipt(5))[:-9]])
+def test_a_damaged_or_older_receipt_takes_no_proof_away(content: bytes, tmp_path: Path) -> None:
+    witness = proven(tmp_path / "proof")
+    witness.recall(content, lambda *_: True)
+    assert (witness.proof, witness.epoch) == ("the receipt of 5", "e1")

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography import x509
 
-from agent import identity, wire
+from agent import identity, validity, wire
 from agent.config import AgentSettings
 from agent.diagnostics.doctor import Installation, _certificate
 from agent.spool.queue import Spool
@@ -196,9 +196,9 @@ def test_an_installer_does_not_wait_for_ever_and_may_come_again(strict: House, t
 
 def test_a_certificate_is_renewed_after_half_its_life_within_a_tenth(house: House, tmp_path: Path) -> None:
     joined(house, tmp_path)
-    certificate = held(tmp_path)
-    start = int(certificate.not_valid_before_utc.timestamp() * 1000)
-    life = int(certificate.not_valid_after_utc.timestamp() * 1000) - start
+    certificate = validity.of_file(tmp_path / identity.TLS_CERT_FILE)
+    start = int(held(tmp_path).not_valid_before_utc.timestamp() * 1000)
+    life = int(held(tmp_path).not_valid_after_utc.timestamp() * 1000) - start
     assert due_ms(certificate, 0.0) == start + life // 2
     assert due_ms(certificate, 1.0) == start + int(life * 0.6)
     assert [is_due(certificate, 0.0, start + at) for at in (-1, 0, life // 2 - 1, life // 2)] == [

@@ -9,6 +9,7 @@ from agent.beacons import text
 from collector.access import beacons
 from collector.access.enrolment import device_name
 from collector.store import Store, schema
+from collector.store.queries import beacon_heard_ms
 
 NOW_MS = 1_795_000_000_000
 MINUTE_MS = 60_000
@@ -33,12 +34,12 @@ def test_a_beacon_counts_once_and_only_of_its_gateway_and_time(sqlite_store: Sto
         assert beacons.take(conn, beacon(NOW_MS, Ed25519PrivateKey.generate()), "line", NOW_MS) == "unsigned"
         assert beacons.take(conn, beacon(NOW_MS - 61 * MINUTE_MS), "line", NOW_MS) == "time"
         assert beacons.take(conn, beacon(NOW_MS + 6 * MINUTE_MS), "line", NOW_MS) == "time"
-        assert beacons.last_ms(conn, "LHR-1", 0) is None
+        assert beacon_heard_ms(conn, "LHR-1", 0) is None
         assert beacons.take(conn, beacon(NOW_MS), "sms", NOW_MS + MINUTE_MS) == "taken"
         assert beacons.take(conn, beacon(NOW_MS), "line", NOW_MS + 2 * MINUTE_MS) == "repeated"
         assert beacons.take(conn, beacon(NOW_MS - MINUTE_MS), "line", NOW_MS + 2 * MINUTE_MS) == "repeated"
-        assert beacons.last_ms(conn, "LHR-1", NOW_MS) == NOW_MS + MINUTE_MS
-        assert beacons.last_ms(conn, "LHR-1", NOW_MS + MINUTE_MS) is None
+        assert beacon_heard_ms(conn, "LHR-1", NOW_MS) == NOW_MS + MINUTE_MS
+        assert beacon_heard_ms(conn, "LHR-1", NOW_MS + MINUTE_MS) is None
         assert beacons.take(conn, beacon(NOW_MS + MINUTE_MS), "line", NOW_MS + 2 * MINUTE_MS) == "taken"
         conn.execute(sa.update(schema.devices).values(revoked_ms=NOW_MS))
         assert beacons.take(conn, beacon(NOW_MS + 3 * MINUTE_MS), "line", NOW_MS + 3 * MINUTE_MS) == "unknown"

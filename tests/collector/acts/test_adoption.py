@@ -12,7 +12,7 @@ from collector.__main__ import main
 from collector.acts import adoption
 from collector.acts.adoption import AdoptionError
 from collector.acts.person import ActingPerson
-from collector.audit import recorded
+from collector.reports.audit import recorded
 from collector.standard import examples
 from collector.store import Store, schema
 from collector.store.journal import MARKS

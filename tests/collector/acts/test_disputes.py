@@ -10,16 +10,17 @@ import sqlalchemy as sa
 from collector.access.accounts import contacts, directory
 from collector.access.accounts.contacts import Contact
 from collector.access.accounts.policy import Account
-from collector.acts import disputes
+from collector.acts import disputes, notices
 from collector.acts.notices import NoticeBoard
 from collector.acts.person import ActingPerson
-from collector.audit import recorded
 from collector.common.scope import Scope
 from collector.desk.routing.facts import PersonalChannel
+from collector.judging import reopening
 from collector.log import sequencing
 from collector.register import calendar
 from collector.register.dated import day_ms
 from collector.reports import revisions, schedule
+from collector.reports.audit import recorded
 from collector.reports.disputes import records, witnessed
 from collector.reports.disputes.dispute import DisputeError, Filing, Ruling
 from collector.store import Store, schema, upsert
@@ -118,6 +119,33 @@ def test_the_operator_is_told_in_their_language_and_others_are_not(store: Store)
     assert f"https://nabz.example/disputes/{number}" in alert.text
 
 
+def test_whoever_holds_a_report_that_was_superseded_is_written_to_once(store: Store) -> None:
+    with store.write() as conn:
+        sara = Contact("person", "Sara", telephone="+92 300 1", scope=Scope())
+        contacts.keep(conn, sara, Account("Amna", "admin", key="amna"), NOW)
+        for name in ("Sara", "Dana", "Zed"):
+            directory.add(conn, name, "kept", "auditor", Scope(), "root", NOW)
+        revisions.give(conn, CENTER.code, FEBRUARY, 1, "sara", NOW)
+        revisions.give(conn, CENTER.code, FEBRUARY, 1, "Dana", NOW)  # no channel reaches her
+        revisions.give(conn, CENTER.code, FEBRUARY, 1, "A newspaper", NOW, given_by="Amna")
+        revisions.give(conn, CENTER.code, MARCH, 1, "Zed", NOW)  # another month
+        disputes.decide(conn, disputes.file(conn, FILING, OMAR, STANDARDS, 30).id, UPHELD, SARA, NoticeBoard())
+
+    def tell(conn: sa.Connection, code: str, from_ms: int, number: int, now_ms: int) -> int:
+        return notices.tell_holders(conn, BOARD, code, from_ms, number, now_ms)
+
+    at_ms = NOW + DAY
+    schedule.begin(store, STANDARDS, at_ms)
+    assert schedule.finish(store, STANDARDS, at_ms + reopening.SETTLE_MS, supersede=tell) == 1
+    with store.write() as conn:
+        (alert,) = conn.execute(sa.select(schema.alerts)).all()
+        assert (alert.kind, alert.person, alert.address, alert.state) == ("notice", "sara", "+92 300 1", "waiting")
+        assert "You were given revision 1 of the report 2026-02" in alert.text
+        assert f"https://nabz.example/centers/{CENTER.code}#months" in alert.text
+        revisions.give(conn, CENTER.code, FEBRUARY, 2, "Sara", NOW)
+        assert tell(conn, CENTER.code, FEBRUARY, 2, at_ms) == 0  # has the new one
+
+
 def test_the_same_is_disputed_once_and_again_after_it_is_over(store: Store) -> None:
     number = filed(store)
     with pytest.raises(DisputeError, match=f"dispute {number}"):
@@ -141,7 +169,7 @@ def test_who_filed_cannot_decide_and_then_nothing_is_written(store: Store) -> No
 
 
 def test_a_month_is_disputed_in_time_counted_from_its_newest_report(store: Store) -> None:
-    closed_ms = DUE + revisions.SETTLE_MS
+    closed_ms = DUE + reopening.SETTLE_MS
     with store.write() as conn:
         assert records.until_ms(conn, CENTER.code, MONTH, 30) == closed_ms + 30 * DAY
         assert records.until_ms(conn, CENTER.code, "2026-03", 30) is None

@@ -16,7 +16,7 @@ import pytest
 from collector.access.ca import Authority, Files
 from collector.access.people import People
 from collector.brokers.external import END_ROUNDS, ExternalBroker, reload
-from collector.config import ExternalBrokerSection as Settings
+from collector.common.config import ExternalBrokerSection as Settings
 
 NOW = time.time_ns() // 1_000_000
 A, B = "g" + "a" * 16, "g" + "b" * 16

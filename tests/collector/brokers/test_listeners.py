@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,8 +27,8 @@ from collector.access.ca import Files
 from collector.brokers.embedded import BrokerError, EmbeddedBroker
 from collector.brokers.endpoints import Address
 from collector.brokers.listeners import BURST_BYTES, LIMITS, RATE_BYTES_S, Budget, LimitedReader, Listener
-from collector.config import ConfigError, load
-from collector.ingest.subscriber import Subscriber
+from collector.common.config import ConfigError, load
+from collector.ingest.mqtt.subscriber import Subscriber
 from tests.helpers.authority import TestAuthority
 from tests.helpers.waiting import wait_until
 
@@ -252,6 +253,18 @@ def visit(broker: EmbeddedBroker) -> Iterator[Callable[[Files, str], Visitor]]:
             return made
 
         yield come
+
+
+def test_half_open_connections_over_tls_hold_little_memory(broker: EmbeddedBroker) -> None:
+    """asyncio's own buffers would be 256 KiB of each."""
+    number, process = 200, psutil.Process()
+    with contextlib.ExitStack() as stack:
+        before, held = process.memory_info().rss, broker._amqtt._places["listener-1"]._held  # type: ignore[union-attr]
+        for _ in range(number):
+            line = stack.enter_context(socket.create_connection(("127.0.0.1", broker.ports[1])))
+            line.sendall(b"\x16\x03\x01\x02\x00\x01\x00")  # the begin of a ClientHello
+        wait_until(lambda: len(held) == number)
+        assert process.memory_info().rss - before < number * 128 * 1024
 
 
 def test_the_revoked_are_put_out_at_once_and_not_let_in_again(

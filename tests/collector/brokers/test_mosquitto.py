@@ -28,8 +28,8 @@ from collector.access.tls import client_context
 from collector.brokers.embedded import BrokerError
 from collector.brokers.generated_config import ChildSite
 from collector.brokers.mosquitto import MosquittoChild, chosen, program
+from collector.common.config import BrokerSection
 from collector.common.processes import PAUSES_S
-from collector.config import BrokerSection
 from collector.ingest.backpressure import FLOOD, MANY_WAITING
 from collector.store import schema
 from tests.agent.uplink.test_renew import joined, linked, now_ms, renewal_of, stamp, until

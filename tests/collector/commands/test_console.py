@@ -33,7 +33,8 @@ def test_a_database_that_fails_half_way_is_told_without_its_statements(
     "words",
     [
         ("device", "list"), ("device", "revoke", "g1", "--reason", "gone"), ("enrolment", "list"), ("evidence", "ids"),
-        ("report", "--center", "LHR-1", "--month", "2026-10"), ("person", "list"), ("drill",),
+        ("report", "--center", "LHR-1", "--month", "2026-10"), ("person", "list"), ("drill",), ("center", "list"),
+        ("center", "show", "LHR-1"), ("center", "test", "LHR-1"), ("token", "LHR-1"),
     ],
 )  # fmt: skip
 def test_who_only_looks_makes_no_register(

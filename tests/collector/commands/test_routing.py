@@ -80,6 +80,9 @@ def test_an_override_and_what_is_removed(run: Any) -> None:
     assert run("rota", "override", "1", *span, "--reason", "closed")[0] == 0
     assert run("rota", "list")[1][0]["on_duty"] is None
     assert "nobody" in run("rota", "list", form="")[1]
+    assert "override 1 of rota 1: nobody" in run("rota", "list", form="")[1]
+    assert run("rota", "remove-override", "1") == (0, {"id": 1, "removed": True})
+    assert run("rota", "list")[1][0]["on_duty"] == "ayesha"
     run("route", "add")
     assert run("route", "list")[1][0]["plan"] == "example"
     assert run("route", "remove", "1")[1]["removed"]
@@ -100,6 +103,7 @@ def test_an_override_and_what_is_removed(run: Any) -> None:
         (("rota", "add", "desk", "--member", "Ayesha", "--hours", "never"), 1, "hours 'never'"),
         (("rota", "who", "--at", "2026-13-01"), 2, "2026-13-01"),
         (("rota", "override", "3", "--from", "2026-01-01", "--to", "2026-01-02", "--reason", "x"), 1, "rota 3"),
+        (("rota", "remove-override", "9"), 1, "override 9: is not there"),
         (("route", "test", "77"), 1, "incident 77: there is none"),
     ],
 )

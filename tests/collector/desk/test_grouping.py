@@ -145,3 +145,35 @@ def test_the_second_of_a_few_is_waited_for_and_their_incident_goes_on_at_half() 
     assert [is_crowd(groups, RULES) for groups in around] == [False, True]
     assert [goes_on("feeder", n, 4, RULES) for n in (1, 2)] == [False, True]
     assert not goes_on("district", 3, 3, RULES)  # all of a small district share no wire
+
+
+PAIR = homes(2, feeder="F-1", exchange="X-1") | homes(98, 2, feeder="F-8", exchange="X-2")
+
+
+@pytest.mark.parametrize(("family", "scope"), [("power", "feeder"), ("line", "exchange"), ("dark", "feeder")])
+def test_two_are_one_where_a_wire_carries_no_more(family: Family, scope: str) -> None:
+    found = parent(PAIR, signs(2, family))
+    assert found is not None
+    assert (found.scope, len(found.centers), found.size) == (scope, 2, 2)
+    late = [*signs(1, family), *signs(1, family, start=1, at_ms=NOON + 3 * MINUTE)]
+    assert parent(PAIR, late) is None  # two troubles by chance
+
+
+def test_two_of_three_are_one_only_if_both_say_what_it_is() -> None:
+    places = homes(3, feeder="F-1") | homes(97, 3, feeder="F-8")
+    assert parent(places, signs(2, "power")) is not None
+    assert parent(places, signs(2, "dark")) is None
+    assert parent(places, [*signs(1, "power"), *signs(1, "dark", start=1)]) is None
+
+
+def test_the_incident_of_two_goes_on_with_one() -> None:
+    assert [goes_on("exchange", n, 2, RULES) for n in (0, 1)] == [False, True]
+
+
+def test_eight_of_an_exchange_are_one_and_their_mains_are_not() -> None:
+    places = homes(10, exchange="X-1") | homes(90, 10, exchange="X-2")
+    found = parent(places, signs(8, "line"))
+    assert found is not None
+    assert (found.scope, found.key) == ("exchange", "X-1")
+    cut = parent(places, signs(8, "power"))
+    assert cut is None or cut.scope != "exchange"

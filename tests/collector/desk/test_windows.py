@@ -56,6 +56,8 @@ def test_what_it_covers(scope: str, subject: str, covers: bool) -> None:
         ({"rule": "FREQ=WEEKLY;BYDAY=XX"}, "RFC 5545"),
         ({"rule": "FREQ=DAILY;" + "X" * 300}, "RFC 5545"),
         ({"rule": "FREQ=DAILY;INTERVAL=0"}, "RFC 5545"),
+        ({"rule": "FREQ=YEARLY;BYEASTER=400"}, "RFC 5545"),
+        ({"rule": "FREQ=DAILY;INTERVAL=7;BYDAY=TU"}, "never comes"),
         ({"rule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"}, "never comes"),
         ({"rule": "RRULE:FREQ=DAILY\nRRULE:FREQ=WEEKLY"}, "RFC 5545"),
     ],

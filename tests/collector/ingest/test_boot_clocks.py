@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
+from collector.common.config import Settings
 from collector.common.messages import Message
-from collector.config import Settings
 from collector.ingest.times.boot_clocks import load
 from collector.ingest.times.event_time import FIRST_MS, SAME_MS
 from collector.ingest.transaction import Ingest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.config import ConfigError
+from collector.common.config import ConfigError
 from collector.ingest.metrics import served
 from tests.helpers.programs.prometheus import scraping
 

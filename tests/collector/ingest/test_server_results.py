@@ -17,12 +17,12 @@ from agent.common.reasons import Reason
 from agent.common.reasons import decode as decode_reason
 from collector.access.enrolment import EnrolmentRefused
 from collector.common.messages import MessageRefused
-from collector.flags.witness import RULES
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.judging import server_check, server_samples
 from collector.judging.current import current_verdicts, latest_readings
 from collector.judging.evaluate import FreshReading, judge_group
+from collector.judging.flags.witness import RULES
 from collector.register import centers
 from collector.register.centers import Center
 from collector.reports.monthly import build

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.commands.evidence import held_ids
+from collector.common.config import Settings
 from collector.common.messages import Message
 from collector.common.sequence_ranges import parse
-from collector.config import Settings
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.store import Store, claim, schema

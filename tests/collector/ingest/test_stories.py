@@ -11,7 +11,7 @@ from agent.common.words import plain
 from collector.acts import stories as acts
 from collector.acts.person import ActingPerson
 from collector.acts.stories import StoryError
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.ingest import stories, taking
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
@@ -58,7 +58,7 @@ class Twins:
         with self.store.read() as conn:
             return [tuple(row) for row in conn.execute(sa.select(u.seq, u.load_pct).order_by(u.seq))]
 
-    def decide(self, decision: stories.Decision) -> int:
+    def decide(self, decision: acts.Decision) -> int:
         with self.store.write() as conn:
             acts.decide(conn, self.mine.device, self.mine.spool, decision, "seen on site", ASMA)
             return taking.file(conn, self.mine.device, self.mine.spool, NOW) if decision == "taken" else 0

@@ -13,15 +13,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.access import devices
+from collector.common.config import Settings
 from collector.common.messages import Message
 from collector.common.sequence_ranges import parse
-from collector.config import Settings
 from collector.ingest import spools
 from collector.ingest.times.event_time import Ahead
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.judging import evaluate, silence
-from collector.outages import gaps, mains_cuts
+from collector.judging.outages import gaps, mains_cuts
 from collector.register import centers
 from collector.store import Store, quotas, schema, sqlite3, warm
 from tests.collector.standard.timeless import timeless_standards

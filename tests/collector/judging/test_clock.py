@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.common.reasons import decode
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.ingest import pulse
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with

@@ -11,6 +11,7 @@ from collector.judging.patterns import (
     contradicted,
     never_cut,
     one_boot,
+    repeated_values,
     seats_alike,
     twin_seats,
     ups_patterns,
@@ -111,3 +112,27 @@ def test_what_a_gateway_says_that_seats_have_in_common_is_found() -> None:
         at_ms=NOW, seats=["s9"], faults={"s1": {"seat_fault.one_machine"}, "s2": {"seat_fault.one_machine"}}
     )
     assert list(seats_alike(gone)) == []
+
+
+def noise(count: int, seed: int) -> list[int]:
+    """Of a UPS that says whole volts and whole per cent."""
+    dice = random.Random(seed)
+    return [dice.randint(224, 232) * 100 + dice.randint(20, 40) for _ in range(count)]
+
+
+def test_a_day_that_is_said_again_is_found_wherever_it_begins() -> None:
+    before = noise(2000, 1)
+    assert repeated_values([*before, *before[300:700]], len(before)) == 390  # blocks of whole 30
+    assert repeated_values([*before, *noise(17, 2), *before[1000:1200], *noise(50, 3)], len(before)) > 100
+    assert repeated_values([*before, *before[300:330]], len(before)) == 0  # one block may be chance
+
+
+def test_a_recording_that_goes_round_is_found() -> None:
+    assert repeated_values(noise(200, 1) * 8, 800) >= 600
+
+
+def test_honest_noise_and_values_that_stand_still_repeat_nothing() -> None:
+    for seed in range(20):
+        assert repeated_values(noise(8 * 1440, seed), 7 * 1440) == 0
+    assert repeated_values([22_830] * 3000, 1500) == 0
+    assert repeated_values([22_830, 22_930] * 1500, 1500) == 0

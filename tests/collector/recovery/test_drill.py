@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from collector.__main__ import main
 from collector.access.ca import Authority
 from collector.access.signing_key import load_or_make
-from collector.config import load
+from collector.common.config import load
 from collector.recovery import archive, copies, drill
 from collector.run.upkeep.backups import RETRY_MS, Backups
 from collector.store import Store, schema

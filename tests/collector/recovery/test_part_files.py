@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from collector.access.signing_key import load_or_make
-from collector.config import BackupSection, CollectorTable, DatabaseSection, Settings
+from collector.common.config import BackupSection, CollectorTable, DatabaseSection, Settings
 from collector.recovery import archive, contents, copies, part_files, server
 from collector.recovery.archive import ArchiveError, Keys
 from collector.store import Store
@@ -28,6 +29,7 @@ class Server:
     store: Store
     settings: Settings
     hours: int = 0
+    shares: list[float] = field(default_factory=list)  # of the work, as the last one told them
 
     @property
     def folder(self) -> Path:
@@ -45,13 +47,15 @@ class Server:
         now_ms = NOW + self.hours * HOUR
         self.hours += 1
         to = self.folder / copies.name_at(now_ms)
-        return copies.make(self.store, self.settings, None, to, keys, now_ms, is_whole=False)
+        self.shares.clear()
+        return copies.make(self.store, self.settings, None, to, keys, now_ms, self.shares.append, is_whole=False)
 
     def parts(self) -> list[str]:
         return sorted(path.name for path in self.folder.glob("*.parts"))
 
     def restored(self, made: copies.Made, to: Path) -> dict[str, bytes]:
-        unpacked = server.unpack(made.file, READER, to)
+        self.shares.clear()
+        unpacked = server.unpack(made.file, READER, to, self.shares.append)
         return {name: path.read_bytes() for name, path in unpacked.of(contents.ARCHIVE).items()}
 
 
@@ -88,6 +92,17 @@ def test_each_file_of_the_archive_is_copied_once_and_comes_back(
     assert (there.archive_folder / name(2)).read_bytes() == b"two" * 50_000
     with closing(Store.open(there.database_url)) as restored, restored.read() as conn:
         assert contents.facts(conn)["schema"]
+
+
+def test_backup_and_unpacking_say_how_far_they_are(house: Server, tmp_path: Path) -> None:
+    house.archives(1, random.Random(1).randbytes(4 << 20))
+    made = house.backup()
+    backup = list(house.shares)
+    house.restored(made, tmp_path / "unpacked")
+    for shares, least in ((backup, copies.WRITTEN), (house.shares, 0.05)):  # the check of what was written, too
+        assert shares == sorted(shares)
+        assert shares[-1] == 1.0
+        assert any(least < share < 1 for share in shares)
 
 
 def test_a_file_that_was_written_anew_or_lost_is_copied_again(house: Server, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from collector.access.signing_key import load_or_make
-from collector.config import CollectorTable, DatabaseSection, Settings
+from collector.common.config import CollectorTable, DatabaseSection, Settings
 from collector.recovery import settle
 from collector.store import schema
 from collector.store.database import opened

@@ -157,7 +157,7 @@ def test_the_command_imports_lists_and_shows(tmp_path: Path, capsys: pytest.Capt
 def test_the_command_fails_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--data", str(tmp_path / "data")]
     assert main(["center", "show", "LHR-1", *data]) == 1
-    assert "is not registered" in capsys.readouterr().err
+    assert "holds no register" in capsys.readouterr().err
     assert main(["center", "import", str(tmp_path / "absent.csv"), *data]) == 1
     assert "cannot be read" in capsys.readouterr().err
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe")
@@ -166,6 +166,8 @@ def test_the_command_fails_in_words(tmp_path: Path, capsys: pytest.CaptureFixtur
     words = ["--name", "Lahore One", "--tier", "nine", "--seats-promised", "20", "--opening", "always"]
     assert main(["center", "add", "--code", "LHR-1", *words, *data]) == 1
     assert "tier: 'nine' is no tier" in capsys.readouterr().err
+    assert main(["center", "show", "LHR-1", *data]) == 1
+    assert "is not registered" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- files as people save them
@@ -230,8 +232,8 @@ def test_a_cell_under_no_name_or_a_needed_one_left_out_is_a_mistake(sqlite_store
 
 # ---------------------------------------------------------------- what an import may touch
 
-FULL = "center,name,owner,city,tier,seats_promised,isp,feeder,opening,latitude,longitude"
-WHOLE = "LHR-101,Johar Town,Owner A,Lahore,two,20,ISP-A,F-7,Mon-Sat 09:00-21:00,31.46,74.27"
+FULL = "center,name,owner,city,tier,seats_promised,isp,feeder,exchange,opening,latitude,longitude"
+WHOLE = "LHR-101,Johar Town,Owner A,Lahore,two,20,ISP-A,F-7,ISP-A Johar Town,Mon-Sat 09:00-21:00,31.46,74.27"
 
 
 def test_an_import_touches_only_the_columns_it_has_and_says_what_it_changes(either_store: Store) -> None:
@@ -240,8 +242,8 @@ def test_an_import_touches_only_the_columns_it_has_and_says_what_it_changes(eith
     assert [str(item) for item in done.differences] == ["LHR-101: opening: Mon-Sat 09:00-21:00 -> Mon-Sat 10:00-16:00"]
     with either_store.read() as conn:
         center = centers.get(conn, "LHR-101")
-    assert (center.city, center.isp, center.feeder, center.latitude, center.owner) == (
-        "Lahore", "ISP-A", "F-7", 31.46, "Owner A",
+    assert (center.city, center.isp, center.feeder, center.exchange, center.owner) == (
+        "Lahore", "ISP-A", "F-7", "ISP-A Johar Town", "Owner A",
     )  # fmt: skip
     emptied = imported(either_store, "center,isp", "LHR-101,")  # the file has the column, and says: none
     assert [str(item) for item in emptied.differences] == ["LHR-101: isp: ISP-A -> nothing"]

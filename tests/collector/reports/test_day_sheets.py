@@ -6,25 +6,30 @@ import zlib
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import wire
-from collector.flags.backup import Cut
+from collector.judging import reopening
 from collector.judging.evaluate import FreshReading
+from collector.judging.flags.backup import Cut
 from collector.register import calendar, centers, dated
 from collector.register.calendar import CalendarEntry
 from collector.register.centers import Center
-from collector.reports import day_store, exclusions, revisions, schedule
+from collector.reports import day_store, exclusions, schedule
 from collector.reports.day_sheets import (
+    APART,
     Availability,
     CriterionDay,
     DaySheet,
     Samples,
     merged,
     packed_sheet,
+    sheet_body,
+    stored_sheet,
     unpacked_sheet,
 )
 from collector.reports.ledger import BUCKETS
@@ -85,7 +90,7 @@ def put(store: Store, kind: str, day: str, hour: float, count: int, block: int, 
     with store.write() as conn:
         conn.execute(sa.insert(schema.readings[kind]), rows)
         if now_ms:
-            revisions.record_group(conn, [(CENTER, fresh)], now_ms)
+            reopening.record_group(conn, [(CENTER, fresh)], now_ms)
 
 
 def made(store: Store, now_ms: int = NOW) -> int:
@@ -106,7 +111,7 @@ def kept(store: Store) -> dict[str, DaySheet]:
     table = schema.day_sheets.c
     with store.read() as conn:
         rows = conn.execute(sa.select(table.day_ms, table.body).where(table.made_ms.is_not(None))).all()
-    found = {dated.day_of(row.day_ms): unpacked_sheet(zlib.decompress(row.body)) for row in rows}
+    found = {dated.day_of(row.day_ms): stored_sheet(row.body) for row in rows}
     return {day: sheet for day, sheet in found.items() if sheet is not None}
 
 
@@ -135,7 +140,7 @@ def test_a_report_rests_on_kept_sheets_and_the_check_on_readings(store: Store) -
     assert told(store)["ledger"]["up"] == 700 + 61
     due = at("2026-03-06")
     schedule.begin(store, STANDARDS, due)
-    while schedule.finish(store, STANDARDS, due + revisions.SETTLE_MS):
+    while schedule.finish(store, STANDARDS, due + reopening.SETTLE_MS):
         pass
     with store.read() as conn:
         assert "ledger" in schedule.check(conn, CENTER.code, "2026-02", STANDARDS, due)
@@ -160,7 +165,7 @@ def test_what_comes_while_a_sheet_is_made_lets_it_be_made_once_more(store: Store
     day_store.begin_days(store, NOW)
     with store.write() as conn:  # between the reading of the due rows and their keeping, another transaction
         row = conn.execute(sa.select(schema.day_sheets)).one()
-        day_store.mark(conn, [(CENTER.code, row.day_ms, row.day_ms)])
+        reopening.mark(conn, [(CENTER.code, row.day_ms, row.day_ms)])
         stale = (schema.day_sheets.c.marks == row.marks) & (schema.day_sheets.c.day_ms == row.day_ms)
         assert conn.execute(sa.update(schema.day_sheets).where(stale).values(made_ms=1)).rowcount == 0
     assert made(store) == 1
@@ -171,15 +176,15 @@ def test_whatever_touches_a_day_has_its_sheet_made_again(store: Store, what: str
     made(store)
     with store.write() as conn:
         if what == "facts":
-            revisions.record_facts(conn, [CENTER.code], at("2026-02-19"), NOW)
+            reopening.record_facts(conn, [CENTER.code], at("2026-02-19"), NOW)
         elif what == "calendar":
-            revisions.record_calendar(conn, [CENTER.code], at("2026-02-19"), at("2026-02-20"), NOW)
+            reopening.record_calendar(conn, [CENTER.code], at("2026-02-19"), at("2026-02-20"), NOW)
         elif what == "outages":
-            revisions.record_outages(conn, [(CENTER.code, at("2026-02-19", 3))], NOW)
+            reopening.record_outages(conn, [(CENTER.code, at("2026-02-19", 3))], NOW)
         elif what == "records":
-            revisions.record_server_results(conn, [(CENTER.code, at("2026-02-19", 3))], NOW)
+            reopening.record_server_results(conn, [(CENTER.code, at("2026-02-19", 3))], NOW)
         else:
-            revisions.record_moves(conn, [(at("2026-02-19", 23.5), CENTER.code)], NOW)
+            reopening.record_moves(conn, [(at("2026-02-19", 23.5), CENTER.code)], NOW)
     assert kept(store) == {}
     assert made(store) == 1
 
@@ -315,7 +320,7 @@ def test_a_month_is_the_sum_of_its_days_in_any_order(days: list[DaySheet], dice:
         mine = [one for sheet in days for one in sheet.criteria if (one.criterion, one.subject) == name]
         assert samples.counted == sum(one.counted for one in mine)
         assert samples.values.total() == sum(n for one in mine for _, n in one.values)
-    assert all(unpacked_sheet(packed_sheet(sheet)) == sheet for sheet in days)
+    assert all(unpacked_sheet(packed_sheet(sheet)) == sheet == stored_sheet(sheet_body(sheet)) for sheet in days)
 
 
 # ---------------------------------------------------------------- pure: verdicts by three numbers
@@ -365,3 +370,24 @@ def test_minutes_that_are_known_only_by_what_was_kept_offline_have_a_grade_of_th
     assert found["minutes"]["measured"] >= 10
     assert 5 <= found["minutes"]["offline"] <= 6
     assert (found["evidence"]["grade"], found["evidence"]["offline_grade"]) == ("E1", "E0")
+
+
+@pytest.mark.parametrize(
+    ("values", "is_apart"),
+    [(((0.1, 3), (20.125, 1), (2_000_000.0, 70_000)), True), ((), True), (((-3.5, 1), (0.0, 2)), True),
+     (((1 / 3, 1),), False), (((3e6, 1),), False), (((2.0, 1), (1.0, 1)), False), (((float("1e300"), 1),), False)],
+)  # fmt: skip
+def test_a_sheet_is_stored_with_its_values_apart_where_they_are_whole_thousandths(
+    values: tuple[tuple[float, int], ...], is_apart: bool
+) -> None:
+    one = CriterionDay(criterion="a", subject="wan", counted=9, met=9, values=values, slots=(), covered=9)
+    two = msgspec.structs.replace(one, criterion="b", values=((5.0, 1),))
+    sheet = DaySheet(
+        center="LHR-1", from_ms=0, to_ms=1, standards=(), minutes=dict.fromkeys(BUCKETS, 0), before=0, lost=0,
+        availability=Availability(), criteria=(one, two), seats=(), excused=(), sha256="",
+    )  # fmt: skip
+    body = sheet_body(sheet)
+    assert body.startswith(APART) == is_apart
+    assert stored_sheet(body) == sheet
+    if is_apart:
+        assert stored_sheet(body[:-1]) is None  # harmed: it is made anew

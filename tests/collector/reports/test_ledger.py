@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.common.center_time import TZ
+from collector.common.months import month_after, months_within
 from collector.register.opening_hours import is_open, open_minutes, parse
 from collector.reports.ledger import BUCKETS, Ledger, MinuteStates, Span, ledger, minutes_of, minutes_open
-from collector.reports.revisions import month_after, months_within
 
 MINUTE = 60_000
 

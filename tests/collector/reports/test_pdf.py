@@ -27,8 +27,8 @@ from pyhanko.sign.timestamps.dummy_client import DummyTimeStamper
 
 from collector.__main__ import main
 from collector.access.ca import Authority
+from collector.common.config import ReportsSection
 from collector.common.html_words import html_words
-from collector.config import ReportsSection
 from collector.reports import render
 from collector.reports.pdf import pades
 from collector.reports.pdf.article import blocks_of

@@ -17,6 +17,8 @@ from agent import wire
 from agent.common.center_time import TZ
 from collector.__main__ import main
 from collector.access.enrolment import device_name
+from collector.common import months
+from collector.judging import reopening
 from collector.judging.evaluate import FreshReading
 from collector.register import imports
 from collector.register.centers import Center
@@ -38,8 +40,8 @@ CENTER = Center(
     code="LHR-001", name="Gulberg", tier="three", seats_promised=10, lifecycle="declared", opening="Mon-Sat 09:00-21:00"
 )
 JANUARY = 1_767_207_600_000  # 2026-01-01 00:00 in Pakistan
-FEBRUARY, MARCH = revisions.month_after(JANUARY), revisions.month_after(revisions.month_after(JANUARY))
-DUE = MARCH + revisions.CLOSE_MS
+FEBRUARY, MARCH = months.month_after(JANUARY), months.month_after(months.month_after(JANUARY))
+DUE = MARCH + reopening.CLOSE_MS
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def put(store: Store, times: list[int], now_ms: int, seq: int = 1, notes: bool =
     with store.write() as conn:
         conn.execute(sa.insert(schema.readings["link"]), rows)
         if notes:
-            revisions.record_group(conn, [(CENTER, fresh)], now_ms)
+            reopening.record_group(conn, [(CENTER, fresh)], now_ms)
 
 
 def day(month_ms: int, number: int, count: int = 300) -> list[int]:
@@ -76,7 +78,7 @@ def at_month(year: int, month: int) -> int:
 def look(store: Store, now_ms: int) -> int:
     """What housekeeping does, once what is due has settled."""
     schedule.begin(store, STANDARDS, now_ms)
-    return schedule.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS)
+    return schedule.finish(store, STANDARDS, now_ms + reopening.SETTLE_MS)
 
 
 def report(store: Store, now_ms: int = DUE + DAY, month: str = "2026-02") -> Any:
@@ -97,7 +99,7 @@ def test_a_month_is_reported_some_days_after_its_end_and_not_before(store: Store
     assert report(store, DUE - 1)["revision"]["number"] == 0
     assert look(store, DUE) == 1
     found = report(store)["revision"]
-    assert (found["number"], found["closed_ms"], found["why"]) == (1, DUE + revisions.SETTLE_MS, {})
+    assert (found["number"], found["closed_ms"], found["why"]) == (1, DUE + reopening.SETTLE_MS, {})
     assert look(store, DUE + 1) == 0
 
 
@@ -128,11 +130,11 @@ def test_a_month_reported_by_the_first_version_stays_the_same_to_the_bit_when_th
     lossy = [{"loss_pct": 30.0}, {"loss_pct": 0.0}]
     for number, values in enumerate(lossy):
         put(store, day(october, 2 + number), october, seq=1 + 1000 * number, **values)
-    due = revisions.month_after(october) + revisions.CLOSE_MS
+    due = months.month_after(october) + reopening.CLOSE_MS
     with store.write() as conn:
         conn.execute(sa.update(schema.devices).values(enrolled_ms=october))
     schedule.begin(store, Standards.of([first]), due)
-    schedule.finish(store, Standards.of([first]), due + revisions.SETTLE_MS)
+    schedule.finish(store, Standards.of([first]), due + reopening.SETTLE_MS)
     shipped = Standards.of(examples())
     with store.read() as conn:
         kept = told(conn, CENTER.code, "2026-10", shipped, due + DAY)
@@ -140,10 +142,10 @@ def test_a_month_reported_by_the_first_version_stays_the_same_to_the_bit_when_th
     assert kept["standard"] == {
         "id": first.id, "official": False, "note": first.note, "sha256": first.digest
     }  # fmt: skip
-    late = revisions.month_after(due) + DAY  # a reading that comes after the second version began
+    late = months.month_after(due) + DAY  # a reading that comes after the second version began
     put(store, day(october, 4), late, seq=9000)
     schedule.begin(store, shipped, late)
-    schedule.finish(store, shipped, late + revisions.SETTLE_MS)
+    schedule.finish(store, shipped, late + reopening.SETTLE_MS)
     with store.read() as conn:
         revised = told(conn, CENTER.code, "2026-10", shipped, late + DAY)
     assert (revised["revision"]["number"], revised["standard"]["sha256"]) == (2, first.digest)
@@ -193,7 +195,7 @@ def test_late_readings_of_a_month_that_is_not_reported_are_simply_in_it(store: S
 def test_a_revision_that_says_the_same_is_none(store: Store) -> None:
     look(store, DUE)
     with store.write() as conn:
-        revisions.record_outages(conn, [(CENTER.code, FEBRUARY)], DUE + DAY)
+        reopening.record_outages(conn, [(CENTER.code, FEBRUARY)], DUE + DAY)
     assert report(store)["revision"]["number"] == 2
     look(store, DUE + DAY)
     assert report(store)["revision"]["number"] == 1
@@ -203,7 +205,7 @@ def test_what_comes_while_a_report_is_made_is_in_it_all_the_same(store: Store) -
     """Between reading and writing another transaction brings more: the report made meanwhile is thrown away."""
     put(store, day(FEBRUARY, 2), FEBRUARY)
     schedule.begin(store, STANDARDS, DUE)
-    at_ms = DUE + revisions.SETTLE_MS
+    at_ms = DUE + reopening.SETTLE_MS
     with store.read() as conn:
         due = schedule._due(conn, at_ms, 1, WHOLE)
         made = schedule._made(conn, due, STANDARDS, at_ms)
@@ -211,7 +213,7 @@ def test_what_comes_while_a_report_is_made_is_in_it_all_the_same(store: Store) -
     with store.keep() as conn:
         schedule._settle(conn, due[0], made[CENTER.code], at_ms)
     assert report(store)["revision"]["closed_ms"] is None
-    assert schedule.finish(store, STANDARDS, at_ms + revisions.SETTLE_MS) == 1
+    assert schedule.finish(store, STANDARDS, at_ms + reopening.SETTLE_MS) == 1
     found = report(store)
     assert (found["revision"]["number"], found["minutes"]["measured"]) == (1, 600)
 
@@ -224,7 +226,7 @@ def test_a_boot_that_explains_a_dark_month_end_revises_both_months(store: Store)
     fresh = FreshReading("boot", wire.BootReading(last_alive_ms=MARCH - DAY), MARCH + DAY, now_ms, "g0 s 1")
     with store.write() as conn:
         conn.execute(sa.insert(schema.readings["boot"]), [{**boot, "received_ms": now_ms, **dark}])
-        revisions.record_group(conn, [(CENTER, [fresh])], now_ms)
+        reopening.record_group(conn, [(CENTER, [fresh])], now_ms)
     look(store, now_ms)
     assert report(store)["revision"]["changed"]["minutes"]["unknown_explained"] == {"was": 0, "now": 720}
 
@@ -238,7 +240,7 @@ def test_a_revision_that_is_not_written_is_found_by_the_check(store: Store) -> N
     put(store, day(FEBRUARY, 3), DUE + DAY, seq=5000, notes=False)
     with store.read() as conn:
         differs = schedule.check(conn, CENTER.code, "2026-02", STANDARDS, DUE + DAY)
-    assert differs == ["ledger", "minutes", "availability", "criteria", "evidence"]
+    assert differs == ["ledger", "days", "minutes", "availability", "criteria", "evidence"]
 
 
 # ---------------------------------------------------------------- what is kept, and for how long
@@ -332,7 +334,7 @@ def test_the_command_makes_a_month_anew_and_compares(store: Store, tmp_path: Pat
     assert main([*words, "--check"]) == 2
     assert "is not reported yet" in capsys.readouterr().err
     schedule.begin(store, plain, DUE)
-    schedule.finish(store, plain, DUE + revisions.SETTLE_MS)
+    schedule.finish(store, plain, DUE + reopening.SETTLE_MS)
     assert main([*words, "--check"]) == 0
     assert "the same to the bit" in capsys.readouterr().out
     put(store, day(FEBRUARY, 3), DUE + DAY, notes=False)
@@ -355,7 +357,7 @@ def test_a_report_of_before_there_were_days_is_compared_in_all_that_it_says() ->
 def test_a_report_without_its_standard_waits_and_keeps_its_readings(store: Store) -> None:
     schedule.begin(store, STANDARDS, DUE)
     nothing = Standards.of([])
-    assert schedule.finish(store, nothing, DUE + revisions.SETTLE_MS) == 1
+    assert schedule.finish(store, nothing, DUE + reopening.SETTLE_MS) == 1
     with store.read() as conn:
         assert schedule.reported_until(conn) == FEBRUARY
     assert schedule.finish(store, STANDARDS, DUE + 2 * schedule.LATER_MS) == 1
@@ -390,7 +392,7 @@ def recorded(store: Store, lines: str, from_ms: int, now_ms: int) -> None:
         origin = imports.Origin(by="Ayesha", second="Bilal")
         done = imports.do_import(conn, lines.splitlines(), now_ms, from_ms, origin)
         assert not done.mistakes
-        revisions.record_facts(conn, [CENTER.code], from_ms, now_ms)
+        reopening.record_facts(conn, [CENTER.code], from_ms, now_ms)
 
 
 def test_hours_changed_today_change_no_minute_of_last_month(store: Store) -> None:

@@ -20,19 +20,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.access.enrolment import device_name
+from collector.commands.simulation import fleet, readings
+from collector.commands.simulation.trouble import Stage
+from collector.common import months
+from collector.common.config import Settings
 from collector.common.messages import Message
-from collector.config import Settings
 from collector.ingest.transaction import Ingest, Judge
 from collector.ingest.workers import judge_with
+from collector.judging import reopening
 from collector.judging.evaluate import judge_group
+from collector.judging.outages import gaps
 from collector.judging.silence import sweep
-from collector.outages import gaps
 from collector.recovery.move import move
 from collector.register import centers
-from collector.reports import revisions, schedule
+from collector.reports import schedule
 from collector.reports.render import FORMS
-from collector.simulate import fleet, readings
-from collector.simulate.trouble import Stage
 from collector.standard import Standards
 from collector.store import Store, schema
 from collector.store.backup import backup, restore
@@ -78,9 +80,9 @@ class Play:
     @property
     def months(self) -> list[str]:
         """Those that are over for long enough at the end."""
-        last_ms = self.end_ms - revisions.CLOSE_MS
-        found = revisions.months_within(JANUARY, self.end_ms)
-        return [revisions.named(item) for item in found if revisions.month_after(item) <= last_ms]
+        last_ms = self.end_ms - reopening.CLOSE_MS
+        found = months.months_within(JANUARY, self.end_ms)
+        return [months.named(item) for item in found if months.month_after(item) <= last_ms]
 
 
 def played(seed: int, days: int, every_min: int, step_h: int, clock: str = "synced") -> Play:
@@ -174,16 +176,16 @@ def replay(store: Store, play: Play, arrivals: Sequence[tuple[int, Sent]], judge
         with store.write() as conn:
             sweep(conn, STANDARDS, now_ms + MINUTE)
             again_ms = now_ms + 10 * MINUTE
-            revisions.record_outages(conn, gaps.reconsider(conn, again_ms, SETTINGS.sweep.gap_s), again_ms)
+            reopening.record_outages(conn, gaps.reconsider(conn, again_ms, SETTINGS.sweep.gap_s), again_ms)
         if (now_ms - JANUARY) % DAY == 0:
             schedule.begin(store, STANDARDS, now_ms)
-            schedule.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS)
+            schedule.finish(store, STANDARDS, now_ms + reopening.SETTLE_MS)
     tidy(store, play.end_ms + DAY)
 
 
 def tidy(store: Store, now_ms: int) -> None:
     schedule.begin(store, STANDARDS, now_ms)
-    while schedule.finish(store, STANDARDS, now_ms + revisions.SETTLE_MS):
+    while schedule.finish(store, STANDARDS, now_ms + reopening.SETTLE_MS):
         pass
 
 

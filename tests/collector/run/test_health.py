@@ -22,7 +22,7 @@ import pytest
 
 import collector
 from collector.access.tls import TlsError
-from collector.config import Settings
+from collector.common.config import Settings
 from collector.run import resources
 from collector.run.reload import Reload
 from collector.web.health import Health, Needed, Watched
@@ -150,6 +150,7 @@ def test_without_its_broker_it_is_healthy_but_not_ready(tmp_path: Path) -> None:
         made.stop()
 
 
+@pytest.mark.row(62)
 def test_a_hangup_takes_new_channels_and_refuses_a_file_with_a_mistake(served: Served) -> None:
     served.config.write_text(served.settings + "[alerts]\nevery_s = -1\n")
     served.process.send_signal(signal.SIGHUP)

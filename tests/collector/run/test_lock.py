@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from collector.config import CollectorTable, DatabaseSection, Settings
+from collector.common.config import CollectorTable, DatabaseSection, Settings
 from collector.run.lock import LOCK, DatabaseLock, folder_lock
 from collector.store import SERVERS, Store, StoreError
 

@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from collector.access.signing_key import load_or_make
 from collector.brokers.embedded import BrokerError, EmbeddedBroker
 from collector.brokers.endpoints import Address
-from collector.config import ConfigError, Settings
-from collector.ingest.subscriber import Subscriber
+from collector.common.config import ConfigError, Settings
+from collector.ingest.mqtt.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from collector.run.listeners.web_server import WebServer
 from collector.run.runtime import Component, PeriodicTask, Subprocess

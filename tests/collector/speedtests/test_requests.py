@@ -26,6 +26,7 @@ from collector.speedtests.scheduler import AGAIN_MS, TestScheduler
 from collector.standard import Standards, read
 from collector.store import Store, schema
 from tests.collector.standard.timeless import timeless_file, timeless_standards
+from tests.helpers.waiting import wait_until
 
 NOW = 1_795_000_000_000  # a Wednesday, 16:06 in Karachi: open
 KEY = Ed25519PrivateKey.generate()
@@ -436,6 +437,18 @@ def told(capsys: pytest.CaptureFixture[str], store: Store, *words: str) -> tuple
     return code, printed.out + printed.err
 
 
+def measured_once_asked(desk: Desk, gateway: Any, test_id: str) -> None:
+    """The result of a test comes when a third command has asked for it, and waits."""
+    act = schema.decisions.c.act
+
+    def times() -> int:
+        with desk.store.read() as conn:
+            return conn.scalar(sa.select(sa.func.count()).where(act == "test_requested")) or 0
+
+    wait_until(lambda: times() == 3)
+    desk.take(result(gateway, test_id=test_id, download_mbps=31.5))
+
+
 def test_the_command_asks_and_says_what_became_of_it(sqlite_store: Store, gateway, capsys, tmp_path: Path) -> None:
     desk, data = Desk(sqlite_store), ("--data", str(tmp_path))
     assert told(capsys, desk.store, "NO-1", *data)[0] == 1
@@ -447,7 +460,7 @@ def test_the_command_asks_and_says_what_became_of_it(sqlite_store: Store, gatewa
     desk.look()
     code, printed = told(capsys, desk.store, "LHR-1", "--wait", "0.1", *data)
     assert (code, "runs; its result will be on the center's page" in printed) == (1, True)
-    running = threading.Timer(0.3, lambda: desk.take(result(mine, test_id=turn["test_id"], download_mbps=31.5)))
+    running = threading.Thread(target=measured_once_asked, args=(desk, mine, turn["test_id"]))
     running.start()
     code, printed = told(capsys, desk.store, "LHR-1", "--wait", "20", *data)
     running.join()

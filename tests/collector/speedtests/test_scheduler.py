@@ -18,7 +18,7 @@ from paho.mqtt import client as mqtt
 from agent import wire
 from agent.common.mqtt import Client as MqttClient
 from collector.brokers.embedded import EmbeddedBroker
-from collector.ingest.subscriber import Address, Subscriber
+from collector.ingest.mqtt.subscriber import Address, Subscriber
 from collector.ingest.transaction import Ingest
 from collector.run.runtime import PeriodicTask
 from collector.speedtests import requests

@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from agent.common.center_time import TZ
-from collector.standard import StandardError, Standards, example, examples, load, read
+from agent.common.reasons import Reason
+from agent.common.words import PlainWords, catalogue
+from collector.standard import StandardError, Standards, example, examples, load, names, read
 from collector.standard.criteria import Window
 
 FILES = Path(__file__).parent / "files"
@@ -150,3 +152,15 @@ def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 def test_hostile_bytes_are_refused_not_a_crash(body: bytes) -> None:
     with pytest.raises(StandardError):
         read(body, "hostile.toml")
+
+
+def test_a_share_that_must_be_little_is_said_with_what_it_is_a_share_of() -> None:
+    """ "Names resolve: 100 %; at most 0 %" would read as the opposite, whatever the standard calls the criterion."""
+    reason = Reason.of("change.below_for_long_enough", found=Reason.of("verdict.at_most", value=100, bound=0, unit="%"))
+    for lang, measure in (("en", "names that do not resolve"), ("ur", "نام جن کے پتے نہیں ملتے")):
+        words, rule = PlainWords(catalogue(lang)), example().by_id["internet.names"]
+        assert names.value_of(rule, 100.0, words).startswith(measure)
+        assert f"{measure}: " in words.reason(names.found_of(rule, reason, words))
+        loss = example().by_id["internet.loss"]
+        assert names.found_of(loss, reason, words) is reason, "its name is the measure's own"
+        assert names.value_of(loss, 3.0, words) == words.figure(3.0, "%")

@@ -28,7 +28,8 @@ ROW = {"tier": "three", "seats_promised": "10", "opening": "Mon-Sat 09:00-21:00"
 PLACES = (("Lahore", "Punjab"), ("Karachi", "Sindh"), ("Quetta", "Balochistan"))
 FILTERS = (
     Filter(), Filter(sort="name"), Filter(sort="place"), Filter(sort="heard"), Filter(state="below"),
-    Filter(state="closed"), Filter(province="Sindh"), Filter(search="C-2 ptcl"), Filter(search="%"),
+    Filter(state="closed"), Filter(state="unknown"), Filter(state="silent"),
+    Filter(province="Sindh"), Filter(search="C-2 ptcl"), Filter(search="%"),
     Filter(scope=Scope(province=frozenset({"Sindh", "Punjab"})), search="two"),
 )  # fmt: skip
 
@@ -71,6 +72,12 @@ def agrees(store: Store, now_ms: int = NOON) -> dict[str, str]:
                 assert all(len(row.pop("hours_ranks")) == 24 for row in rows)
                 assert rows == queries.page(conn, ranks, wanted, limit=10), wanted
                 assert center_states.counts(conn, ranks, wanted) == queries.counts(conn, ranks, wanted), wanted
+            whole = [row["center"] for row in queries.page(conn, ranks, Filter(), limit=10)]
+            for offset in range(len(whole) + 1):  # each page sorts the states alone in which it lies
+                pages = [center_states.page(conn, ranks, Filter(), now_ms, limit=n, offset=offset) for n in (1, 2)]
+                assert [[row["center"] for row in page] for page in pages] == [
+                    whole[offset : offset + 1], whole[offset : offset + 2],
+                ]  # fmt: skip
             pulses = sorted(map(tuple, (row.values() for row in center_states.pulses(conn, ranks))))
             assert pulses == sorted(map(tuple, (row.values() for row in queries.pulses(conn, ranks))))
         return {row["center"]: row["state"] for row in queries.page(conn, RANKS, Filter(), limit=10)}

@@ -21,7 +21,7 @@ from collector.commands.evidence import held_ids
 from collector.ingest.transaction import Ingest
 from collector.recovery.move import _tally, move
 from collector.store import Store, StoreError, bulk_insert, schema
-from collector.store.backup import backup
+from collector.store.backup import backup, rescue
 
 NOW = 1_795_000_000_000
 
@@ -183,3 +183,25 @@ def test_a_statement_of_copy_that_the_database_refuses_is_an_error_like_any_othe
     row = {"nonce": "n", "issued_ms": 1}
     with pytest.raises(sa.exc.IntegrityError), either_store.write() as conn:
         bulk_insert(conn, schema.nonces, [row, row])
+
+
+@pytest.mark.row(51)
+def test_a_deleted_database_is_copied_from_its_open_file_and_a_moved_one_is_not(
+    gateway: Callable[..., object], tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with closing(Store.open(f"sqlite:///{folder}/nabz.db")) as store:
+        fill(store, gateway, 2)
+        held = digest(store)
+        (folder / "nabz.db").rename(folder / "moved.db")
+        assert rescue(store, NOW) is None
+        (folder / "moved.db").rename(folder / "nabz.db")
+        for path in folder.glob("nabz.db*"):
+            path.unlink()
+        rescued = rescue(store, NOW)
+        assert rescued is not None
+        assert [path.name for path in folder.iterdir()] == [rescued.name]
+    rescued.rename(folder / "nabz.db")
+    with closing(Store.open(f"sqlite:///{folder}/nabz.db")) as again:
+        assert digest(again) == held

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from collector.access.ca import Authority
 from collector.access.signing_key import load_or_make
-from collector.config import CollectorTable, DatabaseSection, Settings
+from collector.common.config import CollectorTable, DatabaseSection, Settings
 from collector.store import Store, StoreError, schema
 from collector.store.database import KEY_FILE, opened
 

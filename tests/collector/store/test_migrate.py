@@ -14,7 +14,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 
 from collector.__main__ import main
-from collector.config import DatabaseSection, Settings
+from collector.common.config import DatabaseSection, Settings
 from collector.run.upgrades import opened_and_upgraded
 from collector.store import NeedsMigration, Store, StoreError, draft, migrate, schema
 

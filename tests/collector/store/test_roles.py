@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.access import enrolment
-from collector.config import KeepSection, Settings
+from collector.common.config import KeepSection, Settings
 from collector.desk.alerts.outbox import Outbox
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with

@@ -20,19 +20,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.audit import bundle
-from collector.flags import witness
+from collector.judging.flags import witness
 from collector.log import notes, sequencing
 from collector.log.notes import COSIGNED, NoteKey
 from collector.log.sequencing import LogSigner
+from collector.reports.audit import bundle
 from collector.standard import documents
 from collector.store import Store
 from collector.verifier import servers
 from collector.verifier.__main__ import main
 from collector.verifier.archive import BundleError
 from collector.verifier.check import Outcome, check
+from collector.verifier.samples import SpokenTime
 from collector.web.decisions import proof
-from tests.collector.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, close, played
+from tests.collector.reports.audit.closed_month import CODE, LOG_KEY, NAME, ORIGIN, close, played
 from tests.helpers import ROOT
 from tests.timelines.plays.order_play import REPORTED, STANDARDS, make_play
 
@@ -199,6 +200,63 @@ def test_what_somebody_changed_is_named(written: Path, tmp_path: Path, name: str
     done = checked(edited(written, tmp_path, edit))
     assert done.count > 0
     assert any(words in text for text in done.wrong), done.wrong
+
+
+def test_a_sheet_that_claims_more_than_was_signed_is_named(written: Path, tmp_path: Path) -> None:
+    """The arithmetic alone would not see it, where the report claims the same."""
+
+    def more(row: dict[str, Any]) -> None:
+        row["criteria"][0]["counted"] += 100_000
+        row["availability"]["line_up"] += 1
+        row["availability"]["mains"] += 1440
+
+    found = checked(edited(written, tmp_path, in_line("sheets.jsonl", 9, up_longer))).wrong
+    assert any("up, below and down says" in one and "signed readings speak for" in one for one in found)
+    found = checked(edited(written, tmp_path, in_line("sheets.jsonl", 9, more))).wrong
+    assert any("power says" in one for one in found)
+    assert any("samples of" in one and "signed readings" in one for one in found)
+
+
+READING = '{"kind":"link","at":{"wall_ms":%d,"mono_ms":%d,"boot":"b","clock":"%s"},"loss_pct":%s}'
+KINDS = {"internet.loss": "link"}
+
+
+@pytest.mark.parametrize(
+    ("clock", "loss", "claims", "wrong"),
+    [
+        ("synced", "0", {"up": 60, "line_up": 60}, []),
+        ("synced", "0", {"up": 63, "line_up": 60}, ["up, below and down says 63"]),
+        ("synced", "0", {"up": 60, "line_up": 63}, ["a line that is up says 63"]),
+        ("synced", "0", {"up": 60, "line_down": 1}, ["a line that is down says 1"]),
+        ("synced", "100", {"up": 60, "line_down": 60}, []),
+        ("synced", "100", {"up": 60, "line_up": 1}, ["a line that is up says 1"]),
+        ("unsynced", "0", {"up": 180, "line_up": 180}, []),  # on which day they were nobody can say
+        ("unsynced", "0", {"up": 181, "line_up": 0}, ["up, below and down says 181"]),
+        ("synced", "0", {"counted": 60}, []),
+        ("synced", "0", {"counted": 61}, ["internet.loss counts 61 samples of 60"]),
+    ],
+)
+def test_a_reading_speaks_for_its_own_minutes_alone(
+    clock: str, loss: str, claims: dict[str, int], wrong: list[str]
+) -> None:
+    spoken, begin = SpokenTime(), 1_790_000_040_000
+    for number in range(60):
+        at_ms = begin + number * 60_000 + 31_000
+        spoken.take((READING % (at_ms, number * 60_000, clock, loss)).encode(), at_ms + 5_000)
+    spoken.take(b"[]", 0)  # no reading
+    minutes = {"up": claims.get("up", 0), "below": 0, "down": 0}
+    known = {name: claims.get(name, 0) for name in ("line_up", "line_down", "mains", "battery")}
+    row = {"criterion": "internet.loss", "counted": claims.get("counted", 0)}
+    sheet = {
+        "from_ms": begin,
+        "to_ms": begin + 86_400_000,
+        "minutes": minutes,
+        "availability": known,
+        "criteria": [row],
+    }
+    found = list(spoken.excess([sheet], KINDS))
+    assert len(found) == len(wrong)
+    assert all(text in one for text, one in zip(wrong, found, strict=True))
 
 
 def test_leaves_that_were_taken_out_leave_less_proven(written: Path, tmp_path: Path) -> None:

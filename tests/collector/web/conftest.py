@@ -31,8 +31,7 @@ from agent.common.words import FOLDER
 from collector.access import approvals, enrolment, passwords, users
 from collector.access.accounts import directory, policy, sessions
 from collector.access.enrolment import Approval
-from collector.common.scope import EVERYWHERE, Scope
-from collector.config import (
+from collector.common.config import (
     AlertsSection,
     CollectorTable,
     EnrolmentSection,
@@ -42,6 +41,7 @@ from collector.config import (
     UpdatesSection,
     WebSection,
 )
+from collector.common.scope import EVERYWHERE, Scope
 from collector.standard import Standards
 from collector.store import Store, schema
 from collector.web import auth
@@ -75,8 +75,8 @@ def center_row(code: str, number: int = 0, **facts: object) -> dict[str, Any]:
         "center": code, "name": f"e-Rozgar Center {city} {number + 1}", "owner": "Bint-e-Hawa Trust", "building": "",
         "city": city, "district": district, "province": province, "tier": tier, "seats_promised": 20,
         "isp": ("PTCL", "Nayatel", "StormFiber")[number // 6 % 3], "feeder": f"F-{number % 40:02}",
-        "opening": "Mon-Sat 09:00-21:00", "latitude": None, "longitude": None, "lifecycle": "declared",
-        "since_ms": NOW_MS - 90 * DAY_MS, "changed_ms": NOW_MS - 90 * DAY_MS, **facts,
+        "exchange": f"X-{number % 9}", "opening": "Mon-Sat 09:00-21:00", "latitude": None, "longitude": None,
+        "lifecycle": "declared", "since_ms": NOW_MS - 90 * DAY_MS, "changed_ms": NOW_MS - 90 * DAY_MS, **facts,
     }  # fmt: skip
 
 

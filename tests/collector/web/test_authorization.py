@@ -20,8 +20,8 @@ from collector.access.accounts import activity, api_keys, contacts
 from collector.access.accounts.activity import ActFilter
 from collector.access.accounts.contacts import Contact
 from collector.access.accounts.policy import POLICY, ROLES, Account
+from collector.common.config import CollectorTable, Settings
 from collector.common.scope import EVERYWHERE, Scope
-from collector.config import CollectorTable, Settings
 from collector.desk import follow, work
 from collector.store import Store, schema
 from collector.web import auth
@@ -49,6 +49,8 @@ EXPECTED = {
     "GET /mine": ("o", "centers", False),
     "GET /disputes": ("odam", "centers", False),
     "GET /disputes/{number}": ("odam", "centers", False),
+    "GET /disputes/{number}/files/{name}": ("odam", "centers", False),
+    "POST /disputes/files": ("o", "centers", False),
     "POST /disputes": ("o", "centers", False),
     "POST /disputes/{number}": ("a", "centers", False),
     "GET /standards": ("dam", "programme", False),
@@ -123,6 +125,7 @@ EXPECTED = {
 }
 OPEN = {
     "GET /login", "POST /login", "POST /login/first", "GET /login/oidc", "GET /login/oidc/back",
+    "GET /login/oidc/out",
     "GET /healthz", "GET /readyz", "GET /api/v1/ca",
     "GET /api/v1/time", "POST /api/v1/enrol", "POST /api/v1/renew", "POST /api/v1/servers/join", "POST /api/v1/records",
     "GET /api/v1/files/{name}", "GET /log/{path:path}", "GET /a/{secret}", "POST /a/{secret}", "POST /answers/sms",
@@ -192,7 +195,7 @@ def outcome(client: Client, route: str, code: str, **headers: str) -> str:
     """What the guard says: in, denied, hidden or log in."""
     method, _, path = route.partition(" ")
     answer = client.request(method, path.replace("{code}", code).replace("{number}", "1"), headers=headers)
-    sentence = answer.json().get("error", "") if answer.headers["content-type"] == "application/json" else ""
+    sentence = answer.json().get("error", "") if answer.headers.get("content-type") == "application/json" else ""
     if answer.status_code == 401:
         return "log in"
     if answer.status_code == 403 and sentence.startswith("account:"):

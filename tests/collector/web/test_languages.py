@@ -18,7 +18,7 @@ from collector.desk.alerts.message import Announcement, message
 from collector.register.opening_text import opening_text
 from collector.standard import Standards
 from collector.standard.criteria import LocalText
-from collector.standard.names import name_of
+from collector.standard.names import found_of, name_of
 from tests.collector.standard.timeless import timeless
 
 THINGS = {"Mbit", "s", "ms", "MB", "V", "C", "JSON", "Nabz", "GB", "SHA"}  # units and names of things
@@ -178,7 +178,7 @@ def test_alerts_and_reports_speak_it_too(texts: Path) -> None:
         bound=2.0, reason=Reason.of("change.below_at_once", found=found), province="Punjab",
     )  # fmt: skip
     text = message(values, timeless(), "http://nabz.example.pk", [words]).text
-    assert words.reason(values.reason) in text
+    assert words.reason(found_of(timeless().by_id["internet.loss"], values.reason, words)) in text
     assert not latin(re.sub(r"[\u2066\u2068][^\u2069]*\u2069", "", text)), text
 
 

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.__main__ import main
-from collector.log import leaves, merkle, notes, sequencing
+from collector.log import merkle, notes, sequencing
 from collector.log.notes import Checkpoint
 from collector.log.sequencing import LogSigner
 from collector.store import Store, schema, upsert
+from collector.store.journal import leaves
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 NOW = 1_795_000_000_000

@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from collector.common import months
+from collector.judging import reopening
+from collector.judging.reopening import Why
 from collector.register.centers import get
 from collector.reports import revisions
 from collector.reports.monthly import build
-from collector.reports.revisions import Why
 from collector.store import Store, schema
 from tests.collector.standard.timeless import timeless_standards
 
@@ -29,15 +31,15 @@ CHANGED = {
 @pytest.fixture
 def reported(served: Any, store: Store, cast: types.ModuleType) -> Any:
     cast.add_fleet(store, 2)
-    month_ms = revisions.month_of(cast.NOW_MS - 40 * 86_400_000)
+    month_ms = months.month_of(cast.NOW_MS - 40 * 86_400_000)
     why = Why(readings=1440, first_ms=month_ms, last_ms=month_ms + 86_400_000, devices=("g1<b>",))
     known = {"center": "KHI-0001", "from_ms": month_ms, "marks": 0, "body": b""}
     cast.insert(store, schema.reports, [
         {**known, "revision": 1, "opened_ms": month_ms, "closed_ms": month_ms, "why": "{}", "changed": "{}"},
         {**known, "revision": 2, "opened_ms": cast.NOW_MS, "closed_ms": cast.NOW_MS,
-         "why": revisions.text_of(why), "changed": msgspec.json.encode(CHANGED).decode()},
+         "why": reopening.text_of(why), "changed": msgspec.json.encode(CHANGED).decode()},
         {**known, "revision": 1, "opened_ms": month_ms, "closed_ms": None, "why": "{}", "changed": "{}",
-         "from_ms": revisions.month_after(month_ms)},
+         "from_ms": months.month_after(month_ms)},
     ])  # fmt: skip
     return served
 
@@ -74,9 +76,9 @@ def test_a_center_without_reports_shows_none(served: Any, store: Store, cast: ty
 def closed(served: Any, store: Store, cast: types.ModuleType) -> Any:
     """A month of KHI-0001 that is closed, with a report as collectors make it."""
     cast.add_fleet(store, 2)
-    month_ms = revisions.month_of(cast.NOW_MS - 40 * 86_400_000)
+    month_ms = months.month_of(cast.NOW_MS - 40 * 86_400_000)
     with store.read() as conn:
-        report = build(conn, get(conn, "KHI-0001"), revisions.named(month_ms), timeless_standards(), cast.NOW_MS)
+        report = build(conn, get(conn, "KHI-0001"), months.named(month_ms), timeless_standards(), cast.NOW_MS)
     cast.insert(store, schema.reports, [
         {"center": "KHI-0001", "from_ms": month_ms, "revision": 1, "opened_ms": 1, "closed_ms": 2, "marks": 0,
          "why": "{}", "changed": "{}", "body": revisions.packed(report)},

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from collector.config import ExternalBrokerSection
+from collector.common.config import ExternalBrokerSection
 from tests.faults import rig
 from tests.faults.makes import listening, tool
 from tests.helpers.collector_side import House

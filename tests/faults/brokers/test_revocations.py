@@ -21,7 +21,7 @@ from agent.uplink import trust
 from collector.access import devices
 from collector.brokers.endpoints import Address
 from collector.brokers.external import ExternalBroker
-from collector.ingest.subscriber import Subscriber
+from collector.ingest.mqtt.subscriber import Subscriber
 from collector.store import schema
 from tests.agent.uplink.test_renew import joined, linked, now_ms, renewal_of, stamp, until
 from tests.faults.brokers.kept_broker import Kept, kept

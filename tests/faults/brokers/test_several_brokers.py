@@ -23,8 +23,8 @@ from agent.spool.queue import Spool
 from agent.uplink.session import Uplink
 from agent.uplink.window import STABLE_S
 from collector.brokers.endpoints import Address
-from collector.config import BrokerSection
-from collector.ingest.subscriber import Subscriber
+from collector.common.config import BrokerSection
+from collector.ingest.mqtt.subscriber import Subscriber
 from collector.store import Store, schema
 from tests.agent.uplink.test_renew import joined, linked, now_ms, renewal_of, stamp, until
 from tests.faults import rig

@@ -13,7 +13,7 @@ import pytest
 
 from collector.access.server_certs import server_certificates, worker_certificate
 from collector.brokers.endpoints import Address
-from collector.ingest.subscriber import Subscriber
+from collector.ingest.mqtt.subscriber import Subscriber
 from tests.agent.uplink.test_renew import now_ms
 from tests.faults.brokers.kept_broker import kept
 from tests.helpers.collector_side import House

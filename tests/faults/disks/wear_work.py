@@ -8,7 +8,7 @@ from pathlib import Path
 from agent import wire
 from agent.scheduling.schedule import value_of
 from agent.spool.queue import Spool
-from collector.simulate.readings import MINUTE_MS
+from collector.commands.simulation.readings import MINUTE_MS
 from tests.faults.lines.test_absence import round_of
 from tests.faults.power.spool_work import STAMP, T0
 

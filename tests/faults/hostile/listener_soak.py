@@ -23,7 +23,7 @@ from agent import wire
 from collector.access.ca import Files
 from collector.brokers.endpoints import Address
 from collector.common.messages import Message
-from collector.ingest.subscriber import Subscriber
+from collector.ingest.mqtt.subscriber import Subscriber
 from collector.store import schema
 from tests.faults.hostile.wire_soak import FORGERIES, NOW, Desk, Gateway, play
 from tests.faults.makes import MAKES, SERVICE, Client, Running

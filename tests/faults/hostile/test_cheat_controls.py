@@ -123,6 +123,10 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         "collector/judging/patterns.py", "        if len(beside) >= rules.unloaded and", "        if False and",
         f"{PATTERNS}::test_a_ups_that_carries_nothing_beside_seats_at_work_is_found",
     ),
+    "a day that is said again is a day": (
+        "collector/judging/patterns.py", "        count += any(", "        count += False and any(",
+        f"{PATTERNS}::test_a_day_that_is_said_again_is_found_wherever_it_begins",
+    ),
     "neighbours' cuts are not compared": (
         "collector/judging/patterns.py", "            if not cuts[center] and usual", "            if False and usual",
         f"{PATTERNS}::test_a_center_without_a_cut_among_neighbours_with_many_is_found",
@@ -137,7 +141,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     ),
     "a file of evidence vouches for itself": (
         "collector/commands/evidence.py", '    if fields["public_key"] not in trusted:\n', "    if False:\n",
-        "tests/collector/simulate/test_witness.py",
+        "tests/collector/commands/simulation/test_witness.py",
     ),
     "files are as the shell's mask has them": (
         "agent/common/command_line.py", "    before = os.umask(FILE_MASK)\n", "    before = os.umask(0)\n",
@@ -227,6 +231,10 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
             "values of a UPS may stand still", marks=pytest.mark.control("values of a UPS may stand still", row=61)
         ),
         pytest.param("a UPS may carry nothing", marks=pytest.mark.control("a UPS may carry nothing", row=61)),
+        pytest.param(
+            "a day that is said again is a day",
+            marks=pytest.mark.control("a day that is said again is a day", row=61),
+        ),
         pytest.param(
             "neighbours' cuts are not compared", marks=pytest.mark.control("neighbours' cuts are not compared", row=61)
         ),

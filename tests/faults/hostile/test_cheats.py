@@ -26,7 +26,7 @@ from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address
 from collector.common.messages import Message
 from collector.ingest import server_results, spools
-from collector.ingest.subscriber import Subscriber
+from collector.ingest.mqtt.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from collector.judging import fast_lane, patterns, place_facts, server_samples, shared_seats
 from collector.judging.evaluate import judge_group
@@ -290,6 +290,48 @@ def pretend_a_ups(here: Collector, mine: Gateway) -> None:
         here.send(mine.batch(raws, live=False))
 
 
+def play_yesterday_again(here: Collector, mine: Gateway) -> None:
+    """A script that sends each reading of the UPS a second time, with the time of today."""
+    dice, now_ms = random.Random(5), here.now_ms
+    day = [
+        (round(dice.gauss(228, 2), 1), round(dice.uniform(20, 40)), 1500.0 + dice.randint(0, 300)) for _ in range(200)
+    ]
+    for at_ms in (now_ms - 30 * HOUR, now_ms - 5 * HOUR):
+        for first in range(0, 200, 100):
+            raws = []
+            for number, (volts, load, left_s) in enumerate(day[first : first + 100], first):
+                values = {"output_state": "online", "input_voltage_v": volts, "load_pct": load, "runtime_s": left_s}
+                raws.append(mine.ups(at_ms + number * MINUTE, **values))
+            here.send(mine.batch(raws, live=False))
+
+
+def work_with_an_old_backup(here: Collector, mine: Gateway) -> None:
+    """A copy of the machine with its key and spool of an hour ago goes on from there."""
+    here.live(mine)
+    sequence, chain = mine.next_seq, mine.chain
+    here.live(mine)
+    here.now_ms += HOUR
+    mine.next_seq, mine.chain = sequence, chain
+    here.send(mine.batch([mine.ups(here.now_ms, battery_charge_pct=50)], nonce=here.nonce()))
+
+
+def share_a_line(here: Collector, mine: Gateway) -> None:
+    """Two centers run their tests over one good line."""
+    other = enrolled(here.store, "KHI-1")
+    for hour in range(8):
+        here.now_ms = NOON + hour * HOUR
+        for gateway in (mine, other):
+            here.see(here.grant(gateway), gateway, asn=PTCL, network="AS17557 PTCL", address="203.0.113.77")
+
+
+def put_the_clock_back(here: Collector, mine: Gateway) -> None:
+    """A time server of the owner's own says that it is two hours ago."""
+    here.live(mine)
+    here.now_ms += MINUTE
+    early = here.stamped(wire.UpsReading(output_state="online"), here.now_ms - 2 * HOUR, "x")
+    here.send(mine.batch([wire.encode_reading(early)], nonce=here.nonce()))
+
+
 def one_machine_for_two(here: Collector, mine: Gateway) -> None:
     for gateway in (mine, enrolled(here.store, "KHI-1")):
         here.live(gateway, wire.GatewayReading(machine="ab" * 8, router="cd" * 8, hardware="physical"))
@@ -320,6 +362,10 @@ CHEATS: dict[str, tuple[Callable[[Collector, Gateway], None], str, int]] = {
     "seats are virtual machines": (many_seats_of_one_machine, "virtual_seats", MINUTE),
     "seats of another center": (seats_of_another_center, "shared_seat", MINUTE),
     "a UPS is a script": (pretend_a_ups, "ups_frozen", MINUTE),
+    "yesterday is played again": (play_yesterday_again, "repeated_values", DAY),
+    "an old backup is a second gateway": (work_with_an_old_backup, "equivocation", 0),
+    "two centers test over one line": (share_a_line, "shared_address", HOUR),
+    "the clock is put back": (put_the_clock_back, "past", 0),
     "one machine is two centers": (one_machine_for_two, "shared_machine", MINUTE),
     "the gateway is a virtual machine": (a_virtual_gateway, "virtual", MINUTE),
 }

@@ -23,7 +23,7 @@ from collector.access.ca import Files
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address
 from collector.brokers.listeners import Listener
-from collector.ingest.subscriber import Subscriber
+from collector.ingest.mqtt.subscriber import Subscriber
 from tests.faults.hostile.wire_soak import Desk, Gateway
 from tests.faults.makes import SERVICE
 from tests.helpers.authority import TestAuthority

@@ -20,9 +20,9 @@ from agent.scheduling.schedule import value_of
 from agent.spool.queue import Spool
 from agent.spool.record import Head
 from agent.spool.status import SpoolStats
-from collector.simulate import readings
-from collector.simulate.fleet import make_fleet
-from collector.simulate.readings import MINUTE_MS
+from collector.commands.simulation import readings
+from collector.commands.simulation.fleet import make_fleet
+from collector.commands.simulation.readings import MINUTE_MS
 from collector.store import Store, schema
 from tests.faults import rig
 from tests.faults.master import Account

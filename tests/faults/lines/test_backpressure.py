@@ -19,7 +19,7 @@ from agent.spool.queue import Spool
 from agent.uplink.session import Uplink
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.endpoints import Address
-from collector.ingest.subscriber import Subscriber
+from collector.ingest.mqtt.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from tests.faults.hostile.wire_soak import Desk, Gateway
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from collector.outages import mains_cuts
+from collector.judging.outages import mains_cuts
 from collector.store import Store, schema
 from tests.helpers.processes import token_words
 

@@ -68,6 +68,21 @@ def test_a_database_that_is_moved_away_ends_receipts_and_is_missed_at_the_next_s
 
 
 @pytest.mark.slow
+def test_a_database_that_is_deleted_is_rescued_from_its_open_file(house: House) -> None:
+    settled(house)
+    data = house.folder / "data"
+    for path in data.glob("nabz.db*"):
+        path.unlink()
+    ends(house)
+    assert "is empty, but" in refused(house)
+    (rescued,) = data.glob("nabz.db.rescued-*")
+    rescued.rename(data / "nabz.db")
+    house.start("collector")
+    house.wait_healthy()
+    assert account(house, house.deliver(60)).clean
+
+
+@pytest.mark.slow
 def test_a_log_that_is_deleted_costs_nothing(house: House) -> None:
     settled(house)
     (house.folder / "data" / "nabz.db-wal").unlink()

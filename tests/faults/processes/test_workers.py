@@ -6,11 +6,15 @@ and send it again, and another worker takes it.
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import re
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 
@@ -40,6 +44,24 @@ def taken(house: rig.House, worker: str) -> int:
     """Readings that a worker says it took, of the last time it was stopped in order."""
     counts = re.findall(r"ingest_worker_stopping: .*readings=(\d+)", (house.folder / f"{worker}.log").read_text())
     return int(counts[-1]) if counts else 0
+
+
+def late(house: rig.House) -> list[str]:
+    """The parts that `/healthz` names."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{house.web}/healthz", timeout=10) as answer:
+            return list(json.load(answer).get("late", ()))
+    except urllib.error.HTTPError as error:
+        with error:
+            return list(json.load(error)["late"])
+
+
+def worker_of(pid: int) -> int:
+    """The process of the second worker that this collector started."""
+    done = subprocess.run(
+        ["pgrep", "-P", str(pid), "-f", "ingest --worker 2"], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout.split()[0])
 
 
 @pytest.mark.slow
@@ -84,7 +106,7 @@ def test_a_broker_without_shared_subscriptions_is_named_and_one_worker_does_with
             done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, cwd=house.source)
             assert done.returncode == 1
             assert f"127.0.0.1:{house.broker}: does not speak MQTT 5, which several ingest workers need" in done.stderr
-            rig.wait_for(lambda: (house.folder / "agent" / "spool.db").exists(), "the agent's spool")
+            rig.wait_for(lambda: rig.newest(house, "link") is not None, "the agent's first reading")
             promised = house.deliver(60)  # `serve` alone goes on
             assert rig.account(house, promised).lost == 0
         finally:
@@ -99,9 +121,14 @@ def test_serve_starts_its_workers_again_and_takes_them_along(tmp_path: Path) -> 
         try:
             house.open()
             rig.wait_for(lambda: log.read_text().count("INFO subscribed:") == 2, "both workers")
-            rig.wait_for(lambda: (house.folder / "agent" / "spool.db").exists(), "the agent's spool")
+            rig.wait_for(lambda: rig.newest(house, "link") is not None, "the agent's first reading")
             promised = house.deliver(60)
             assert rig.account(house, promised).lost == 0
+            hangs = worker_of(house.processes["collector"].pid)
+            os.kill(hangs, signal.SIGSTOP)
+            rig.wait_for(lambda: "ingest worker 2" in late(house), "a worker that hangs to be named", 120)
+            os.kill(hangs, signal.SIGCONT)
+            rig.wait_for(lambda: "ingest worker 2" not in late(house), "it to go on", 120)
             house.processes["collector"].send_signal(signal.SIGTERM)
             assert house.processes.pop("collector").wait(30) == 0
             assert "ingest_worker_stopping" in log.read_text()  # the worker's own last word

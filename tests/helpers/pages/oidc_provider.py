@@ -48,6 +48,7 @@ class Provider:
     key_id: str = "one"
     algorithm: str = "RS256"
     metadata: dict[str, Any] = field(default_factory=dict)
+    userinfo: dict[str, Any] = field(default_factory=dict)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def turn_key(self, name: str) -> None:
@@ -108,6 +109,8 @@ def provider(now_s: int) -> Iterator[Provider]:
                     self.reply(200, room.discovery())
                 case "/keys":
                     self.reply(200, room.keys())
+                case "/userinfo" if self.headers.get("authorization") == "Bearer x":
+                    self.reply(200, room.userinfo)
                 case "/auth":
                     self.reply(303, {}, room.authorize(query))
                 case _:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from collector.config import load
+from collector.common.config import load
 from tests.helpers import ROOT
 
 FOLDER = ROOT / "deb" / "containers"

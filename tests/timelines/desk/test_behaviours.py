@@ -107,6 +107,14 @@ def test_what_is_skipped_makes_no_incident_while_it_lasts(story: Story) -> None:
     assert [(one.place, story.clock(one.opened_ms)) for one in desk.incidents()] == [(long, "11:00")]
 
 
+def test_what_only_runs_for_the_record_is_told_as_ever(story: Story) -> None:
+    desk = DeskPlay(story)
+    (code,) = desk.fleet(1, "F", feeder="F-7")
+    planned(desk, "run")
+    desk.plays(line_of(desk, code, "10:20"), until="10:19")
+    assert [title.partition(":")[0] for _, title in desk.messages()] == [code]
+
+
 def test_on_mains_again_nothing_hurries(story: Story) -> None:
     """UPS and line fail and come back as the mains do: one urgent word and its end."""
     story.plays(

@@ -9,7 +9,7 @@ import pytest
 
 from agent.wire import LinkReading, UpsReading
 from collector.desk import causes
-from collector.outages import mains_cuts
+from collector.judging.outages import mains_cuts
 from tests.timelines.plays.desk_play import BATTERY, LOSSY, MAINS, WELL, DeskPlay
 
 Story = Any

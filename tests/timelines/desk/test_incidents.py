@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.timelines.plays.desk_play import BATTERY, DRY, MAINS, WELL, DeskPlay
+from tests.timelines.plays.desk_play import BATTERY, DRY, LOSSY, MAINS, WELL, DeskPlay
 
 Story = Any
 
@@ -69,3 +69,47 @@ def test_batteries_that_give_out_an_hour_apart_are_one_cut(desk: DeskPlay) -> No
     )
     (one,) = desk.incidents()
     assert (one.scope, one.most, one.state, desk.acts(1)) == ("feeder", 6, "resolved", ["opened", "resolved"])
+
+
+def test_the_lines_of_one_exchange_are_two_messages(desk: DeskPlay) -> None:
+    """Four of a provider's twelve lines in a city fail, for half an hour; all others of the town go on."""
+    town = {"city": "Lahore", "district": "Lahore", "isp": "PTCL"}
+    four = desk.fleet(4, "X", exchange="PTCL Gulberg", feeder="LESCO F-7", **town)
+    others = desk.fleet(8, "O", exchange="PTCL Cantt", feeder="LESCO F-7", **town)
+    desk.plays(
+        desk.minutes(others, "09:50", "10:50", WELL, MAINS),
+        desk.minutes(four, "09:50", "10:00", WELL, MAINS),
+        desk.minutes(four, "10:30", "10:50", WELL, MAINS),
+        until="10:49",
+    )
+    (one,) = desk.incidents()
+    assert (one.scope, one.place, one.most, one.state) == ("exchange", "PTCL Gulberg", 4, "resolved")
+    assert [title.partition(":")[0] for _, title in desk.messages()] == ["Exchange PTCL Gulberg"] * 2
+
+
+def test_two_that_are_all_of_a_feeder_are_one_cut(desk: DeskPlay) -> None:
+    """Their batteries give out ten minutes apart; a third center's does so by itself, at the same time."""
+    two, alone = desk.fleet(2, "F", feeder="MEPCO F-1"), desk.fleet(1, "A", feeder="MEPCO F-2")
+    others = desk.fleet(12, "O", feeder="MEPCO F-2")
+    worn = [
+        *desk.minutes(two[:1], "10:00", "10:10", WELL, BATTERY), *desk.minutes(two[:1], "10:10", "10:20", WELL, DRY),
+        *desk.minutes(two[1:], "10:00", "10:20", WELL, BATTERY), *desk.minutes(two[1:], "10:20", "10:30", WELL, DRY),
+        *desk.minutes(alone, "09:50", "10:12", WELL, MAINS), *desk.minutes(alone, "10:12", "10:30", LOSSY, MAINS),
+    ]  # fmt: skip
+    desk.plays(
+        desk.minutes(others, "09:50", "10:50", WELL, MAINS),
+        desk.minutes(two, "09:50", "10:00", WELL, MAINS),
+        worn,
+        desk.minutes(two[:1], "10:20", "10:50", WELL, MAINS),
+        desk.minutes(two[1:], "10:30", "10:50", WELL, MAINS),
+        until="10:49",
+    )
+    found = {(one.scope, one.place): one for one in desk.incidents()}
+    assert set(found) == {("feeder", "MEPCO F-1"), ("center", "A-000")}
+    pair = found["feeder", "MEPCO F-1"]
+    assert (pair.most, pair.state, desk.acts(pair.id)[0], desk.acts(pair.id)[-1]) == (
+        2,
+        "resolved",
+        "opened",
+        "resolved",
+    )

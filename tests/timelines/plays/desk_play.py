@@ -34,6 +34,7 @@ class DeskPlay:
         self.story, self.base_url = story, base_url
         self.channel = Channel("box", lambda _message: None, ("raised", "cleared"), ("en",))
         self.sms = Channel("sms", lambda _message: None, ("raised", "cleared"), ("en",), "telephone")
+        self.channels = [self.channel, self.sms]
         self.now_ms = 0
 
     def fleet(self, count: int, prefix: str = "C", **facts: object) -> list[str]:
@@ -62,7 +63,7 @@ class DeskPlay:
                 self.look()
 
     def look(self) -> None:
-        channels, standards = [self.channel, self.sms], self.story.standards
+        channels, standards = self.channels, self.story.standards
         with self.story.store.write() as conn:
             queue.queue(conn, channels, standards, self.base_url, self.now_ms)
             settle.settle(conn, standards, self.now_ms)

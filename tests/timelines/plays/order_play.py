@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.access.enrolment import device_name
+from collector.common.config import Settings
 from collector.common.messages import Message
-from collector.config import Settings
 from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
-from collector.outages import mains_cuts
+from collector.judging.outages import mains_cuts
 from collector.register import centers
 from collector.reports import monthly
 from collector.speedtests.measure.record import Record, RecordedDirection, encode

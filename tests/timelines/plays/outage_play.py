@@ -20,15 +20,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from collector.access.enrolment import device_name
+from collector.common.config import Settings
 from collector.common.messages import Message
-from collector.config import Settings
 from collector.desk.alerts import queue as outbox
 from collector.desk.alerts.channel import Channel
-from collector.flags import machine
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
+from collector.judging.flags import machine
+from collector.judging.outages import gaps
 from collector.judging.silence import sweep
-from collector.outages import gaps
 from collector.register import centers
 from collector.store import Store, schema
 from tests.collector.standard.timeless import timeless_standards

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from agent.common.errors import describe
-from collector.config import MailboxSection
+from collector.common.config import MailboxSection
 from collector.desk.alerts.answers.mail import MailReply, reply_of
 from collector.desk.alerts.channel import SendFailed
 

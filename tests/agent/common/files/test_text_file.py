@@ -10,8 +10,8 @@ import pytest
 from agent import config_file
 from agent.common.files import clean, decode, parse_toml, refused_sign
 from agent.seat.snapshot import parse_key
-from collector import config as collector_config
 from collector import standard
+from collector.common import config as collector_config
 
 TEXT = '[agent]\nstate_dir = "/tmp/nabz-x"\n'
 NAME = "ای\u200cروزگار مرکز"

@@ -208,7 +208,6 @@ def test_connections_are_counted_by_address_and_in_all() -> None:
 
 
 def test_both_programs_name_the_parser_among_what_they_need() -> None:
-    root = ROOT / "tests"
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert all(any(name.startswith("h11") for name in extras[extra]) for extra in ("agent", "collector"))
-    assert all("\nh11==" in (root / f"requirements/{extra}.lock").read_text() for extra in ("agent", "collector"))
+    assert all("\nh11==" in (ROOT / f"requirements/{extra}.lock").read_text() for extra in ("agent", "collector"))

@@ -18,7 +18,7 @@ from agent import wire
 from agent.probes.ups import nut, settle
 from agent.probes.ups.draft import Memory
 from agent.scheduling.power import Known, update_known
-from collector.flags import backup
+from collector.judging.flags import backup
 
 FIELD = Path(__file__).parent / "field"
 NUTS = sorted(FIELD.glob("*.nut"))

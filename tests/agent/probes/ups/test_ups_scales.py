@@ -48,6 +48,7 @@ def test_no_impossible_number_is_believed(field: str, value: float, held: Scale 
         ("input_frequency_hz", 50, 1, 50),
         ("input_frequency_hz", 33, 1, None),
         ("battery_charge_pct", 980, 1, 98),
+        ("battery_charge_pct", 120, 1, None),
         ("battery_charge_pct", -5, 1, None),
         ("battery_charge_pct", 255, 1, None),
         ("battery_charge_pct", 25.5, 0.1, 25.5),

@@ -16,8 +16,8 @@ from collector.access import passwords, users
 from collector.access.accounts import activity, api_keys, directory, second_factors
 from collector.access.accounts.activity import ActFilter
 from collector.access.users import PersonError
+from collector.common.config import CollectorTable, DatabaseSection, Settings
 from collector.common.scope import EVERYWHERE, Scope
-from collector.config import CollectorTable, DatabaseSection, Settings
 from collector.run.upgrades import opened_and_upgraded
 from collector.store import Store, migrate, schema
 from collector.web import auth

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from collector.__main__ import main
 from collector.acts import inspections as acts
 from collector.acts.person import ActingPerson
-from collector.audit import recorded
 from collector.register.centers import Center
+from collector.reports.audit import recorded
 from collector.reports.inspections import records
 from collector.reports.inspections.records import InspectionError
 from collector.standard import StandardError, form, read

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from collector.access.ca import Authority
 from collector.access.server_certs import server_certificates
-from collector.config import CollectorTable, EnrolmentSection, HttpSection, Settings
+from collector.common.config import CollectorTable, EnrolmentSection, HttpSection, Settings
 from collector.run.listeners.sockets import bound
 from collector.run.listeners.web_server import WebServer
 from collector.speedtests.measure.record import MAX_BYTES

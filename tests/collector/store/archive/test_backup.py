@@ -13,7 +13,7 @@ import pytest
 from collector.__main__ import main
 from collector.access.ca import Authority
 from collector.access.signing_key import load_or_make
-from collector.config import load
+from collector.common.config import load
 from collector.recovery import archive
 from collector.run.upkeep.archiving import EVERY_MS, Archiving
 from collector.store import Store

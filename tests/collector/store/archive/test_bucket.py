@@ -14,7 +14,7 @@ import pytest
 from collector.__main__ import main
 from collector.access.ca import Authority
 from collector.access.signing_key import load_or_make
-from collector.config import load
+from collector.common.config import load
 from collector.recovery import archive as backups
 from collector.store import Store, schema
 from collector.store.archive import pack, remove, thaw

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from collector.store import Store, schema, upsert
 from collector.store.archive import pack
 from collector.store.rollups import ROLLED
-from tests.collector.audit.test_replay import CODES, audited, make_play, played
+from tests.collector.reports.audit.test_replay import CODES, audited, make_play, played
 
 pytest.importorskip("pyarrow")
 DAY = 86_400_000

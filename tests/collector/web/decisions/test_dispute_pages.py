@@ -112,3 +112,35 @@ def test_whoever_filed_takes_it_back(site, cast) -> None:
         number = page.rpartition("/")[2]
         assert send(client, page, "/disputes", act="withdraw", number=number).status_code == 303
         assert "واپس لیا گیا" in client.get(page).text
+
+
+def attach(client: httpx.Client, number: int, name: str, body: bytes) -> httpx.Response:
+    mark = MARK.search(client.get(f"/disputes/{number}").text)
+    assert mark
+    values = {"mark": mark[1], "number": str(number)}
+    return client.post("/disputes/files", data=values, files={"file": (name, body, "text/html")})
+
+
+def test_a_file_goes_with_a_dispute_and_is_handed_out_as_a_file(site, cast) -> None:
+    photo = b"\xff\xd8\xff" + b"x" * 200_000  # longer than other requests may be
+    with logged_in(site, cast, "Omar", "operator", OPERATOR) as client:
+        number = int(send(client, "/disputes", "/disputes", **FILING).headers["location"].rpartition("/")[2])
+        assert attach(client, number, 'mast"><b>.html', photo).status_code == 303
+        refused = attach(client, number, "page.jpg", b"<script>alert(1)</script>")
+        assert (refused.status_code, 'id="why"' in refused.text) == (400, True)
+        page = client.get(f"/disputes/{number}").text
+        assert '<img class="given"' in page
+        assert "<b>.html" not in page
+        path = re.search(rf'href="(/disputes/{number}/files/[0-9a-f]+)"', page)
+        assert path
+        found = client.get(path[1])
+        assert found.content == photo
+        assert found.headers["content-type"] == "image/jpeg"
+        assert found.headers["content-disposition"].startswith("attachment; filename*=UTF-8''mast")
+        assert "default-src 'none'; sandbox" in found.headers["content-security-policy"]
+        assert found.headers["x-content-type-options"] == "nosniff"
+        assert client.get(f"/disputes/{number}/files/0123456789abcdef").status_code == 404
+    with logged_in(site, cast, "Sara", "auditor") as client:
+        assert client.get(path[1]).content == photo
+    with logged_in(site, cast, "Bilal", "operator", Scope(owner=frozenset({"Other Trust"}))) as client:
+        assert client.get(path[1]).status_code == 404

@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import zipfile
+from dataclasses import replace
 from importlib import resources
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 
 from collector.standard import EXAMPLE
 from collector.verifier.archive import LIMITS, MANIFEST
+from collector.web.decisions import drafts
 from collector.web.decisions.proof import BundleRefused, checked
 from tests.collector.web.decisions.test_dispute_pages import MARK, OPERATOR, logged_in
 from tests.helpers.waiting import wait_until
@@ -82,6 +84,34 @@ def test_a_draft_is_tried_and_its_mistakes_are_named(served, cast) -> None:
         assert upload(client, "/drafts", "draft", DRAFT, days="90").status_code == 303
         wait_until(lambda: "centers change" in client.get("/drafts").text, "the draft's result", 20)
         assert "<progress" not in client.get("/drafts?lang=ur").text
+
+
+def test_a_draft_is_tried_one_at_a_time_whichever_process_of_pages_is_asked(served, cast) -> None:
+    run = drafts.DraftRun(
+        holder="h0", draft="d", standard="s", days=90, person="Omar", began_ms=served.now[0],
+        until_ms=served.now[0] + drafts.LEASE_MS,
+    )  # fmt: skip
+    with served.store.write() as conn:  # as another process does
+        assert drafts.begin(conn, run)
+        assert not drafts.begin(conn, replace(run, holder="h1", began_ms=run.until_ms - 1))
+    drafts.record(served.store, "h0", share=0.25)
+    with logged_in(served, cast, "Sara", "auditor") as client:
+        page = client.get("/drafts").text
+        assert '<progress max="1" value="0.25"' in page
+        mark = MARK.search(client.get("/proof").text)
+        assert mark
+        values = {"mark": mark[1], "days": "9"}
+        assert client.post("/drafts", data=values, files={"draft": ("x", DRAFT)}).status_code == 409
+        served.now[0] += drafts.LEASE_MS  # its process died
+        page = client.get("/drafts").text
+        assert "was not tried to its end" in page
+        assert "<progress" not in page
+    with served.store.write() as conn:
+        assert drafts.begin(conn, replace(run, holder="h2", began_ms=served.now[0], until_ms=2**50))
+    drafts.record(served.store, "h0", share=1.0, error="too late", until_ms=0)
+    with served.store.read() as conn:
+        last = drafts.last_run(conn)
+    assert (last and last.holder, last and last.share) == ("h2", 0.0)
 
 
 def test_what_is_wrong_with_a_bundle_is_shown(served, cast) -> None:

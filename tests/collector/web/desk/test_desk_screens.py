@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, expect
 from collector.access.accounts import directory
 from collector.acts import routing, windows
 from collector.acts.person import ActingPerson
+from collector.common.config import AlertsSection, ChannelSection, OidcSection
 from collector.common.scope import EVERYWHERE, Scope
-from collector.config import AlertsSection, ChannelSection, OidcSection
 from collector.desk.routing.plans import parse_step
 from collector.desk.routing.rota import Rota
 from collector.desk.routing.routes import AlertRoute

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from playwright.sync_api import Browser, expect
 
 from collector.access.accounts import push_devices
-from collector.config import AlertsSection, ChannelSection
+from collector.common.config import AlertsSection, ChannelSection
 from collector.store import schema
 from tests.collector.desk.alerts.channels.push_service import Device
 from tests.helpers.pages import chromium

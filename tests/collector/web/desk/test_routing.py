@@ -55,6 +55,9 @@ def test_who_is_on_duty_and_who_stands_in(site) -> None:
         assert "Bilal" in client.get("/routing").text
         assert press(client, reason=f"ill {HOSTILE}").status_code == 303
         page = client.get("/routing").text
+        assert press(client, act="remove_override", id="1").status_code == 303
+        assert "Dawud" not in client.get("/routing").text.partition('id="rota"')[0].partition('id="override-form"')[0]
+        assert press(client, act="remove_override", id="1").status_code == 400
         urdu = client.get("/routing?lang=ur").text
     assert "Dawud" in page.partition('id="rota"')[0]
     assert HOSTILE not in page

@@ -72,10 +72,10 @@ def test_hours_outside_of_the_opening_are_closed_unless_something_was_wrong(site
     assert [name for name, _ in re.findall(r'class="(\w+)" x="(\d+)"', bar[0])] == ["meets", "closed", "below", "meets"]
 
 
-def test_a_filter_may_name_an_owner_a_provider_a_city_a_district_a_feeder(site) -> None:
+def test_a_filter_may_name_an_owner_a_provider_a_city_a_district_a_feeder_an_exchange(site) -> None:
     with site.client() as client:
         everybody = table(client)
-        for column in ("owner", "isp", "city", "district", "feeder", "province"):
+        for column in ("owner", "isp", "city", "district", "feeder", "exchange", "province"):
             value = everybody[7][column]
             found = table(client, f"?{httpx.QueryParams({column: value})}")
             assert found == [row for row in everybody if row[column] == value]

@@ -95,12 +95,12 @@ def test_boundaries_are_the_lines_of_the_file_and_nothing_else(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"type": "FeatureCollection"}', '{"type":"Topology","features":[]}'])
-def test_a_file_that_has_no_lines_is_refused_and_the_map_works(served, tmp_path: Path, text: str) -> None:
+def test_a_file_that_has_no_lines_is_refused_and_the_map_works(site, tmp_path: Path, text: str) -> None:
     path = tmp_path / "lines.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r".+"):
         lines_of(path)
-    with served.client() as client:
+    with site.client() as client:
         assert client.get("/map/boundaries.json").status_code == 404
         assert "No boundaries are drawn" in client.get("/map").text
 

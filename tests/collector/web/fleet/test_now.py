@@ -60,7 +60,7 @@ def test_it_shows_the_greatest_loss_first_with_whom_to_call(site) -> None:
         assert "<title>(3) Now" in page
         assert page.count('href="tel:%2B92211234567"') == 3
         assert HOSTILE not in page
-        assert "Take it, or give it to somebody" in page
+        assert "Take it or assign it" in page
 
 
 def test_the_same_act_is_done_to_many_and_the_lists_follow(site) -> None:

@@ -189,6 +189,32 @@ def test_several_incidents_are_taken_at_once(browser: Browser, site, desk: str) 
 
 
 @pytest.mark.slow
+def test_what_one_tab_takes_the_other_tab_shows(browser: Browser, site, desk: str) -> None:
+    with reader(browser, site.url, session=desk) as page:
+        page.goto("/now")
+        expect(page.locator('.live[data-live="on"]')).to_be_visible()
+        row = page.locator("#list tr.row", has_text="New").last.get_attribute("id") or ""
+        other = page.context.new_page()
+        other.goto(f"/now?incident={row[2:]}")
+        other.locator("#panel button[value=ack]").click()
+        expect(other.locator(f"#{row} .state")).to_contain_text("Acknowledged")
+        page.bring_to_front()
+        site.hub.publish({"KHI-0001"})
+        expect(page.locator(f"#{row} .state")).to_contain_text("Acknowledged")
+
+
+@pytest.mark.slow
+def test_an_incident_is_acknowledged_without_scripts(browser: Browser, site, desk: str) -> None:
+    with reader(browser, site.url, session=desk, java_script_enabled=False) as page:
+        page.goto("/now")
+        row = page.locator("#list tr.row", has_text="New").first.get_attribute("id") or ""
+        page.locator(f"#{row} input[name=n]").check()
+        page.locator(".bulk button[value=ack]").click()
+        page.wait_for_url("**done=1**")
+        expect(page.locator(f"#{row} .state")).to_contain_text("Acknowledged")
+
+
+@pytest.mark.slow
 def test_columns_are_left_out_and_news_leaves_them_out(browser: Browser, site, desk: str) -> None:
     with reader(browser, site.url, session=desk) as page:
         page.goto("/?state=below")

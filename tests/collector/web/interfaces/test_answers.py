@@ -15,8 +15,8 @@ from standardwebhooks.webhooks import Webhook
 
 from collector.access.accounts import contacts, directory
 from collector.access.accounts.policy import Account
+from collector.common.config import AlertsSection
 from collector.common.scope import EVERYWHERE
-from collector.config import AlertsSection
 from collector.desk import tables
 from collector.store import Store, schema
 from tests.collector.web.conftest import Served, serve

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agent.common.reasons import Reason
-from collector.audit import nightly
 from collector.recovery import drill
+from collector.reports.audit import nightly
 
 
 def test_the_newest_of_each_is_shown_with_its_result(fleet) -> None:

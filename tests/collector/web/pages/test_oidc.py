@@ -12,7 +12,7 @@ import pytest
 
 from collector.access.accounts import directory, oidc
 from collector.access.users import PersonError
-from collector.config import OidcSection
+from collector.common.config import OidcSection
 from collector.store import Store
 from collector.web import auth
 from tests.helpers.pages.oidc_provider import CLIENT, SECRET, Provider, provider
@@ -213,6 +213,41 @@ def test_an_admin_names_people_by_form(site, store: Store, cast) -> None:
             directory.set_identity(conn, "Bilal", "sub:u-7", "Root", NOW_MS)
         directory.add(conn, "Bilal", "-", "desk", directory.EVERYWHERE, "Root", NOW_MS)
         assert directory.account_of_identity(conn, ["sub:u-7"]) is None  # who comes back is named anew
+
+
+def test_an_e_mail_that_the_token_lacks_is_asked_of_userinfo(site, issuer: Provider) -> None:
+    issuer.claims = {"email": None, "email_verified": None}
+    issuer.metadata = {"userinfo_endpoint": f"{issuer.url}/userinfo"}
+    right = {"sub": "u-1", "email": "amna@example.pk", "email_verified": True}
+    wrong: tuple[dict[str, Any], ...] = ({"sub": "u-2"}, {"email_verified": False}, {"email": "b@example.pk"})
+    with site.client(logged_in=False) as client:
+        for change in wrong:
+            issuer.userinfo = right | change
+            assert came_back(client).status_code == 403, change
+        issuer.userinfo = right
+        assert came_back(client).status_code == 303
+    assert issuer.requests.count("/userinfo") == 4
+
+
+def test_whoever_logs_out_is_logged_out_there_too(site, issuer: Provider, cast) -> None:
+    issuer.metadata = {"end_session_endpoint": f"{issuer.url}/end?x=1"}
+    with site.client(logged_in=False) as client:
+        came_back(client)
+        done = client.post("/logout", data={"mark": auth.form_mark(client.cookies[auth.COOKIE])})
+        assert (done.status_code, done.headers["location"]) == (303, "/login/oidc/out")
+        out = client.get("/login/oidc/out").headers["refresh"]
+        assert out.startswith(f"0; url={issuer.url}/end?x=1&client_id={CLIENT}&")
+        query = parse_qs(urlsplit(out.partition("url=")[2]).query)
+        assert query["post_logout_redirect_uri"][0].endswith("/login")
+        assert query["id_token_hint"][0].count(".") == 2
+        assert client.get("/login/oidc/out").headers["location"] == "/login"  # once
+        client.post("/login", data={"name": cast.ADMIN, "password": cast.PASSWORD})
+        client.post("/logout", data={"mark": auth.form_mark(client.cookies[auth.COOKIE])})
+        assert client.get("/login/oidc/out").headers["location"] == "/login"  # it had let nobody in
+        came_back(client)
+        issuer.broken = True
+        site.now.append(NOW_MS + oidc.METADATA_LASTS_MS)
+        assert client.get("/login/oidc/out").headers["location"] == "/login"
 
 
 def test_without_an_issuer_there_is_none(served) -> None:

@@ -316,8 +316,8 @@ def test_what_an_act_was_about_is_said_in_words(served, cast) -> None:
         users.record(conn, "contact_set", "Ali", cast.NOW_MS, reason='{"half": ')
     with served.client() as client:
         words = re.sub("<[^>]+>", "", client.get("/activity").text)
-    assert "operator District: Karachi South, Owner: Bint-e-Hawa Trust" in words
-    assert "auditor All centers" in words
+    assert "Operator District: Karachi South, Owner: Bint-e-Hawa Trust" in words
+    assert "Auditor All centers" in words
     assert "{&#34;half&#34;: " in words, "what is no JSON stands as it was recorded"
 
 

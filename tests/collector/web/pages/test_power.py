@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from agent.common.reasons import Reason, encode_all
-from collector.flags.backup import Cut
+from collector.judging.flags.backup import Cut
 from collector.store import Store, schema
 
 MINUTE_MS = 60_000

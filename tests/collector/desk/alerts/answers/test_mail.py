@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from collector.access.accounts import directory
+from collector.common.config import MailboxSection
 from collector.common.scope import EVERYWHERE
-from collector.config import MailboxSection
 from collector.desk import tables
 from collector.desk.alerts.answers.acts import Answer
 from collector.desk.alerts.answers.mail import MAX_QUOTE, MailReply, reply_address, reply_of
