@@ -16,6 +16,7 @@ BENCHES = {
     "gateway.field": "conditions that people met in the field, right and wrong: ours beside NUT's snmp-ups",
     "fleet.watch": "how often a well center stands in watch by packets lost by chance, by the real rules",
     "fleet.ingest": "what taking readings costs with signatures and TLS, beside none and beside a bare subscriber",
+    "peers.peers": "what a gateway's minute costs to take: ours beside Zabbix and VictoriaMetrics",
     "fleet.live": "what a live batch costs the collector and its database, by centers and by function",
     "pages.charts": "what sums of hours save a chart of days, at fleet width",
     "pages.pages": "what the list of centers and a search cost, by the board and by the rows of states",

@@ -19,7 +19,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -163,6 +163,16 @@ def _asking(center: SimulatedCenter, token: str, folder: Path) -> tuple[Member, 
     gateway = Gateway(center=center, key=key, device=device, spool=uuid.uuid4().hex)
     member = Member(gateway=gateway, ca=folder / "ca.pem", cert=folder / f"{device}.crt", key=place)
     return member, agent_enrol.enrolment_request(token, key, tls_key)
+
+
+def heard_before(url: str, gateways: Sequence[Gateway], at_ms: int) -> None:
+    """The centers were last heard then: what comes next closes a gap."""
+    rows = [
+        {"center": item.center.code, "device": item.device, "first_ms": at_ms, "heard_ms": at_ms, "due_ms": at_ms}
+        for item in gateways
+    ]
+    with closing(Store.open(url)) as store, store.write() as conn:
+        conn.execute(sa.insert(schema.pulse), rows)
 
 
 # ---------------------------------------------------------------- the ground

@@ -83,7 +83,7 @@ def measured(database: str, kind: str, options: argparse.Namespace) -> tuple[Fig
             promises[member.gateway.spool] = (member.gateway.next_seq - 1, member.gateway.chain)
             batches.append(sealed(member.gateway, backlog))
         readings = sum(last for last, _ in promises.values())
-        figures = asyncio.run(_taken(made, kind, batches, readings))
+        figures = asyncio.run(taken(made, kind, batches, readings))
         held = kind == "bare" or check(made.settings.database_url, promises).good
     return figures, held
 
@@ -100,7 +100,7 @@ def sealed(gateway: Gateway, backlog: Backlog) -> list[bytes]:
     return found
 
 
-async def _taken(made: Ground, kind: str, batches: Sequence[Sequence[bytes]], readings: int) -> Figures:
+async def taken(made: Ground, kind: str, batches: Sequence[Sequence[bytes]], readings: int) -> Figures:
     """Every session in first, then the taker, then everybody's next batch in turn."""
     sessions = [await _session(made, member) for member in made.members]
     tasks = [asyncio.create_task(session.run()) for session in sessions]

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from bench.fleet.ground import DATABASES, cost, now_ms
+from bench.fleet.ground import DATABASES, cost, heard_before, now_ms
 from bench.fleet.storm import round_of
 from collector.commands.simulation.fleet import make_fleet
 from collector.commands.simulation.gateway import Gateway
@@ -107,7 +107,7 @@ def measured(database: str, count: int, options: argparse.Namespace) -> Spent:
             ingest = Ingest(store, Ed25519PrivateKey.generate(), judge)
             spent, begins_ms = Spent(), now_ms()
             if options.backlog:
-                _heard_before(store, gateways, begins_ms - (WARM_UP - 1 + options.rounds) * options.backlog * MINUTE_MS)
+                heard_before(url, gateways, begins_ms - (WARM_UP - 1 + options.rounds) * options.backlog * MINUTE_MS)
             profile = cProfile.Profile(time.thread_time) if options.profile else None
             rounds = _backlog(gateways, begins_ms, options) if options.backlog else _live(gateways, begins_ms, options)
             for number, (at_ms, minutes, messages) in enumerate(rounds):
@@ -167,16 +167,6 @@ def enrolled(store: Store, count: int) -> list[Gateway]:
     with store.write() as conn:
         conn.execute(sa.insert(schema.devices), rows)
     return gateways
-
-
-def _heard_before(store: Store, gateways: Sequence[Gateway], at_ms: int) -> None:
-    """What comes now closes a gap: the centers were last heard when their backlog began."""
-    rows = [
-        {"center": item.center.code, "device": item.device, "first_ms": at_ms, "heard_ms": at_ms, "due_ms": at_ms}
-        for item in gateways
-    ]
-    with store.write() as conn:
-        conn.execute(sa.insert(schema.pulse), rows)
 
 
 Round = tuple[int, int, list[Message]]

@@ -34,13 +34,14 @@ from agent.uplink.batch import batch_of
 from agent.uplink.broker_client import CONNECT_S
 from agent.uplink.inflight import InFlightBatches
 from agent.uplink.window import Send, backoff_s, failures_after, next_step
-from bench.fleet.ground import DATABASES, Ground, GroundError, Member, check, costs, ground, now_ms
+from bench.fleet.ground import DATABASES, Ground, GroundError, Member, check, costs, ground, heard_before, now_ms
 from bench.fleet.session import Session
 from collector.commands.simulation import readings
 from collector.commands.simulation.fleet import SimulatedCenter
 from collector.commands.simulation.gateway import LIVE_MS, Gateway, PendingReading, fitting
 from collector.commands.simulation.readings import MINUTE_MS
 
+HOUR_MS = 60 * MINUTE_MS
 TICK_S = 0.5
 SAY_S = 10.0
 AHEAD = 200  # readings of the backlog that a gateway has in hand
@@ -74,7 +75,11 @@ def run(options: argparse.Namespace) -> int:
         place = options.keep or Path(folder)
         place.mkdir(parents=True, exist_ok=True)
         try:
-            with ground(place, options.gateways, broker=options.broker, database=options.database) as made:
+            since_ms = now_ms() - round(options.hours * 60) * MINUTE_MS
+            with ground(
+                place, options.gateways, broker=options.broker, database=options.database, at_ms=since_ms - HOUR_MS
+            ) as made:
+                heard_before(made.settings.database_url, [member.gateway for member in made.members], since_ms)
                 return _stormed(made, options)
         except GroundError as error:
             print(f"bench storm: {error}", file=sys.stderr)
