@@ -15,6 +15,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 import sqlalchemy as sa
 from paho.mqtt.enums import CallbackAPIVersion
@@ -196,8 +197,10 @@ def test_it_ends_with_a_collector_that_is_killed_outright(tmp_path: Path) -> Non
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"ready\n"
         assert listens(port)
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert children
         parent.kill()
-    wait(lambda: not listens(port))
+    wait(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in children))
 
 
 def test_which_broker_is_chosen(installed: str) -> None:
