@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from agent import wire
 from collector.common.messages import Device, Message
 from collector.ingest import stories
-from collector.ingest.rows import BatchWriter, flush
+from collector.ingest.flush import flush
+from collector.ingest.rows import BatchWriter
 from collector.ingest.spools import SpoolState
 from collector.ingest.verify import addressed, open_message
 from collector.judging import reopening

@@ -25,8 +25,9 @@ from agent.common.reasons import Reason
 from collector.access.enrolment import is_signed
 from collector.common.messages import Device, DeviceFinding, Message, MessageRefused, SpeedRequestReceived
 from collector.ingest import epochs, spools
+from collector.ingest.flush import flush
 from collector.ingest.pulse import Standings
-from collector.ingest.rows import BatchWriter, flush
+from collector.ingest.rows import BatchWriter
 from collector.ingest.spools import KnownSpools, SpoolState, last_spool, others_after_ms, stored_raws
 from collector.ingest.times import boot_clocks
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message

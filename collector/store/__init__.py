@@ -8,23 +8,23 @@ beside; it must `claim` the centers it decides about. `read()` gives a snapshot 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import lru_cache
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import sqlalchemy as sa
-from pysqlite3 import dbapi2 as sqlite3  # Debian 12's own SQLite 3.40 can corrupt a WAL file of two connections
-from sqlalchemy.dialects import postgresql, sqlite
+from pysqlite3 import dbapi2 as sqlite3
 
 from agent.common.errors import describe
 from collector.store import migrate, schema, warm
 from collector.store.cold.bucket import Bucket
-from collector.store.fair_lock import FairLock
 from collector.store.jobs import leases
 from collector.store.journal import MARKS, Journal, JournalError
+from collector.store.sql import engines
+from collector.store.sql.engines import PREPARE, UNAVAILABLE, StoreError, reach, single
+from collector.store.sql.fair_lock import FairLock
+from collector.store.sql.statements import WRITERS, bulk_insert, claim, upsert
 
 __all__ = [
     "ARCHIVE",
@@ -65,38 +65,15 @@ __all__ = [
     "warm",
 ]
 
-BUSY_MS = 30_000
-FORMS = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME, with several hosts …//USER@/NAME?host=A,B,C"
-REACH = {
-    "connect_timeout": 3,  # s, of each host
-    "keepalives_idle": 5,  # s
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,  # ms
-    # What a machine that died had locked is free again then. PgBouncer has to be told to pass over `options`.
-    "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
-}
-PREPARE = "prepare_threshold"  # in the URL of a PgBouncer, as `none`: what is prepared is of a session
-PRAGMAS = (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL")
-WRITERS = 0x6E61627A  # the advisory lock of PostgreSQL that every writer takes ("nabz"); those beside others share it
 KEEPERS = WRITERS + 1  # the one that housekeeping takes: it runs beside writers, but once only
 SERVERS = WRITERS + 2  # the one that a running collector holds with a connection of its own
 DESK = WRITERS + 3  # the one of whoever changes incidents: those of many centers are everybody's
-
-# What a statement raises when the database is gone, locked or full: worth trying again later, unlike a wrong statement.
-UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 
 NEWS = "news"  # of a connection: its transaction has something that people are to be told of; PostgreSQL's channel
 EPOCH = "epoch"  # in `about`
 DECISIONS = "decisions"  # in `about`: how many the journal had once, as gateways have shown
 MOVING = "moving"  # in `about` while a move is under way
 ARCHIVE = "archive"  # of a connection: the folder of its database's archive, if it is known
-
-Row = Mapping[str, Any]
-
-
-class StoreError(Exception):
-    """The database cannot be used as configured; one sentence with the thing, the rule and the fix."""
 
 
 class NeedsMigration(StoreError):
@@ -153,7 +130,7 @@ class Store:
     @classmethod
     def attach(cls, url: str) -> Store:
         """A store as it is, of whatever version: for migrations. Raises StoreError for what is no URL."""
-        return cls(_checked(url))
+        return cls(engines.checked(url))
 
     @property
     def parted(self) -> bool:
@@ -236,7 +213,7 @@ class Store:
         self._writer.dispose()
 
     def _engine(self, *, reads_only: bool) -> sa.Engine:
-        engine = _engine(self.url, reads_only=reads_only)
+        engine = engines.engine(self.url, reads_only=reads_only)
         if not reads_only:
             warm.watch(engine)
 
@@ -264,101 +241,6 @@ def _keep(journal: Journal, conn: sa.Connection, marks: Sequence[tuple[str, tupl
         raise StoreError(f"the journal of decisions cannot be written ({describe(error)}); make room for it") from None
 
 
-def claim(conn: sa.Connection, devices: Iterable[str]) -> None:
-    """Until this transaction ends, no other that claims gateways of the same centers runs beside it. Claim once, and
-    all."""
-    if conn.dialect.name == "postgresql":
-        conn.execute(_CLAIM, {"devices": sorted(set(devices))})
-
-
-# In one order everywhere, so that two never wait for each other.
-_CLAIM = sa.text(
-    "SELECT pg_advisory_xact_lock(:space, place) FROM (SELECT DISTINCT hashtext(center) AS place FROM devices "
-    "WHERE device = ANY(CAST(:devices AS text[])) ORDER BY place) AS places"
-).bindparams(space=WRITERS)
-
-
-def upsert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row], newer_by: str | None = None) -> None:
-    """Insert `rows` (same keys in each), or replace those columns of the rows that hold the same primary key.
-
-    With `newer_by`, a row is replaced only by one whose value of that column is at least as great.
-    """
-    if rows:
-        _run(conn, _upsert(conn.dialect.name, table, tuple(rows[0]), newer_by), rows)
-
-
-def bulk_insert(conn: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
-    """Insert `rows` (same keys in each), as the database does it fastest: COPY on PostgreSQL."""
-    if not rows:
-        return
-    if conn.dialect.name != "postgresql":
-        _run(conn, _insert(table), rows)
-        return
-    import psycopg  # of no use to those who have SQLite only, and slow to load
-
-    names = tuple(rows[0])
-    statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
-    raw = conn.connection.driver_connection
-    assert isinstance(raw, psycopg.Connection)
-    try:
-        with raw.cursor() as cursor, cursor.copy(statement) as copy:
-            for values in map(_values(names), rows):
-                copy.write_row(values)
-    except psycopg.Error as error:  # as every other statement would say it, see UNAVAILABLE
-        raise sa.exc.DBAPIError.instance(statement, None, error, psycopg.Error, dialect=conn.dialect) from error
-    warm.note_rows(conn, table, rows)
-
-
-def _run(conn: sa.Connection, statement: sa.Insert, rows: Sequence[Row]) -> None:
-    """One statement for many rows, which SQLAlchemy would prepare one by one: that took as long as the database."""
-    text, names = _compiled(conn.dialect, statement, tuple(rows[0]))
-    codes = warm.centers_of(rows)
-    options = {} if codes is None else {warm.CENTERS: codes}
-    parameters: Any = list(map(_values(names), rows)) if names else list(rows)
-    conn.exec_driver_sql(text, parameters, execution_options=options)
-
-
-@lru_cache(maxsize=512)
-def _compiled(dialect: sa.Dialect, statement: sa.Insert, columns: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """The text, and the order of its parameters where they have no names."""
-    compiled = statement.compile(dialect=dialect, column_keys=list(columns))
-    return str(compiled), tuple(compiled.positiontup or ())
-
-
-@lru_cache(maxsize=512)
-def _values(names: tuple[str, ...]) -> Callable[[Row], Sequence[Any]]:
-    """Takes these out of a row; `itemgetter` gives no sequence for one name."""
-    return itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
-
-
-@lru_cache(maxsize=256)
-def _insert(table: sa.Table) -> sa.Insert:
-    return sa.insert(table)
-
-
-@lru_cache(maxsize=256)
-def _upsert(dialect: str, table: sa.Table, columns: tuple[str, ...], newer_by: str | None) -> sa.Insert:
-    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
-    keys = [column.name for column in table.primary_key]
-    changed = {name: insert.excluded[name] for name in columns if name not in keys}
-    if not changed:
-        return insert.on_conflict_do_nothing(index_elements=keys)
-    where = None if newer_by is None else table.c[newer_by] <= insert.excluded[newer_by]
-    return insert.on_conflict_do_update(index_elements=keys, set_=changed, where=where)
-
-
-def _checked(text: str) -> sa.URL:
-    try:
-        url = sa.make_url(text)
-    except sa.exc.ArgumentError:
-        raise StoreError(f"database url: not a URL; write {FORMS}") from None
-    if url.drivername not in ("sqlite", "postgresql+psycopg") or not url.database:
-        raise StoreError(f"database url {url.render_as_string(hide_password=True)}: not known here; write {FORMS}")
-    if not isinstance(url.query.get("host", ""), str):
-        raise StoreError(f"database url: names `host` more than once; write {FORMS}")
-    return url
-
-
 def _check_version(store: Store, held: str) -> None:
     if held > migrate.HEAD:
         raise StoreError(
@@ -374,41 +256,3 @@ def _check_whole(conn: sa.Connection) -> None:
     moving = conn.scalar(sa.select(schema.about.c.value).where(schema.about.c.name == MOVING))
     if moving is not None:
         raise StoreError(f"database: a move into it from {moving} was broken off; run `nabz-collector move` again")
-
-
-def single(url: sa.URL, name: str = "") -> sa.Engine:
-    """For a connection of PostgreSQL that is kept open; `name` is what the server's administrator sees."""
-    words = reach(url) | ({"application_name": name} if name else {})
-    return sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=words)
-
-
-def reach(url: sa.URL) -> dict[str, Any]:
-    """What a connection is told besides the URL, which may say otherwise: of several hosts the one that leads is taken,
-    and a machine that died or is cut off is given up within seconds, at either end."""
-    words: dict[str, Any] = dict(REACH)
-    if "," in url.query.get("host", ""):
-        words["target_session_attrs"] = "read-write"
-    words = {name: value for name, value in words.items() if name not in url.query}
-    return words | ({PREPARE: None} if PREPARE in url.query else {})
-
-
-def _engine(url: sa.URL, *, reads_only: bool) -> sa.Engine:
-    size = 8 if reads_only else 1
-    if url.drivername != "sqlite":
-        options = {"postgresql_readonly": reads_only}
-        words = reach(url)
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=size, execution_options=options, connect_args=words)
-    arguments = {"check_same_thread": False, "isolation_level": None, "timeout": BUSY_MS / 1000}
-    engine = sa.create_engine(url, module=sqlite3, pool_size=size, connect_args=arguments)
-
-    @sa.event.listens_for(engine, "connect")
-    def settle(connection: sqlite3.Connection, _record: object) -> None:
-        for pragma in (*PRAGMAS, "query_only = ON") if reads_only else PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-
-    # The driver would begin lazily and deferred; a writer must hold the write lock before it reads what it decides on.
-    @sa.event.listens_for(engine, "begin")
-    def begin(conn: sa.Connection) -> None:
-        conn.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
-
-    return engine

@@ -20,8 +20,9 @@ from agent.common.reasons import Reason, decode, encode
 from collector.commands.evidence import held_ids
 from collector.common.messages import Message
 from collector.common.sequence_ranges import render
+from collector.ingest.flush import REPEAT_MS
 from collector.ingest.pulse import STANDING_MS
-from collector.ingest.rows import MAX_RANGES, QUARANTINE_BYTES, REPEAT_MS
+from collector.ingest.rows import MAX_RANGES, QUARANTINE_BYTES
 from collector.ingest.transaction import Ingest, Taken
 from collector.ingest.verify import addressed
 from collector.store import Store, center_states, schema, upsert

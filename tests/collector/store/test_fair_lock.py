@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from collector.store.fair_lock import FairLock
+from collector.store.sql.fair_lock import FairLock
 from tests.helpers.waiting import wait_until
 
 
