@@ -6,6 +6,7 @@ only never before it was taken.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 from collections import defaultdict
@@ -126,7 +127,7 @@ def _center(
         away = any(start <= at_ms < end for start, end in offline)
         if away and len(waiting) < 24:
             continue
-        nonce = f"{code}-{at_ms}" if hard else ""
+        nonce = hashlib.blake2b(f"{code} {at_ms}".encode(), digest_size=16).hexdigest() if hard else ""
         play.nonces |= {nonce: at_ms - MINUTE} if hard else {}
         batch = wire.Batch(
             v=1,
