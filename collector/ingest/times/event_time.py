@@ -60,9 +60,16 @@ class Bounds:
             max(self.last_ms, other.last_ms),
         )
 
+    def contradicts(self, other: Bounds) -> bool:
+        """Whether no figure can be true of both."""
+        pairs = ((self.floor_ms, other.limit_ms), (other.floor_ms, self.limit_ms))
+        return any(
+            floor_ms is not None and limit_ms is not None and floor_ms > limit_ms for floor_ms, limit_ms in pairs
+        )
+
     def figure(self, until_ms: float = math.inf) -> int:
         """What the wall clock said, if that can be true; else as late as can be. The boot was over by `until_ms`. A
-        floor above the limit shows that our own clock jumped: then it shows nothing else."""
+        floor above the limit shows nothing: what was measured before its gateway enrolled has one."""
         latest_ms = min(math.inf if self.limit_ms is None else self.limit_ms, until_ms - self.last_ms)
         is_above = self.floor_ms is None or self.floor_ms > latest_ms or (self.claim_ms or 0) >= self.floor_ms
         if self.claim_ms is not None and is_above and self.claim_ms <= latest_ms + SAME_MS:
@@ -147,8 +154,9 @@ def _synced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None) -> Ahead 
 
 
 def _unsynced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None, until_ms: int) -> Ahead:
-    """By all that its batches have shown until now."""
-    bounds = _bounds(mine, when) | (known.bounds if known and not known.sure else Bounds())
+    """By all that its batches have shown until now; where what is live contradicts that, our own clock was set."""
+    own, before = _bounds(mine, when), known.bounds if known and not known.sure else Bounds()
+    bounds = own if when.live and before.contradicts(own) else own | before
     return Ahead(bounds.figure(until_ms), sure=False, bounds=bounds)
 
 

@@ -17,7 +17,7 @@ from collector.ingest.times.boot_clocks import load
 from collector.ingest.times.event_time import FIRST_MS, SAME_MS
 from collector.ingest.transaction import Ingest
 from collector.run.upkeep.housekeeping import Housekeeping
-from collector.store import Store, schema
+from collector.store import Store, nonces, schema
 from collector.store.rollups import HOUR_MS, roll
 from tests.collector.standard.timeless import timeless_standards
 
@@ -168,6 +168,17 @@ def test_what_a_boot_says_of_the_run_before_is_not_believed_of_1970(sqlite_store
     assert held == [(None, None), stamps[1], (None, None)]
 
 
+def test_a_collector_that_was_behind_dates_such_a_boot_right_when_its_clock_is(house: House, gateway) -> None:
+    """What was received by the wrong clock stays before its receipt."""
+    mine = gateway(house.store)
+    for minute, off_ms in ((1, 0), (60, -40 * MINUTE_MS), (120, 0), (121, 0)):
+        now_ms = BEGAN + minute * MINUTE_MS + off_ms
+        with house.store.write() as conn:
+            nonce = nonces.current(conn, now_ms)
+        house.take(mine.batch([lost(mine, minute)], nonce=nonce), now_ms=now_ms)
+    assert house.times() == [BEGAN + minute * MINUTE_MS for minute in (1, 20, 120, 121)]
+
+
 def test_hostile_names_and_clocks_are_held_and_not_remembered(house: House, gateway) -> None:
     mine = gateway(house.store)
     raws = [mine.ups(wall_ms=1, mono_ms=2**53, boot=boot, clock="unsynced") for boot in ("\x00", "é", "a b", "c" * 64)]
@@ -209,7 +220,7 @@ Play = list[tuple[int, Message]]  # when it comes, and what
 CLOCKS = ("of 1970", "days behind", "hours ahead", "right", "found late", "synchronised")
 
 
-def boots_of_a_spool(mine, draw: random.Random, nonces: dict[str, int]) -> Play:
+def boots_of_a_spool(mine, draw: random.Random, issued: dict[str, int]) -> Play:
     """Boots with clocks of all kinds, some sent as they were measured and some kept until the line was back."""
     now_ms, away_until_ms, play = BEGAN, 0, Play()
     for number in range(draw.randrange(2, 5)):
@@ -228,7 +239,7 @@ def boots_of_a_spool(mine, draw: random.Random, nonces: dict[str, int]) -> Play:
                 for at_ms in at
             ]  # fmt: skip
             nonce = f"{draw.getrandbits(128):032x}"
-            nonces[nonce] = at[-1] - draw.randrange(MINUTE_MS)
+            issued[nonce] = at[-1] - draw.randrange(MINUTE_MS)
             come_ms, live = max(at[-1], away_until_ms) + draw.randrange(1, 60_000), at[-1] >= away_until_ms
             play.append((come_ms, mine.batch(raws, nonce=nonce, live=live)))
             now_ms = at[-1] + MINUTE_MS
@@ -252,11 +263,11 @@ def test_boots_are_dated_by_what_is_held_in_whatever_order_it_came(
     for seed in range(stories):
         kinds: set[tuple[int, ...]] = set()
         for order in range(orders + 1):
-            mine, nonces, draw = gateway(sqlite_store), dict[str, int](), random.Random(seed)
-            play = boots_of_a_spool(mine, draw, nonces)
+            mine, issued, draw = gateway(sqlite_store), dict[str, int](), random.Random(seed)
+            play = boots_of_a_spool(mine, draw, issued)
             with sqlite_store.write() as conn:
                 conn.execute(sa.delete(schema.nonces))
-                conn.execute(sa.insert(schema.nonces), [{"nonce": n, "issued_ms": ms} for n, ms in nonces.items()])
+                conn.execute(sa.insert(schema.nonces), [{"nonce": n, "issued_ms": ms} for n, ms in issued.items()])
             if order:
                 random.Random(order).shuffle(play)
             else:
