@@ -31,7 +31,7 @@ from collector.remote.questions import QuestionSender
 from collector.remote.sender import SettingsSender
 from collector.run import resources, sdnotify, tasks
 from collector.run.listeners.start import InProcess, Listeners, SplitProcesses
-from collector.run.lock import DatabaseLock, folder_lock
+from collector.run.lock import DatabaseLock, folder_lock, lock_files
 from collector.run.news_listener import NewsListener
 from collector.run.reload import Reload
 from collector.run.runtime import Component, PeriodicTask, Subprocess, Tended
@@ -50,7 +50,7 @@ from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
 from collector.store import UNAVAILABLE, Store, StoreError, sqlite3
 from collector.store.backup import rescue
-from collector.store.database import KEY_FILE, data_files, database_file, journal_of, opened
+from collector.store.database import KEY_FILE, data_files, database_file, growing_files, journal_of, opened
 from collector.web.health import Health, Needed, Watched
 
 STARTED = Event(__name__, "info", "collector_started", "the collector runs; its pages are here", fields="url")
@@ -145,7 +145,7 @@ class Running:
         self.certificates: list[Callable[[], object]] = []
         self.children: list[Tended] = []
         self.parts: list[Component] = []
-        self._files = FileWatch(data_files(settings))
+        self._files = FileWatch([*data_files(settings), *lock_files(settings)], growing_files(settings))
         if self._store.parted:
             self._start(DatabaseLock(settings.direct_url))
         self._note_start(own)
