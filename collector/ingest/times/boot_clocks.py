@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.wire import Stamp
-from collector.ingest.times.event_time import Ahead, Bounds, Bracket, First, boots_of, dated, settled
+from collector.ingest.times.event_time import Ahead, Bracket, First, OffsetBounds, boots_of, dated, settled
 from collector.ingest.verify import VerifiedBatch
 from collector.store import bulk_insert, schema, upsert, warm
 
@@ -84,7 +84,7 @@ class BootClocks:
                 continue
             first_ms = min(mono_ms for _, _, _, mono_ms, _ in json.loads(row["readings"]))
             was = self.known[key]
-            self.known[key] = replace(was, bounds=was.bounds | Bounds(floor_ms=from_ms - first_ms))
+            self.known[key] = replace(was, bounds=was.bounds | OffsetBounds(floor_ms=from_ms - first_ms))
             self.better.add(key)
             self.moved[key] = row["center"]
             found[*key, spool, first] = {**row, "from_ms": from_ms}
@@ -140,7 +140,7 @@ def stored(conn: sa.Connection, mine: sa.ColumnElement[bool]) -> dict[Key, Ahead
 
 
 def ahead_of(row: sa.Row[Any]) -> Ahead:
-    bounds = Bounds(row.floor_ms, row.limit_ms, row.claim_ms, row.last_ms)
+    bounds = OffsetBounds(row.floor_ms, row.limit_ms, row.claim_ms, row.last_ms)
     firsts = {spool: (seq, mono_ms) for spool, (seq, mono_ms) in json.loads(row.firsts).items()}
     return Ahead(row.ahead_ms, row.sure, bounds, firsts)
 

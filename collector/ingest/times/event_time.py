@@ -40,7 +40,7 @@ class Bracket:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class OffsetBounds:
     """What batches show of how far UTC is ahead of a boot's monotonic clock: no less than `floor_ms`, as nothing of it
     was taken before its bracket; no more than `limit_ms`, as nothing was received before it was taken; `claim_ms` is
     what a wall clock said of itself, the latest that its own batch allows. `last_ms` is the monotonic time of the last
@@ -51,16 +51,16 @@ class Bounds:
     claim_ms: int | None = None
     last_ms: int = 0
 
-    def __or__(self, other: Bounds) -> Bounds:
+    def __or__(self, other: OffsetBounds) -> OffsetBounds:
         """Of both: the order does not matter."""
-        return Bounds(
+        return OffsetBounds(
             max((ms for ms in (self.floor_ms, other.floor_ms) if ms is not None), default=None),
             min((ms for ms in (self.limit_ms, other.limit_ms) if ms is not None), default=None),
             max((ms for ms in (self.claim_ms, other.claim_ms) if ms is not None), default=None),
             max(self.last_ms, other.last_ms),
         )
 
-    def contradicts(self, other: Bounds) -> bool:
+    def contradicts(self, other: OffsetBounds) -> bool:
         """Whether no figure can be true of both."""
         pairs = ((self.floor_ms, other.limit_ms), (other.floor_ms, self.limit_ms))
         return any(
@@ -87,7 +87,7 @@ class Ahead:
 
     ms: int
     sure: bool
-    bounds: Bounds = Bounds()
+    bounds: OffsetBounds = OffsetBounds()
     firsts: Mapping[str, First] = field(default_factory=dict)
 
 
@@ -155,17 +155,17 @@ def _synced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None) -> Ahead 
 
 def _unsynced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None, until_ms: int) -> Ahead:
     """By all that its batches have shown until now; where what is live contradicts that, our own clock was set."""
-    own, before = _bounds(mine, when), known.bounds if known and not known.sure else Bounds()
+    own, before = _bounds(mine, when), known.bounds if known and not known.sure else OffsetBounds()
     bounds = own if when.live and before.contradicts(own) else own | before
     return Ahead(bounds.figure(until_ms), sure=False, bounds=bounds)
 
 
-def _bounds(mine: Sequence[Stamp], when: Bracket) -> Bounds:
+def _bounds(mine: Sequence[Stamp], when: Bracket) -> OffsetBounds:
     times = [stamp.mono_ms for stamp in mine]
     limit_ms = when.received_ms - max(times)
     claims = [stamp.wall_ms - stamp.mono_ms for stamp in mine if stamp.clock != "synced" and when.holds(stamp)]
     possible = [ms for ms in claims if ms <= limit_ms + SAME_MS]
-    return Bounds(when.from_ms - min(times), limit_ms, max(possible, default=None), max(times))
+    return OffsetBounds(when.from_ms - min(times), limit_ms, max(possible, default=None), max(times))
 
 
 def settled(boots: Mapping[str, Ahead]) -> dict[str, Ahead]:

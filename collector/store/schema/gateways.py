@@ -92,8 +92,8 @@ nonces = sa.Table(
 )
 
 # How far UTC is ahead of each boot's monotonic clock, as well as it is known; `sure` if a synchronised clock said so.
-# What its batches show of one that is not (collector.ingest.times.event_time.Bounds), and the first of its readings in
-# each spool, JSON {spool: [number, monotonic time]}.
+# What its batches show of one that is not (OffsetBounds of collector.ingest.times.event_time), and the first of its
+# readings in each spool, JSON {spool: [number, monotonic time]}.
 boots = sa.Table(
     "boots",
     metadata,
