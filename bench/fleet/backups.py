@@ -2,6 +2,10 @@
 
 A database of made-up evidence and an archive of files that cannot be compressed; each backup is encrypted, read back
 and named as the collector does it. Beside it the same bytes copied and synced by the system, as the physical limit.
+
+`--log`: a PostgreSQL with some hours of a fleet's live minutes, its log received by `pg_receivewal` as it is written.
+What an hour of the log costs and weighs stands beside our backup of the whole and PostgreSQL's own base backup; of each
+the client's processor time and, by the kernel's account of ended servers, PostgreSQL's.
 """
 
 from __future__ import annotations
@@ -10,12 +14,17 @@ import argparse
 import os
 import resource
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import sqlalchemy as sa
+
+from bench.fleet.growth import play
+from bench.fleet.live import Spent
 from collector.access.signing_key import load_or_make
 from collector.common.config import BackupSection, CollectorTable, DatabaseSection, Settings
 from collector.recovery import archive, copies, server
@@ -30,10 +39,22 @@ FILE_MB = 8
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--database-mb", type=int, default=300, metavar="MB")
     parser.add_argument("--archive-mb", type=int, default=700, metavar="MB")
+    parser.add_argument("--log", action="store_true", help="beside PostgreSQL's own log instead (root)")
+    parser.add_argument("--centers", type=int, default=1_000, metavar="N", help="of --log (default 1,000)")
+    parser.add_argument("--hours", type=int, default=2, metavar="N", help="of --log (default 2)")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="on the disk to be measured")
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.log:
+        _beside_log(options)
+    else:
+        _of_sqlite(options)
+    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
+    return 0
+
+
+def _of_sqlite(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         place = Path(name)
         secret, public = archive.new_identity()
@@ -56,8 +77,98 @@ def run(options: argparse.Namespace) -> int:
         _say("unpacked and checked", timed(lambda: server.unpack(newest, readers, place / "back")), whole_gb)
         sizes = {path.name: path.stat().st_size // 1_000_000 for path in sorted((place / "backups").iterdir())}
         print("MB of each file:", ", ".join(f"{name} {size}" for name, size in sizes.items()))
-    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
-    return 0
+
+
+# ---------------------------------------------------------------- beside PostgreSQL's log
+
+
+def _beside_log(options: argparse.Namespace) -> None:
+    with play("postgresql", options.centers) as stage, tempfile.TemporaryDirectory(dir=options.folder) as name:
+        place, store = Path(name), stage.store
+        place.chmod(0o777)
+        assert stage.pid is not None
+        _secret, public = archive.new_identity()
+        settings = _settings(place, public)
+        server = _Server(store, stage.pid)
+        _say_beside("base backup of an empty one", server.timed(lambda: server.base(place / "first")), place / "first")
+        (place / "log").mkdir()
+        receiver = subprocess.Popen(server.words("pg_receivewal", "-D", str(place / "log")))
+        try:
+            for hour in range(options.hours):
+                began, spent = server.written(), Spent()
+                for _ in range(60):
+                    stage.minute(spent)
+                own_s, postgresql_s = spent.own_s, spent.database_s
+                log_mb, receiver_s = (server.written() - began) / 1e6, _cpu_s(receiver.pid)
+                print(
+                    f"hour {hour + 1}: {spent.batches} batches, {own_s:.1f} s CPU to take, {postgresql_s:.1f} of "
+                    f"PostgreSQL; {log_mb:.0f} MB of log, {receiver_s:.2f} s CPU of its receiver until now",
+                    flush=True,
+                )
+            held = store_size(store)
+            to = place / "backups" / copies.name_at(NOW_MS)
+            keys = Keys(recipients=(public,))
+            ours = server.timed(lambda: copies.make(store, settings, None, to, keys, NOW_MS, is_whole=False))
+            _say_beside("our backup", ours, to)
+            _say_beside("base backup", server.timed(lambda: server.base(place / "base")), place / "base")
+            print(f"database {held / 1e6:.0f} MB")
+        finally:
+            receiver.terminate()
+            receiver.wait(30)
+
+
+class _Server:
+    """A PostgreSQL that a bench has started, and its own tools."""
+
+    def __init__(self, store: Store, pid: int) -> None:
+        self._store, self._pid = store, pid
+        with store.read() as conn:
+            self._socket = str(conn.engine.url.query["host"])
+        self._bin = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))[-1].parent
+
+    def words(self, tool: str, *options: str) -> list[str]:
+        return [str(self._bin / tool), "-h", self._socket, "-U", "nabz", *options]
+
+    def base(self, to: Path) -> None:
+        words = self.words("pg_basebackup", "-D", str(to), "-Ft", "-z", "--wal-method=none", "--checkpoint=fast")
+        subprocess.run(words, check=True, capture_output=True)
+
+    def written(self) -> int:
+        """Bytes of its log since it was made."""
+        with self._store.read() as conn:
+            return int(conn.scalar(sa.text("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')")) or 0)
+
+    def timed(self, work: Callable[[], object]) -> tuple[float, float, float]:
+        """Seconds by the clock, of the client's processor time, and of that of servers that have ended since."""
+        before_s = self._ended_s()
+        clock_s, spent_s = timed(work)
+        return clock_s, spent_s, self._ended_s() - before_s
+
+    def _ended_s(self) -> float:
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def store_size(store: Store) -> int:
+    with store.read() as conn:
+        return int(conn.scalar(sa.text("SELECT pg_database_size(current_database())")) or 0)
+
+
+def _say_beside(words: str, took: tuple[float, float, float], made: Path) -> None:
+    files = [made] if made.is_file() else list(made.rglob("*"))
+    size_mb = sum(file.stat().st_size for file in files) / 1e6
+    print(
+        f"{words:<30} {took[0]:6.1f} s, {took[1]:6.1f} s CPU and {took[2]:6.1f} of PostgreSQL; {size_mb:.0f} MB",
+        flush=True,
+    )
+
+
+# ---------------------------------------------------------------- small things
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:

@@ -84,6 +84,7 @@ class IngestWorker:
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._begun_s: float | None = None
         self.readings = 0
+        self.committed_ms: int | None = None  # when messages were last committed
         self.on_flood: Callable[[], None] = lambda: None  # called in the broker's thread: `floods` has news
 
     def start(self) -> None:
@@ -135,6 +136,7 @@ class IngestWorker:
             if taken is not None:
                 self._answer(taken)
                 self.readings += taken.counts["readings"]
+                self.committed_ms = self._now_ms()
             if not self._stopped.is_set():
                 for delivery in group:
                     delivery.acknowledge()

@@ -173,6 +173,8 @@ class BatchWriter:
         spool.ranges = merge(spool.ranges, verified.run)
         if (at_ms := floor_ms(live=when.live, issued_ms=issued_ms, received_ms=self.now_ms)) is not None:
             spool.mark(verified.run.last, at_ms)
+            if spool.ranges[-1].last > verified.run.last:
+                self.boots.floors.append((verified.device.device, verified.batch.spool, verified.run.last, at_ms))
         spool.account(self.lost.pop(_key(verified, verified.batch.spool), []))
         self.spools[verified.device.center, verified.device.device, verified.batch.spool] = spool
         return unread
@@ -240,8 +242,9 @@ class BatchWriter:
             self.backlogs.add(verified.device.center)
         elif (clock_ms := pulse.clock_of([stamp for _, _, stamp in decoded], self.now_ms)) is not None:
             self.clocks[verified.device.center] = clock_ms
-        figures = self.boots.figures(verified, [stamp for _, _, stamp in decoded], when)
+        figures = self.boots.figures(verified, {seq: stamp for seq, _, stamp in decoded}, when)
         filed: list[boot_clocks.Filed] = []
+        last_ms = {stamp.boot: stamp.mono_ms for _, _, stamp in sorted(decoded, key=_mono_ms)}
         for seq, reading, stamp in decoded:
             wall_ms = dated(stamp.mono_ms, figures[stamp.boot], self.now_ms, when.from_ms)
             kind, subject = reading.__struct_config__.tag, printable(reading.subject)
@@ -250,7 +253,8 @@ class BatchWriter:
                 unread += [over] if over not in unread else []
                 continue
             filed.append((kind, subject, seq, stamp, wall_ms))
-            self._file_reading(verified, believed(reading, wall_ms), filed[-1], raws[seq])
+            latest_ms = self.now_ms - (last_ms[stamp.boot] - stamp.mono_ms)
+            self._file_reading(verified, believed(reading, latest_ms), filed[-1], raws[seq])
         self.boots.filed(verified, filed, figures, when)
         return unread
 
@@ -353,13 +357,18 @@ class BatchWriter:
 # ---------------------------------------------------------------- small things
 
 
-def believed(reading: wire.Reading, wall_ms: int) -> wire.Reading:
-    """A boot reading has the end of the run before by that run's clock; an impossible time shows nothing."""
+def believed(reading: wire.Reading, latest_ms: int) -> wire.Reading:
+    """A boot reading has the end of the run before by that run's clock; an impossible time shows nothing. `latest_ms`
+    is when the boot can have been at the latest, as its batch shows it: its date may still move."""
     if not isinstance(reading, wire.BootReading) or reading.last_alive_ms is None:
         return reading
-    if FIRST_MS <= reading.last_alive_ms <= wall_ms:
+    if FIRST_MS <= reading.last_alive_ms <= latest_ms:
         return reading
     return msgspec.structs.replace(reading, last_alive_ms=None, dark_s=None)
+
+
+def _mono_ms(entry: tuple[int, wire.Reading, wire.Stamp]) -> int:
+    return entry[2].mono_ms
 
 
 def _key(verified: VerifiedBatch, spool: str) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sa
@@ -56,7 +57,9 @@ class SpoolState:
 
     def mark(self, seq: int, at_ms: int) -> None:
         """What is numbered after `seq` was not taken before. Kept is the last mark, and the last before each hole."""
-        marks = sorted({*self.marks, (seq, at_ms)})
+        ordered = sorted({*self.marks, (seq, at_ms)})
+        latest = accumulate((ms for _, ms in ordered), max)  # a mark holds for all that is numbered after it
+        marks = [(number, ms) for (number, _), ms in zip(ordered, latest, strict=True)]
         needed = {marks[-1]}
         for first, _ in holes(self.ranges, []):
             needed |= set([one for one in marks if one[0] < first][-1:])
@@ -143,6 +146,14 @@ def others_after_ms(known: CenterSpools, device: str, spool: str) -> int | None:
     sent live of its other spools."""
     others = (state for (owner, name), state in known.items() if owner == device and name != spool)
     return max((at_ms for state in others for _, at_ms in state.marks), default=None)
+
+
+def taken_after_ms(known: CenterSpools, verified: VerifiedBatch, spool: SpoolState) -> int | None:
+    """When the readings of this batch were taken at the earliest, as far as earlier ones of its gateway show."""
+    after_ms = spool.after_ms(verified.run.first)
+    if after_ms is not None or verified.batch.live:
+        return after_ms
+    return others_after_ms(known, verified.device.device, verified.batch.spool)
 
 
 def last_spool(conn: sa.Connection, center: str, device: str, spool: str) -> tuple[str, int, int] | None:

@@ -28,7 +28,7 @@ from collector.ingest import epochs, spools
 from collector.ingest.flush import flush
 from collector.ingest.pulse import Standings
 from collector.ingest.rows import BatchWriter
-from collector.ingest.spools import KnownSpools, SpoolState, last_spool, others_after_ms, stored_raws
+from collector.ingest.spools import KnownSpools, SpoolState, last_spool, stored_raws, taken_after_ms
 from collector.ingest.times import boot_clocks
 from collector.ingest.verify import AddressedMessage, VerifiedBatch, Verify, addressed, open_ask, open_message
 from collector.judging.clock import ClockWatch
@@ -193,7 +193,7 @@ class Ingest:
             spool = held.setdefault(_spool_key(verified), SpoolState())
             self._look_at_proof(conn, writer, verified, spool)
             known = stored_raws(conn, writer.evidence, verified, spool)
-            after_ms = _after_ms(known_spools, verified, spool)
+            after_ms = taken_after_ms(known_spools[verified.device.center], verified, spool)
             writer.add(verified, spool, known, issued.get(verified.batch.nonce), after_ms, readable=readable)
         thaw.around(conn, writer.spans(), facts.now_ms)
         self._judge_fresh(conn, writer, facts.now_ms)
@@ -283,15 +283,6 @@ def _take_requests(
 
 def _spool_key(verified: VerifiedBatch) -> tuple[str, str, str]:
     return verified.device.center, verified.device.device, verified.batch.spool
-
-
-def _after_ms(known: KnownSpools, verified: VerifiedBatch, spool: SpoolState) -> int | None:
-    """When the readings of this batch were taken at the earliest, as far as earlier ones of its gateway show."""
-    after_ms = spool.after_ms(verified.run.first)
-    if after_ms is not None or verified.batch.live:
-        return after_ms
-    center, device, name = _spool_key(verified)
-    return others_after_ms(known[center], device, name)
 
 
 def _devices(conn: sa.Connection, names: set[str]) -> tuple[dict[str, Device], dict[str, warm.Marks]]:

@@ -39,17 +39,25 @@ from collector.judging.outages import gaps
 from collector.register.centers import Center
 from collector.speedtests import requests
 from collector.standard import Standards
-from collector.store import UNAVAILABLE, Store, schema, upsert
+from collector.store import UNAVAILABLE, Store
 from collector.store.database import opened
+from collector.store.jobs import workers as beats
+from collector.store.jobs.workers import WorkerRow
 
 WORKING = Event(
     __name__, "info", "ingest_worker_alive", "readings that this worker took since its start", fields="readings"
 )
 STOPPING = Event(__name__, "info", "ingest_worker_stopping", "this worker was asked to stop", fields="readings")
 
+FORGOTTEN = Event(
+    __name__, "error", "ingest_worker_forgotten", "nothing was heard of this worker for an hour; it is not watched any "
+    "more", fields="worker",
+)  # fmt: skip
+
 POLL_INTERVAL_S = 1.0
 LOG_INTERVAL_S = 60.0
 BEAT_INTERVAL_S = 5.0
+FORGET_S = 3600.0  # one that was stopped by force is named for so long
 
 
 class IngestWorkers:
@@ -70,6 +78,7 @@ class IngestWorkers:
         name = f"nabz-{socket.gethostname()}-{os.getpid()}" if shared else "nabz-collector"
         watch = ClockWatch(lambda: time.monotonic_ns() // 1_000_000)
         ingest = Ingest(store, key, judge_with(settings, standards), settings.sweep.silent_after_s, watch=watch)
+        self._lost_s: float | None = None  # since when not all brokers give us messages
         groups = [addresses] if settings.broker.cluster else [[address] for address in addresses]
         self.listeners = [
             Subscriber(first, ingest, notify, now_ms, name, shared=shared, others=others) for first, *others in groups
@@ -93,6 +102,16 @@ class IngestWorkers:
     def is_connected(self) -> bool:
         """Whether all brokers give us messages."""
         return all(listener.connected.is_set() for listener in self.listeners)
+
+    def row(self, number: int, now_ms: int) -> WorkerRow:
+        """What this worker says of itself."""
+        now_s, times = time.monotonic(), [listener.committed_ms for listener in self.listeners]
+        self._lost_s = None if self.is_connected() else self._lost_s or now_s
+        waits, wait_s = "broker", now_s - (self._lost_s or now_s)
+        if self._lost_s is None:
+            waits, wait_s = ("commit", self.age_s()) if self.age_s() >= BEAT_INTERVAL_S else ("", 0.0)
+        committed_ms = max((ms for ms in times if ms is not None), default=None)
+        return WorkerRow(socket.gethostname()[:64], number, now_ms, committed_ms, waits, wait_s)
 
     def floods(self) -> frozenset[str]:
         """Gateways that flooded since the last call (collector.access.floods). Any thread."""
@@ -153,46 +172,60 @@ def work(settings: Settings, standards: Standards, now_ms: Callable[[], int], nu
             if not workers.is_alive():
                 return 1
             _record_floods(store, workers, now_ms())
-            if time.monotonic() - beat_s >= BEAT_INTERVAL_S and workers.age_s() < BEAT_INTERVAL_S:
+            if time.monotonic() - beat_s >= BEAT_INTERVAL_S:
                 beat_s = time.monotonic()
-                _beat(store, part_of(number), now_ms())
+                _beat(store, workers.row(number, now_ms()))
             if time.monotonic() - logged_s >= LOG_INTERVAL_S:
                 logged_s = time.monotonic()
                 WORKING.log(readings=workers.readings)
         STOPPING.log(readings=workers.readings)
+        _leave(store, number)
     return 0
 
 
-def part_of(number: int) -> str:
-    """What a worker's health is named by."""
-    return f"ingest worker {number}"
-
-
-def _beat(store: Store, part: str, now_ms: int) -> None:
-    """That this process commits, and no message in its hands waits: `serve` looks for it."""
+def _beat(store: Store, row: WorkerRow) -> None:
+    """That this process can write, and for what its messages wait: `serve` looks for it."""
     with suppress(*UNAVAILABLE), store.write() as conn:
-        upsert(conn, schema.heartbeats, [{"part": part, "at_ms": now_ms}])
+        beats.record(conn, row)
+
+
+def _leave(store: Store, number: int) -> None:
+    with suppress(*UNAVAILABLE), store.write() as conn:
+        beats.forget(conn, socket.gethostname()[:64], number)
 
 
 class WorkerBeats:
-    """When the workers beside this process last committed something, as far as `look` has seen: their clock may be
-    another, so it counts when what they wrote has changed."""
+    """When workers last said that they work, on this machine (`numbers`: those that must be there) and on others, as
+    far as `look` has seen: their clock may be another, so it counts when what they wrote has changed. One of another
+    machine that says nothing for `FORGET_S` is forgotten."""
 
-    def __init__(self, store: Store, parts: Sequence[str], now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, numbers: Sequence[int], now_s: Callable[[], float] = time.monotonic) -> None:
         self._store, self._now_s = store, now_s
-        self._seen: dict[str, tuple[int, float]] = dict.fromkeys(parts, (0, now_s()))
+        here = socket.gethostname()[:64]
+        self._expected = frozenset(beats.name_of(number, here) for number in numbers)
+        self._seen: dict[str, tuple[WorkerRow | None, float]] = {name: (None, now_s()) for name in self._expected}
 
-    def look(self) -> None:
-        beats = schema.heartbeats
+    def look(self) -> list[str]:
+        """Returns the names of all."""
         with self._store.read() as conn:
-            rows = conn.execute(sa.select(beats).where(beats.c.part.in_(self._seen))).all()
-        for row in rows:
-            if self._seen[row.part][0] != row.at_ms:
-                self._seen[row.part] = (row.at_ms, self._now_s())
+            rows = {row.name: row for row in beats.rows(conn)}
+        now_s, before = self._now_s(), self._seen
+        seen = {name: before[name] for name in self._expected}
+        for name, row in rows.items():
+            was = before.get(name)
+            seen[name] = (row, now_s if was is None or was[0] is None or was[0].at_ms != row.at_ms else was[1])
+        self._seen = seen
+        for name, row in rows.items():
+            if name not in self._expected and now_s - seen[name][1] > FORGET_S:
+                FORGOTTEN.log(worker=name)
+                with self._store.write() as conn:
+                    beats.forget(conn, row.machine, row.number)
+        return sorted(self._seen)
 
-    def age_s(self, part: str) -> float:
-        """Any thread."""
-        return self._now_s() - self._seen[part][1]
+    def age_s(self, name: str) -> float:
+        """Since it last said that it works, and how long it waits. Any thread."""
+        row, at_s = self._seen.get(name, (None, self._now_s()))
+        return self._now_s() - at_s + (row.wait_s if row else 0.0)
 
 
 def _record_floods(store: Store, workers: IngestWorkers, now_ms: int) -> None:

@@ -84,7 +84,7 @@ def known_of(conn: sa.Connection, codes: Sequence[str], span: DaySpan) -> KnownT
     )
     query = sa.select(boot.center, boot.last_alive_ms, boot.wall_ms).where(
         boot.center.in_(codes), boot.previous_end == "power", boot.last_alive_ms.is_not(None),
-        boot.wall_ms >= span.from_ms, boot.last_alive_ms < span.to_ms,
+        boot.wall_ms >= span.from_ms, boot.last_alive_ms < span.to_ms, boot.last_alive_ms <= boot.wall_ms,
     )  # fmt: skip
     dark: dict[str, list[Span]] = defaultdict(list)
     for row in conn.execute(query.order_by(boot.wall_ms)):

@@ -40,14 +40,19 @@ FIX = "stop that one first, or name another folder"
 def folder_lock(settings: Settings) -> Iterator[None]:
     """Holds the data folder, and the file of an SQLite database elsewhere. Raises StoreError naming the holder."""
     make_data_dir(settings)
+    with ExitStack() as stack:
+        for path in lock_files(settings):
+            stack.enter_context(_held(path))
+        yield
+
+
+def lock_files(settings: Settings) -> list[Path]:
+    """Whoever deletes one lets a second collector in, so they are watched as the data are."""
     paths = [settings.data_dir / LOCK]
     file = database_file(settings.database_url)
     if file is not None and file.parent.resolve() != settings.data_dir.resolve():
         paths.append(file.with_name(f"{file.name}.lock"))
-    with ExitStack() as stack:
-        for path in paths:
-            stack.enter_context(_held(path))
-        yield
+    return paths
 
 
 @contextmanager

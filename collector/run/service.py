@@ -23,7 +23,7 @@ from collector.acts import restored
 from collector.brokers.embedded import EmbeddedBroker
 from collector.brokers.mosquitto import MosquittoChild
 from collector.common.config import Settings
-from collector.ingest.workers import BEAT_INTERVAL_S, IngestWorkers, WorkerBeats, part_of
+from collector.ingest.workers import BEAT_INTERVAL_S, IngestWorkers, WorkerBeats
 from collector.judging.clock import ClockWatch
 from collector.judging.silence import listening_again
 from collector.recovery import settle as recovery
@@ -31,7 +31,7 @@ from collector.remote.questions import QuestionSender
 from collector.remote.sender import SettingsSender
 from collector.run import resources, sdnotify, tasks
 from collector.run.listeners.start import InProcess, Listeners, SplitProcesses
-from collector.run.lock import DatabaseLock, folder_lock
+from collector.run.lock import DatabaseLock, folder_lock, lock_files
 from collector.run.news_listener import NewsListener
 from collector.run.reload import Reload
 from collector.run.runtime import Component, PeriodicTask, Subprocess, Tended
@@ -50,7 +50,7 @@ from collector.speedtests.policy import places
 from collector.speedtests.scheduler import TestScheduler
 from collector.store import UNAVAILABLE, Store, StoreError, sqlite3
 from collector.store.backup import rescue
-from collector.store.database import KEY_FILE, data_files, database_file, journal_of, opened
+from collector.store.database import KEY_FILE, data_files, database_file, growing_files, journal_of, opened
 from collector.web.health import Health, Needed, Watched
 
 STARTED = Event(__name__, "info", "collector_started", "the collector runs; its pages are here", fields="url")
@@ -145,7 +145,7 @@ class Running:
         self.certificates: list[Callable[[], object]] = []
         self.children: list[Tended] = []
         self.parts: list[Component] = []
-        self._files = FileWatch(data_files(settings))
+        self._files = FileWatch([*data_files(settings), *lock_files(settings)], growing_files(settings))
         if self._store.parted:
             self._start(DatabaseLock(settings.direct_url))
         self._note_start(own)
@@ -194,18 +194,22 @@ class Running:
         self._start(self.ingest)
         numbers = range(2, self._settings.ingest.workers + 1)
         for number in numbers:
-            self._start_child(Subprocess(part_of(number), ["ingest", "--worker", str(number), *child_options]))
-        if numbers:
-            self._watch_workers([part_of(number) for number in numbers])
+            self._start_child(
+                Subprocess(f"ingest worker {number}", ["ingest", "--worker", str(number), *child_options])
+            )
         if self._settings.ingest.shares:
+            self._watch_workers(numbers)
             self._start(PeriodicTask("follow", FOLLOW_INTERVAL_S, tasks.follow_task(self._store, self._publish)))
 
-    def _watch_workers(self, parts: Sequence[str]) -> None:
-        """Workers beside this process are healthy while they commit, too."""
-        beats = WorkerBeats(self._store, parts)
-        self._start(PeriodicTask("workers", BEAT_INTERVAL_S, beats.look))
+    def _watch_workers(self, numbers: Sequence[int]) -> None:
+        """Workers beside this process and on other machines are watched, too."""
+        beats = WorkerBeats(self._store, numbers)
         within_s = self._settings.web.healthy_within_s + 2 * BEAT_INTERVAL_S
-        self.health.watched += [Watched(part, within_s, partial(beats.age_s, part)) for part in parts]
+
+        def look() -> None:
+            self.health.workers = [Watched(name, within_s, partial(beats.age_s, name)) for name in beats.look()]
+
+        self._start(PeriodicTask("workers", BEAT_INTERVAL_S, look))
 
     def _start_periodic_tasks(self, own: Store, child_options: Sequence[str]) -> None:
         """Periodic work on the database: silence, old months, alerts."""

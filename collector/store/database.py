@@ -105,6 +105,13 @@ def data_files(settings: Settings) -> list[Path]:
     return [data_dir, *database, data_dir / KEY_FILE, data_dir / AUTHORITY, journal_file(settings)]
 
 
+def growing_files(settings: Settings) -> list[Path]:
+    """Those of them that never get smaller while the collector runs: rows leave pages behind, and journals are added
+    to."""
+    file = database_file(settings.database_url)
+    return [*([] if file is None else [file]), settings.data_dir / KEY_FILE, journal_file(settings)]
+
+
 def held_keys(data_dir: Path) -> list[Path]:
     """The key and the roots that a collector has made in this folder."""
     key = data_dir / KEY_FILE

@@ -71,6 +71,7 @@ MATRIX: dict[str, tuple[str, str, str]] = {
     "incident_events": ("raqm", "raqm", "r"),  # rows are added; the alerts' queue is a mark on the row
     "incident_members": ("raw", "raw", "r"),
     "incidents": ("raw", "raw", "r"),
+    "ingest_workers": ("rawd", "rawd", "r"),
     "inspections": ("", "raw", "r"),
     "integrity": ("ra", "ra", "r"),
     "job_holders": ("", "rawd", "r"),

@@ -33,10 +33,15 @@ class Health:
 
     watched: list[Watched] = field(default_factory=list)
     needed: list[Needed] = field(default_factory=list)
+    workers: list[Watched] = field(default_factory=list)  # of ingest, on any machine: they come and go
+
+    @property
+    def parts(self) -> list[Watched]:
+        return [*self.watched, *self.workers]
 
     def late(self) -> dict[str, float]:
         """Seconds since they last did their work, of the parts that are late."""
-        return {item.part: round(item.age_s(), 1) for item in self.watched if item.is_late}
+        return {item.part: round(item.age_s(), 1) for item in self.parts if item.is_late}
 
     def missing(self) -> Sequence[str]:
         return [item.name for item in self.needed if not item.holds()]

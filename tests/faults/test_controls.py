@@ -85,9 +85,7 @@ ANY_ANSWER = [
 KEPT_OUT = [
     ("agent/common/tcp/connections.py", "return connection if now_s - since_s >=", "return None if now_s - since_s >=")
 ]
-ALWAYS_WELL = [
-    ("collector/web/health.py", "for item in self.watched if item.is_late", "for item in self.watched if False")
-]
+ALWAYS_WELL = [("collector/web/health.py", "for item in self.parts if item.is_late", "for item in self.parts if False")]
 ENDED_BY_SETTINGS = [
     ("collector/run/reload.py", "            REFUSED.log(error=error)\n            return\n", "            raise\n")
 ]

@@ -47,6 +47,19 @@ def again_center_by_center(play: OrderPlay, draw: random.Random) -> list[Arrival
 ORDERS: tuple[Order, ...] = (newest_first, any_order, again_reversed, again_shuffled, again_center_by_center)
 
 
+def kept_newest_first(play: OrderPlay, draw: random.Random) -> list[Arrival]:
+    return order_play.in_time(order_play.backlog_drawn(play, draw, newest_first=True))
+
+
+def kept_in_any_order(play: OrderPlay, draw: random.Random) -> list[Arrival]:
+    return order_play.in_time(order_play.backlog_drawn(play, draw))
+
+
+LOST_CLOCKS: tuple[Order, ...] = (
+    kept_newest_first, kept_in_any_order, again_reversed, again_shuffled, again_center_by_center,
+)  # fmt: skip
+
+
 @pytest.fixture
 def memory() -> Iterator[Path]:
     """A folder in memory where there is one: thousands of databases come and go."""
@@ -55,14 +68,15 @@ def memory() -> Iterator[Path]:
         yield Path(folder)
 
 
-def differences(folder: Path, seed: int, orders: int) -> list[str]:
+def differences(folder: Path, seed: int, orders: int, *, lost: bool = False) -> list[str]:
     """The plays of one story that came out otherwise than in the order in which it happened."""
-    draw, play = random.Random(seed), order_play.make_play(seed)
+    draw, play = random.Random(seed), order_play.make_play(seed, hard=lost, twins=False)
+    kinds = LOST_CLOCKS if lost else ORDERS
     template = order_play.template(folder, play)
     true = order_play.collected(template, folder, play, order_play.in_time(order_play.as_ready(play)), draw)
     wrong = []
     for number in range(orders):
-        order = ORDERS[(seed + number) % len(ORDERS)]
+        order = kinds[(seed + number) % len(kinds)]
         found = order_play.collected(template, folder, play, order(play, draw), draw)
         wrong += [
             f"{seed} {order.__name__} {name}: {_first(true[name], found[name])}"
@@ -105,5 +119,17 @@ def test_evidence_taken_in_again_as_it_came_gives_the_same(memory: Path, first: 
 )
 def test_any_order_of_arrival_gives_the_same_rows_and_reports(memory: Path, stories: int, orders: int) -> None:
     wrong = [line for seed in range(stories) for line in differences(memory, seed, orders)]
+    print(f"{stories * orders} plays, {len(wrong)} otherwise")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("stories", "orders"), [(2, 5), pytest.param(400, 5, marks=pytest.mark.slow)], ids=["10 plays", "2,000 plays"]
+)
+def test_boots_that_never_synchronise_are_dated_the_same_in_whatever_order_they_come(
+    memory: Path, stories: int, orders: int
+) -> None:
+    """What is live comes when it comes, what was kept in any order; and all of it with its times in any order."""
+    wrong = [line for seed in range(stories) for line in differences(memory, seed, orders, lost=True)]
     print(f"{stories * orders} plays, {len(wrong)} otherwise")
     assert wrong == []

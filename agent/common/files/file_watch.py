@@ -1,4 +1,4 @@
-"""Files that are moved, replaced or deleted under a running process, which would go on writing to what nobody finds."""
+"""Files that are moved, replaced, deleted or cut under a running process, which would write to what nobody finds."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ Inode = tuple[int, int]  # device and number: what a name stands for
 
 
 class FileWatch:
-    """Remembers what each path stood for when it first was there."""
+    """Remembers what each path stood for when it first was there. Those that are `growing` are never smaller than they
+    were then."""
 
-    def __init__(self, paths: Iterable[Path] = ()) -> None:
+    def __init__(self, paths: Iterable[Path] = (), growing: Iterable[Path] = ()) -> None:
         self._known: dict[Path, Inode | None] = {path: inode_of(path) for path in paths}
+        self._least = {path: size for path in growing if (size := _size_of(path)) is not None}
 
     def gone(self) -> Path | None:
         """The first path that no longer stands for what it did."""
@@ -22,7 +24,7 @@ class FileWatch:
                 self._known[path] = found
             elif found != known:
                 return path
-        return None
+        return next((path for path, size in self._least.items() if (_size_of(path) or 0) < size), None)
 
 
 def inode_of(path: Path) -> Inode | None:
@@ -32,3 +34,10 @@ def inode_of(path: Path) -> Inode | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

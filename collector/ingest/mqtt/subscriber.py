@@ -105,6 +105,11 @@ class Subscriber:
         """Seconds that messages in hand wait for their commit."""
         return self._worker.age_s()
 
+    @property
+    def committed_ms(self) -> int | None:
+        """When messages of it were last committed; None: not yet."""
+        return self._worker.committed_ms
+
     def floods(self) -> frozenset[str]:
         """The topics of those who flooded since the last call."""
         return self._worker.floods()

@@ -2,13 +2,16 @@
 
 Within one boot the monotonic clock shows how far readings lie apart, whatever the wall clock does meanwhile. So a boot
 has one figure, how far its monotonic clock is behind UTC, and that dates all its readings. A synchronised wall clock
-says it, or one that can be true, or else the time of receipt; as the batches come, the better figure is taken.
+says it, and as the batches come the better figure is taken. A boot that never synchronises is dated by what all its
+batches show, each with its time of receipt, and by the boots after it, in whatever order they came (`settled`).
 """
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from agent.wire import Stamp
 
@@ -37,11 +40,55 @@ class Bracket:
 
 
 @dataclass(frozen=True, slots=True)
+class OffsetBounds:
+    """What batches show of how far UTC is ahead of a boot's monotonic clock: no less than `floor_ms`, as nothing of it
+    was taken before its bracket; no more than `limit_ms`, as nothing was received before it was taken; `claim_ms` is
+    what a wall clock said of itself, the latest that its own batch allows. `last_ms` is the monotonic time of the last
+    reading."""
+
+    floor_ms: int | None = None
+    limit_ms: int | None = None
+    claim_ms: int | None = None
+    last_ms: int = 0
+
+    def __or__(self, other: OffsetBounds) -> OffsetBounds:
+        """Of both: the order does not matter."""
+        return OffsetBounds(
+            max((ms for ms in (self.floor_ms, other.floor_ms) if ms is not None), default=None),
+            min((ms for ms in (self.limit_ms, other.limit_ms) if ms is not None), default=None),
+            max((ms for ms in (self.claim_ms, other.claim_ms) if ms is not None), default=None),
+            max(self.last_ms, other.last_ms),
+        )
+
+    def contradicts(self, other: OffsetBounds) -> bool:
+        """Whether no figure can be true of both."""
+        pairs = ((self.floor_ms, other.limit_ms), (other.floor_ms, self.limit_ms))
+        return any(
+            floor_ms is not None and limit_ms is not None and floor_ms > limit_ms for floor_ms, limit_ms in pairs
+        )
+
+    def figure(self, until_ms: float = math.inf) -> int:
+        """What the wall clock said, if that can be true; else as late as can be. The boot was over by `until_ms`. A
+        floor above the limit shows nothing: what was measured before its gateway enrolled has one."""
+        latest_ms = min(math.inf if self.limit_ms is None else self.limit_ms, until_ms - self.last_ms)
+        is_above = self.floor_ms is None or self.floor_ms > latest_ms or (self.claim_ms or 0) >= self.floor_ms
+        if self.claim_ms is not None and is_above and self.claim_ms <= latest_ms + SAME_MS:
+            latest_ms = min(latest_ms, self.claim_ms)
+        return int(latest_ms)
+
+
+First = tuple[int, int]  # number, monotonic time
+
+
+@dataclass(frozen=True, slots=True)
 class Ahead:
-    """How far UTC is ahead of a boot's monotonic clock; `sure` if by a synchronised clock."""
+    """How far UTC is ahead of a boot's monotonic clock; `sure` if by a synchronised clock. `bounds` are of one that is
+    not, `firsts` the first of its readings in each spool: (number, monotonic time)."""
 
     ms: int
     sure: bool
+    bounds: OffsetBounds = OffsetBounds()
+    firsts: Mapping[str, First] = field(default_factory=dict)
 
 
 def bracket(
@@ -76,7 +123,7 @@ def boots_of(stamps: Sequence[Stamp], when: Bracket, known: Mapping[str, Ahead])
     for boot in reversed(dict.fromkeys(stamp.boot for stamp in stamps)):
         mine = [stamp for stamp in stamps if stamp.boot == boot]
         found[boot] = _synced(mine, when, known.get(boot)) or _unsynced(mine, when, known.get(boot), until_ms)
-        until_ms = min(until_ms, dated(mine[0].mono_ms, found[boot], when.received_ms, when.from_ms))
+        until_ms = min(until_ms, mine[0].mono_ms + found[boot].ms)
     return found
 
 
@@ -107,13 +154,37 @@ def _synced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None) -> Ahead 
 
 
 def _unsynced(mine: Sequence[Stamp], when: Bracket, known: Ahead | None, until_ms: int) -> Ahead:
-    """By other clocks, if possible; else the boot ends at `until_ms`."""
-    last_ms = max(stamp.mono_ms for stamp in mine)
-    claimed = [stamp.wall_ms - stamp.mono_ms for stamp in mine if stamp.clock != "synced" and when.holds(stamp)]
-    held = [known.ms] if known and not known.sure and _can_be(last_ms + known.ms, when) else []
-    possible = [ms for ms in [*(claimed if when.live or not held else []), *held] if last_ms + ms <= until_ms + SAME_MS]
-    best = min(max(possible, default=until_ms - last_ms), until_ms - last_ms)
-    return known if known and known.ms == best and held else Ahead(best, sure=False)
+    """By all that its batches have shown until now; where what is live contradicts that, our own clock was set."""
+    own, before = _bounds(mine, when), known.bounds if known and not known.sure else OffsetBounds()
+    bounds = own if when.live and before.contradicts(own) else own | before
+    return Ahead(bounds.figure(until_ms), sure=False, bounds=bounds)
+
+
+def _bounds(mine: Sequence[Stamp], when: Bracket) -> OffsetBounds:
+    times = [stamp.mono_ms for stamp in mine]
+    limit_ms = when.received_ms - max(times)
+    claims = [stamp.wall_ms - stamp.mono_ms for stamp in mine if stamp.clock != "synced" and when.holds(stamp)]
+    possible = [ms for ms in claims if ms <= limit_ms + SAME_MS]
+    return OffsetBounds(when.from_ms - min(times), limit_ms, max(possible, default=None), max(times))
+
+
+def settled(boots: Mapping[str, Ahead]) -> dict[str, Ahead]:
+    """The boots of one gateway that never synchronised, dated by what is held of all. One that another follows in a
+    spool was over when the first reading of that one was taken."""
+    spools: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    for boot, ahead in boots.items():
+        for spool, first in ahead.firsts.items():
+            spools[spool].append((*first, boot))
+    found = {boot: ahead for boot, ahead in boots.items() if not ahead.sure}
+    limits: dict[str, float] = {}
+    for _, order in sorted(spools.items()):
+        until_ms = math.inf
+        for _, first_ms, boot in sorted(order, reverse=True):
+            if boot in found:
+                limits[boot] = min(limits.get(boot, math.inf), until_ms)
+                found[boot] = replace(found[boot], ms=found[boot].bounds.figure(limits[boot]))
+            until_ms = min(until_ms, first_ms + found.get(boot, boots[boot]).ms)
+    return found
 
 
 def _can_be(at_ms: int, when: Bracket) -> bool:

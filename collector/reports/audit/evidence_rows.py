@@ -11,8 +11,8 @@ from agent import wire
 from collector.common.messages import Device
 from collector.common.sequence_ranges import ChainedRun, Numbers, Range, joined, parse, run_of
 from collector.ingest.spools import SpoolState
+from collector.ingest.times import boot_clocks
 from collector.ingest.times.boot_clocks import BootClocks
-from collector.ingest.times.event_time import Ahead
 from collector.reports.audit.replay import SpoolName
 from collector.store import schema
 from collector.store.cold import held
@@ -56,8 +56,7 @@ def begin_ms(conn: sa.Connection, devices: Sequence[str], from_ms: int) -> int:
 
 def boots_before(conn: sa.Connection, devices: Sequence[str], begin: int) -> BootClocks:
     """The clocks of boots of which nothing new was learnt since."""
-    query = sa.select(_b.device, _b.boot, _b.ahead_ms, _b.sure).where(_b.device.in_(devices), _b.noted_ms < begin)
-    return BootClocks({(row.device, row.boot): Ahead(row.ahead_ms, row.sure) for row in conn.execute(query)})
+    return BootClocks(boot_clocks.stored(conn, _b.device.in_(devices) & (_b.noted_ms < begin)))
 
 
 class HeldBatches:

@@ -20,7 +20,7 @@ from collector.access.enrolment import is_signed
 from collector.common.messages import Device, Message, MessageRefused
 from collector.common.sequence_ranges import forks, missing
 from collector.ingest.rows import BatchWriter
-from collector.ingest.spools import SpoolState
+from collector.ingest.spools import SpoolState, taken_after_ms
 from collector.ingest.times.boot_clocks import BootClocks
 from collector.ingest.times.event_time import Ahead, dated
 from collector.ingest.verify import VerifiedBatch, Verify, addressed, open_message
@@ -89,7 +89,9 @@ class Replay:
     days: dict[int, DayDigest] = field(default_factory=dict)  # of receipt, by when each began
     readings: dict[ReadingKey, DerivedReading] = field(default_factory=dict)
     _tallies: ReplayedTallies = field(default_factory=lambda: ReplayedTallies(Quotas()))
-    _guesses: dict[BootName, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    _guesses: dict[BootName, dict[tuple[str, int], Mapping[str, Any]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
     _aside: set[bytes] = field(default_factory=set)  # digests of batches of second stories
     _now_ms: int | None = None
 
@@ -115,10 +117,17 @@ class Replay:
     def finish(self) -> None:
         """The end of a transaction of ingest: readings filed by a worse figure of a boot go to their time."""
         for guess in self.boots.guesses:
-            self._guesses[str(guess["device"]), str(guess["boot"])].append(guess)
+            self._note(guess)
+        if self.boots.floors:
+            for guess in self.boots.closed(one for some in self._guesses.values() for one in some.values()):
+                self._note(guess)
+        self.boots.settle()
         for key in sorted(self.boots.better):
             self._redate(key, self.boots.known[key])
         self.boots = BootClocks(self.boots.known)
+
+    def _note(self, guess: Mapping[str, Any]) -> None:
+        self._guesses[guess["device"], guess["boot"]][guess["spool"], guess["first_seq"]] = guess
 
     def _opened(self, stored: StoredBatch) -> VerifiedBatch:
         sealed = wire.seal(stored.body, lambda _body: stored.signature)
@@ -146,7 +155,7 @@ class Replay:
             self.boots.known |= writer.boots.known
         else:
             writer.tallies, writer.boots = self._tallies.begin(stored.received_ms), self.boots
-            writer.take(verified, state, stored.issued_ms)
+            writer.take(verified, state, stored.issued_ms, taken_after_ms(self.spools, verified, state))
         for kind, rows in writer.readings.items():
             for row in rows:
                 key = (kind, str(row["device"]), str(row["spool"]), int(row["seq"]))  # type: ignore[call-overload]
@@ -155,11 +164,11 @@ class Replay:
                 self.readings[key] = DerivedReading(row["wall_ms"], stored.id, digest)  # type: ignore[arg-type]
 
     def _redate(self, key: BootName, ahead: Ahead) -> None:
-        for guess in self._guesses[key]:
+        for guess in self._guesses[key].values():
             for kind, _subject, seq, mono_ms, _wall_ms in json.loads(guess["readings"]):
                 found = self.readings.get((kind, key[0], guess["spool"], seq))
                 if found is not None:
-                    found.wall_ms = dated(mono_ms, ahead, guess["received_ms"])
+                    found.wall_ms = dated(mono_ms, ahead, guess["received_ms"], guess["from_ms"])
         if ahead.sure:
             del self._guesses[key]
 

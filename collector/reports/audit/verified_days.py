@@ -36,21 +36,24 @@ _v = schema.verified_months.c
 
 
 class ReplayState(msgspec.Struct, frozen=True, array_like=True):
-    """Where a replay stood at the end of a day of receipt: (device, boot, ahead, sure) and (device, spool, ranges), and
-    the day's own batches with their digest."""
+    """Where a replay stood at the end of a day of receipt: (device, boot, its clock) and (device, spool, ranges,
+    marks), and the day's own batches with their digest."""
 
-    boots: list[tuple[str, str, int, bool]] = []
-    spools: list[tuple[str, str, list[Range]]] = []
+    boots: list[tuple[str, str, Ahead]] = []
+    spools: list[tuple[str, str, list[Range], list[tuple[int, int]]]] = []
     batches: int = 0
     sha256: str = hashlib.sha256().hexdigest()
 
     @property
     def clocks(self) -> BootClocks:
-        return BootClocks({(device, boot): Ahead(ms, sure) for device, boot, ms, sure in self.boots})
+        return BootClocks({(device, boot): ahead for device, boot, ahead in self.boots})
 
     @property
     def held(self) -> dict[tuple[str, str], SpoolState]:
-        return {(device, spool): SpoolState([Range(*one) for one in ranges]) for device, spool, ranges in self.spools}
+        return {
+            (device, spool): SpoolState([Range(*one) for one in ranges], marks=marks)
+            for device, spool, ranges, marks in self.spools
+        }
 
 
 class VerifiedDay(msgspec.Struct, frozen=True, array_like=True):
@@ -109,8 +112,8 @@ class DayNotes:
         """To be called when all batches that were received on that day have been taken."""
         replay.finish()
         own = replay.days.get(day_ms)
-        boots = [(*key, ahead.ms, ahead.sure) for key, ahead in list(replay.boots.known.items())[-BOOTS:]]
-        spools = [(*key, list(state.ranges)) for key, state in replay.spools.items()]
+        boots = [(*key, ahead) for key, ahead in list(replay.boots.known.items())[-BOOTS:]]
+        spools = [(*key, list(state.ranges), list(state.marks)) for key, state in replay.spools.items()]
         digest = (own.batches, own.sha256) if own else ()
         self.states[day_ms] = ReplayState(boots, spools, *digest)
 

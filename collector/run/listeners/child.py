@@ -100,7 +100,7 @@ class Relay:
     def tick(self) -> None:
         with self._lock:
             codes, self._codes = sorted(self._codes), set()
-        watched = [State(item.part, item.within_s, round(item.age_s(), 1)) for item in self._health.watched]
+        watched = [State(item.part, item.within_s, round(item.age_s(), 1)) for item in self._health.parts]
         missing = list(self._health.missing())
         for part in _parts(codes, self._most):
             note = ListenerNote(centers=part, watched=watched, missing=missing)

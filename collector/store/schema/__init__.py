@@ -88,7 +88,17 @@ from collector.store.schema.sheets import (
     visit_lists,
 )
 from collector.store.schema.speed import grants, measure_servers, records, server_tokens
-from collector.store.schema.upkeep import about, clock_jumps, copies, heartbeats, job_holders, jobs, journal, restores
+from collector.store.schema.upkeep import (
+    about,
+    clock_jumps,
+    copies,
+    heartbeats,
+    ingest_workers,
+    job_holders,
+    jobs,
+    journal,
+    restores,
+)
 
 __all__ = [
     "FIGURES",
@@ -140,6 +150,7 @@ __all__ = [
     "incident_events",
     "incident_members",
     "incidents",
+    "ingest_workers",
     "inspections",
     "integrity",
     "job_holders",

@@ -92,6 +92,8 @@ nonces = sa.Table(
 )
 
 # How far UTC is ahead of each boot's monotonic clock, as well as it is known; `sure` if a synchronised clock said so.
+# What its batches show of one that is not (OffsetBounds of collector.ingest.times.event_time), and the first of its
+# readings in each spool, JSON {spool: [number, monotonic time]}.
 boots = sa.Table(
     "boots",
     metadata,
@@ -101,6 +103,11 @@ boots = sa.Table(
     sa.Column("ahead_ms", Ms, nullable=False),
     sa.Column("sure", sa.Boolean, nullable=False),
     sa.Column("noted_ms", Ms, nullable=False, index=True),
+    sa.Column("floor_ms", Ms),
+    sa.Column("limit_ms", Ms),
+    sa.Column("claim_ms", Ms),
+    sa.Column("last_ms", Ms, nullable=False, server_default="0"),
+    sa.Column("firsts", sa.Text, nullable=False, server_default="{}"),
 )
 
 # Readings filed before a synchronised clock of their boot dated them: `readings` is JSON [[kind, subject, number,

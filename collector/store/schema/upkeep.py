@@ -22,6 +22,19 @@ heartbeats = sa.Table(
     sa.Column("at_ms", Ms, nullable=False),
 )
 
+# Processes that take readings, on any machine: when each said so last, by its own clock, when it last committed
+# messages, and for what it waits how long: broker | commit, or nothing. One that stops takes its row along.
+ingest_workers = sa.Table(
+    "ingest_workers",
+    metadata,
+    sa.Column("machine", sa.String(64), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at_ms", Ms, nullable=False),
+    sa.Column("committed_ms", Ms),
+    sa.Column("waits", sa.String(8), nullable=False, server_default=""),
+    sa.Column("wait_s", sa.Float, nullable=False, server_default="0"),
+)
+
 # Copies that were restored, known by the command or by a gateway's proof: what was receipted between the newest reading
 # of the copy and the restore may be lost, by our fault. Which of it, the gateways' accounts say (shed_readings).
 restores = sa.Table(

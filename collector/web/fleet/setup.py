@@ -19,6 +19,7 @@ from collector.recovery import drill
 from collector.register.centers import CODE, CenterError
 from collector.store import schema
 from collector.store.jobs import rows as job_rows
+from collector.store.jobs import workers as worker_rows
 from collector.web import auth, forms
 from collector.web.site import Site
 from collector.web.view import View
@@ -90,11 +91,12 @@ def _page(
     with site.store.read() as conn:
         funnel, backup = funnel_of(conn, site.now()), drill.newest(conn, "backup")
         values = {"funnel": funnel, "backup": backup, "checks": _checks(site, conn), "versions": _versions(conn)}
+        workers = worker_rows.rows(conn)
         jobs = [row for row in job_rows.rows(conn, site.now()) if row.name in JOBS]
         steps = steps_of(conn, funnel, has_backup=backup is not None)
     return View.of(site, request).page(
         "setup.html", status=status, made=made, why=why, center=center[:32], ttls=TTLS_S, steps=steps,
-        is_new=not all(steps.values()), jobs=jobs, **values,
+        is_new=not all(steps.values()), jobs=jobs, workers=workers, late=site.health.late(), **values,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from collector.desk.alerts import breaker, queue
 from collector.desk.incident import OPEN
 from collector.store import center_states, queries, schema
 from collector.store.jobs import rows as job_rows
+from collector.store.jobs import workers
 from collector.web.site import Site
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -99,12 +100,23 @@ def _alerts(registry: CollectorRegistry, conn: sa.Connection, _site: Site, now_m
         rests.labels(channel).set(breaker.state_of(queue.breaker_of(conn, channel), now_ms) == "open")
 
 
-def _parts(registry: CollectorRegistry, _conn: sa.Connection, site: Site, _now_ms: int) -> None:
+def _parts(registry: CollectorRegistry, conn: sa.Connection, site: Site, now_ms: int) -> None:
     gauge = Gauge("nabz_part_age_seconds", "Since a part last did its work", ["part"], registry=registry)
     late = Gauge("nabz_part_late", "1 for a part that has not done its work in time", ["part"], registry=registry)
-    for part in site.health.watched:
+    for part in site.health.parts:
         gauge.labels(part.part).set(part.age_s())
         late.labels(part.part).set(part.is_late)
+    commit = Gauge(
+        "nabz_ingest_worker_commit_seconds", "Since a worker last committed messages", ["worker"], registry=registry
+    )
+    waits = Gauge(
+        "nabz_ingest_worker_waits_seconds", "How long a worker waits for it", ["worker", "waits"], registry=registry
+    )
+    for row in workers.rows(conn):
+        if row.committed_ms is not None:
+            commit.labels(row.name).set(max(0, now_ms - row.committed_ms) / 1000)
+        if row.waits:
+            waits.labels(row.name, row.waits).set(row.wait_s)
 
 
 def _jobs(registry: CollectorRegistry, conn: sa.Connection, _site: Site, now_ms: int) -> None:

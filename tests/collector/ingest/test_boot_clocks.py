@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -16,7 +17,7 @@ from collector.ingest.times.boot_clocks import load
 from collector.ingest.times.event_time import FIRST_MS, SAME_MS
 from collector.ingest.transaction import Ingest
 from collector.run.upkeep.housekeeping import Housekeeping
-from collector.store import Store, schema
+from collector.store import Store, nonces, schema
 from collector.store.rollups import HOUR_MS, roll
 from tests.collector.standard.timeless import timeless_standards
 
@@ -167,6 +168,17 @@ def test_what_a_boot_says_of_the_run_before_is_not_believed_of_1970(sqlite_store
     assert held == [(None, None), stamps[1], (None, None)]
 
 
+def test_a_collector_that_was_behind_dates_such_a_boot_right_when_its_clock_is(house: House, gateway) -> None:
+    """What was received by the wrong clock stays before its receipt."""
+    mine = gateway(house.store)
+    for minute, off_ms in ((1, 0), (60, -40 * MINUTE_MS), (120, 0), (121, 0)):
+        now_ms = BEGAN + minute * MINUTE_MS + off_ms
+        with house.store.write() as conn:
+            nonce = nonces.current(conn, now_ms)
+        house.take(mine.batch([lost(mine, minute)], nonce=nonce), now_ms=now_ms)
+    assert house.times() == [BEGAN + minute * MINUTE_MS for minute in (1, 20, 120, 121)]
+
+
 def test_hostile_names_and_clocks_are_held_and_not_remembered(house: House, gateway) -> None:
     mine = gateway(house.store)
     raws = [mine.ups(wall_ms=1, mono_ms=2**53, boot=boot, clock="unsynced") for boot in ("\x00", "é", "a b", "c" * 64)]
@@ -199,3 +211,69 @@ def test_guesses_and_boots_are_let_go_in_time(sqlite_store: Store, gateway) -> N
 def test_nothing_is_asked_of_the_database_about_unreadable_batches(sqlite_store: Store) -> None:
     with sqlite_store.read() as conn:
         assert load(conn, []).known == {}
+
+
+# ---------------------------------------------------------------- any order
+
+
+Play = list[tuple[int, Message]]  # when it comes, and what
+CLOCKS = ("of 1970", "days behind", "hours ahead", "right", "found late", "synchronised")
+
+
+def boots_of_a_spool(mine, draw: random.Random, issued: dict[str, int]) -> Play:
+    """Boots with clocks of all kinds, some sent as they were measured and some kept until the line was back."""
+    now_ms, away_until_ms, play = BEGAN, 0, Play()
+    for number in range(draw.randrange(2, 5)):
+        clock, began_ms = draw.choice(CLOCKS), now_ms
+        off_ms = {"of 1970": -began_ms, "days behind": -3 * DAY_MS, "hours ahead": 2 * HOUR_MS}.get(clock, 0)
+        for batch in range(draw.randrange(1, 5)):
+            if draw.random() < 0.4:
+                away_until_ms = max(away_until_ms, now_ms + draw.randrange(5, 300) * MINUTE_MS)
+            is_found = clock == "synchronised" or (clock == "found late" and batch > 1)
+            at = [now_ms + minute * MINUTE_MS for minute in range(draw.randrange(1, 4))]
+            raws = [
+                mine.ups(
+                    wall_ms=at_ms + (0 if is_found else off_ms), mono_ms=at_ms - began_ms + 20_000, boot=f"b{number}",
+                    clock="synced" if is_found else "unsynced",
+                )
+                for at_ms in at
+            ]  # fmt: skip
+            nonce = f"{draw.getrandbits(128):032x}"
+            issued[nonce] = at[-1] - draw.randrange(MINUTE_MS)
+            come_ms, live = max(at[-1], away_until_ms) + draw.randrange(1, 60_000), at[-1] >= away_until_ms
+            play.append((come_ms, mine.batch(raws, nonce=nonce, live=live)))
+            now_ms = at[-1] + MINUTE_MS
+        now_ms += draw.randrange(1, 60) * MINUTE_MS
+    return play
+
+
+def times_of(house: House, device: str) -> list[int]:
+    table = schema.readings["ups"]
+    return [row.wall_ms for row in house.rows(sa.select(table).where(table.c.device == device).order_by(table.c.seq))]
+
+
+@pytest.mark.parametrize(
+    ("stories", "orders"), [(12, 5), pytest.param(200, 10, marks=pytest.mark.slow)], ids=["60 plays", "2,000 plays"]
+)
+def test_boots_are_dated_by_what_is_held_in_whatever_order_it_came(
+    sqlite_store: Store, gateway, stories: int, orders: int
+) -> None:
+    """Each batch with the time at which it came."""
+    house, wrong = House(sqlite_store), []
+    for seed in range(stories):
+        kinds: set[tuple[int, ...]] = set()
+        for order in range(orders + 1):
+            mine, issued, draw = gateway(sqlite_store), dict[str, int](), random.Random(seed)
+            play = boots_of_a_spool(mine, draw, issued)
+            with sqlite_store.write() as conn:
+                conn.execute(sa.delete(schema.nonces))
+                conn.execute(sa.insert(schema.nonces), [{"nonce": n, "issued_ms": ms} for n, ms in issued.items()])
+            if order:
+                random.Random(order).shuffle(play)
+            else:
+                play.sort(key=lambda item: item[0])
+            for come_ms, message in play:
+                house.take(message, now_ms=come_ms)
+            kinds.add(tuple(times_of(house, mine.device)))
+        wrong += [seed] if len(kinds) > 1 else []
+    assert wrong == []

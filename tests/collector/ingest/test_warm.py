@@ -17,7 +17,7 @@ from collector.common.config import Settings
 from collector.common.messages import Message
 from collector.common.sequence_ranges import parse
 from collector.ingest import spools
-from collector.ingest.times.event_time import Ahead
+from collector.ingest.times.boot_clocks import ahead_of
 from collector.ingest.transaction import Ingest
 from collector.ingest.workers import judge_with
 from collector.judging import evaluate, silence
@@ -81,7 +81,7 @@ READ: dict[str, Callable[[sa.Connection, str], Any]] = {
         for row in conn.execute(sa.select(schema.tallies).where(schema.tallies.c.center == code))
     },
     "boots": lambda conn, code: {
-        (row.device, row.boot): Ahead(row.ahead_ms, row.sure)
+        (row.device, row.boot): ahead_of(row)
         for row in conn.execute(sa.select(schema.boots).where(schema.boots.c.center == code))
     },
     "cuts": lambda conn, code: mains_cuts.unsettled(conn, [code])[code],

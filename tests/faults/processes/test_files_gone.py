@@ -111,3 +111,16 @@ def test_a_second_collector_on_the_folder_is_refused_and_the_first_goes_on(house
     house.wait_healthy()
     assert f"in use by the collector with process id {house.processes['collector'].pid}" in refused(house)
     house.wait_healthy()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["decisions.journal", "collector.lock", "nabz.db"])
+def test_what_is_cut_or_lets_a_second_collector_in_ends_receipts(name: str, house: House) -> None:
+    settled(house)
+    path = house.folder / "data" / name
+    if name == "collector.lock":
+        path.unlink()
+    else:
+        with path.open("r+b") as file:
+            file.truncate(10)
+    assert ends(house) < NOTICED_S

@@ -11,6 +11,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -26,6 +27,7 @@ from tests.faults import rig
 from tests.faults.stacks import served_by
 
 WORKERS = ("worker1", "worker2")
+WORKER = f"ingest worker 2 at {socket.gethostname()}"
 LATE_MS = 60_000
 
 
@@ -126,9 +128,9 @@ def test_serve_starts_its_workers_again_and_takes_them_along(tmp_path: Path) -> 
             assert rig.account(house, promised).lost == 0
             hangs = worker_of(house.processes["collector"].pid)
             os.kill(hangs, signal.SIGSTOP)
-            rig.wait_for(lambda: "ingest worker 2" in late(house), "a worker that hangs to be named", 120)
+            rig.wait_for(lambda: WORKER in late(house), "a worker that hangs to be named", 120)
             os.kill(hangs, signal.SIGCONT)
-            rig.wait_for(lambda: "ingest worker 2" not in late(house), "it to go on", 120)
+            rig.wait_for(lambda: WORKER not in late(house), "it to go on", 120)
             house.processes["collector"].send_signal(signal.SIGTERM)
             assert house.processes.pop("collector").wait(30) == 0
             assert "ingest_worker_stopping" in log.read_text()  # the worker's own last word

@@ -6,6 +6,7 @@ only never before it was taken.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 from collections import defaultdict
@@ -50,6 +51,7 @@ class Parcel:
 
     ready_ms: int
     message: Message
+    live: bool = True
 
 
 @dataclass
@@ -62,6 +64,7 @@ class OrderPlay:
     slots: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     tests: list[tuple[str, str, int]] = field(default_factory=list)  # center, test, when
     records: list[bytes] = field(default_factory=list)
+    nonces: dict[str, int] = field(default_factory=dict)  # when each was issued
 
     def device(self, code: str) -> str:
         return device_name(self.keys[code].public_key().public_bytes_raw())
@@ -73,14 +76,14 @@ Arrival = tuple[int, str, Message]  # when, center, what
 # ---------------------------------------------------------------- what was measured
 
 
-def make_play(seed: int, hours: int = 2, *, hard: bool = False) -> OrderPlay:
+def make_play(seed: int, hours: int = 2, *, hard: bool = False, twins: bool = True) -> OrderPlay:
     """Each center with cuts, silences, deaths, a clock that is found late, and a test told twice. `hard`: with clocks
-    that are never found, and a twin that signs other readings under the same numbers."""
+    that are never found, and `twins` that sign other readings under the same numbers."""
     draw = random.Random(seed)
     play = OrderPlay({code: _key(draw) for code in CODES}, _key(draw))
     cut_ms = BEGIN + draw.randrange(20, 80) * MINUTE
     for code in CODES:
-        _center(play, code, draw, cut_ms, BEGIN + hours * HOUR, hard=hard)
+        _center(play, code, draw, cut_ms, BEGIN + hours * HOUR, hard=hard, twins=hard and twins)
     return play
 
 
@@ -88,7 +91,9 @@ def _key(draw: random.Random) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(draw.randbytes(32))
 
 
-def _center(play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms: int, *, hard: bool) -> None:
+def _center(
+    play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms: int, *, hard: bool, twins: bool
+) -> None:
     step_ms = draw.choice([6, 9]) * MINUTE
     cuts = [(cut_ms, cut_ms + draw.randrange(10, 60) * MINUTE)] if draw.random() < 0.8 else []
     cuts.append((at := BEGIN + draw.randrange(10, 100) * MINUTE, at + draw.randrange(3, 25) * MINUTE))
@@ -122,6 +127,8 @@ def _center(play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms
         away = any(start <= at_ms < end for start, end in offline)
         if away and len(waiting) < 24:
             continue
+        nonce = hashlib.blake2b(f"{code} {at_ms}".encode(), digest_size=16).hexdigest() if hard else ""
+        play.nonces |= {nonce: at_ms - MINUTE} if hard else {}
         batch = wire.Batch(
             v=1,
             device=play.device(code),
@@ -129,18 +136,20 @@ def _center(play: OrderPlay, code: str, draw: random.Random, cut_ms: int, end_ms
             first_seq=seq,
             prev=chain.hex(),
             live=not away,
+            nonce=nonce,
             readings=[msgspec.Raw(raw) for raw in waiting],
         )
         sealed = wire.seal(wire.encode(batch), play.keys[code].sign)
-        play.parcels[code].append(Parcel(at_ms, Message(wire.batch_topic(play.device(code)), sealed)))
-        if hard and draw.random() < 0.15:
+        play.parcels[code].append(Parcel(at_ms, Message(wire.batch_topic(play.device(code)), sealed), not away))
+        if twins and draw.random() < 0.15:
             other = [msgspec.Raw(raw.replace(b'"wan"', b'"lan"')) for raw in waiting]
             body = wire.encode(msgspec.structs.replace(batch, readings=other))
             twin = wire.seal(body, play.keys[code].sign)
             play.parcels[code].append(Parcel(at_ms, Message(wire.batch_topic(play.device(code)), twin)))
             play.slots[code].append(at_ms + draw.randrange(1, 20_000))
         back_ms = max([end for start, end in offline if start <= at_ms < end], default=at_ms)
-        play.slots[code].append(back_ms + draw.randrange(1, 20_000))
+        late_ms = draw.randrange(1, 20_000)
+        play.slots[code].append(back_ms + (late_ms // 400 if hard and not away else late_ms + 100 * away))
         seq, chain, waiting = seq + len(waiting), wire.chain(chain, waiting), []
     play.slots[code].sort()
 
@@ -238,6 +247,22 @@ def drawn(play: OrderPlay, draw: random.Random, newest_first: bool = False) -> l
     return found
 
 
+def backlog_drawn(play: OrderPlay, draw: random.Random, *, newest_first: bool = False) -> list[Arrival]:
+    """What is live comes when it came; what was kept in any order, at the times at which such came."""
+    found: list[Arrival] = []
+    for code in CODES:
+        pairs = list(zip(play.slots[code], play.parcels[code], strict=True))
+        kept = [parcel for _, parcel in pairs if not parcel.live]
+        for slot, parcel in pairs:
+            chosen = parcel
+            if not parcel.live:
+                ready = [one for one in kept if one.ready_ms <= slot]
+                chosen = ready[-1] if newest_first else draw.choice(ready)
+                kept.remove(chosen)
+            found.append((slot, code, chosen.message))
+    return found
+
+
 def in_time(arrivals: Sequence[Arrival]) -> list[Arrival]:
     return sorted(arrivals, key=lambda item: (item[0], item[1]))
 
@@ -300,6 +325,9 @@ def template(folder: Path, play: OrderPlay) -> Path:
             public = play.keys[code].public_key().public_bytes_raw()
             row = {"device": play.device(code), "center": code, "public_key": public, "enrolled_ms": BEGIN - DAY}
             conn.execute(sa.insert(schema.devices).values(**row))
+        rows = [{"nonce": nonce, "issued_ms": at_ms} for nonce, at_ms in play.nonces.items()]
+        if rows:
+            conn.execute(sa.insert(schema.nonces), rows)
         server = {
             "name": "pie",
             "url": "https://pie.example",

@@ -10,7 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from collector.store import schema
+from collector.store.jobs.workers import name_of
 from collector.web.fleet.setup import funnel_of, steps_of
+from collector.web.health import Watched
 
 MARK = re.compile(r'name="mark" value="([0-9a-f]{64})"')
 HOSTILE = "<script>alert(1)</script>"
@@ -95,3 +97,24 @@ def test_what_is_wrong_with_nabz_is_said(served, cast) -> None:
     assert re.search(r"1 ends within 7 days\s.{,200}Look after it", page, re.DOTALL)
     assert page.count("Look after it") == 4, "queue, certificates, heartbeat, backup"
     assert HOSTILE not in page
+
+
+def test_workers_of_ingest_are_named_with_what_they_wait_for(served, cast) -> None:
+    row = {"number": 1, "at_ms": cast.NOW_MS}
+    workers = [
+        {**row, "machine": "second", "committed_ms": cast.NOW_MS - 60_000, "waits": "", "wait_s": 0.0},
+        {**row, "machine": HOSTILE[:64], "committed_ms": None, "waits": "broker", "wait_s": 50.0},
+    ]
+    cast.insert(served.store, schema.ingest_workers, workers)
+    served.health.workers = [Watched(name_of(1, "second"), 40.0, lambda: 41.0)]
+    with served.client() as client:
+        page, health, figures = (client.get(path) for path in ("/setup", "/healthz", "/metrics"))
+    assert re.search(
+        r"Worker 1 of <bdi[^>]*>second</bdi>.{,200}last readings.{,300}Look after it", page.text, re.DOTALL
+    )
+    assert "waits for its broker" in page.text
+    assert HOSTILE[:64] not in page.text
+    assert health.status_code == 503
+    assert health.json()["late"] == {"ingest worker 1 at second": 41.0}
+    assert 'nabz_part_late{part="ingest worker 1 at second"} 1.0' in figures.text
+    assert 'nabz_ingest_worker_commit_seconds{worker="ingest worker 1 at second"} 60.0' in figures.text
