@@ -100,8 +100,7 @@ class Survey:
     def _quiet(self) -> list[CenterSign]:
         """Not heard, though open."""
         quiet = _p.heard_ms.between(self.now_ms - LOOK_BACK_MS, self.now_ms - int(self.gap_s * 1000))
-        home = (_ce.center.label("code"), _ce.opening, _ce.isp, _ce.feeder, _ce.district, _ce.province)
-        query = sa.select(_p.center, _p.heard_ms, *home).join_from(
+        query = sa.select(_p.center, _p.heard_ms, _ce.opening, *calendar.PLACED).join_from(
             schema.pulse, schema.centers, _p.center == _ce.center
         )
         tz, days = self.standard.tz if self.standard else TZ, calendar.around(self.conn, self.now_ms)
@@ -144,21 +143,45 @@ class Desk:
         self.survey = Survey(self.conn, self.standards.at(self.now_ms), self.now_ms)
         self._groups: list[Incident] | None = None
 
-    def planned_until_ms(self, place: CenterPlace | None, *, is_group: bool = False) -> int | None:
-        """Until when the calendar has work or a closure here, or a window mutes it: evidence is kept, and nobody is
-        called. Of a group only what is planned for all of it counts."""
-        if place is None:
+    def planned_until_ms(self, codes: Collection[str]) -> int | None:
+        """Until when the calendar has work or a closure at each of these centers, or windows mute it: evidence is kept,
+        and nobody is called. None if there is one of them at which nothing is planned."""
+        if not self._has_plans:
             return None
-        now = calendar.between(self.conn, self.now_ms, self.now_ms + 1, PLANNED)
-        found = now.excusing(place, self.now_ms, self.now_ms + 1)
-        ends = [one.to_ms for one in found if one.to_ms is not None and not (is_group and one.scope == "center")]
-        muted_ms = windows.until_of(self.windows, place, "mute", is_group=is_group)
-        return max([*ends, *([muted_ms] if muted_ms is not None else [])], default=None)
+        ends = [self._planned_ms(place) for place in self.survey.places_of(codes).values()]
+        known = [until_ms for until_ms in ends if until_ms is not None]
+        return min(known) if known and len(known) == len(ends) else None
+
+    def _planned_ms(self, place: CenterPlace) -> int | None:
+        found = self._closures.excusing(place, self.now_ms, self.now_ms + 1)
+        muted_ms = windows.until_of(self.windows, place, "mute")
+        ends = [*(one.to_ms for one in found), muted_ms]
+        return max((until_ms for until_ms in ends if until_ms is not None), default=None)
+
+    @cached_property
+    def _closures(self) -> calendar.Calendar:
+        return calendar.between(self.conn, self.now_ms, self.now_ms + 1, PLANNED)
 
     @cached_property
     def windows(self) -> list[tuple[windows.MaintenanceWindow, int]]:
         """Those that run now, each with its end."""
         return windows.holding(self.conn, self.now_ms)
+
+    @property
+    def _has_plans(self) -> bool:
+        return bool(self._closures.entries or any(one.mode != "run" for one, _ in self.windows))
+
+    @cached_property
+    def explained(self) -> frozenset[str]:
+        """Centers whose signs have their reason."""
+        places = self.survey.places.items() if self._has_plans else ()
+        return frozenset(code for code, place in places if self.is_explained(place))
+
+    def is_explained(self, place: CenterPlace) -> bool:
+        """Whether work is planned at a center, or a window skips it: then its trouble is nobody's company."""
+        if not self._has_plans:
+            return False
+        return self._planned_ms(place) is not None or windows.until_of(self.windows, place, "skip") is not None
 
     def is_skipped(self, code: str) -> bool:
         """Whether no incident is made of what happens at a center now."""

@@ -85,6 +85,12 @@ def events(conn: sa.Connection, number: int, limit: int = 200) -> list[sa.RowMap
     return list(conn.execute(query).mappings())
 
 
+def snoozed_by(conn: sa.Connection, number: int) -> str:
+    """Who snoozed an incident last; empty where planned work did."""
+    query = sa.select(_e.person).where(_e.incident == number, _e.act == "snoozed").order_by(_e.id.desc()).limit(1)
+    return conn.scalar(query) or ""
+
+
 # ---------------------------------------------------------------- changing
 
 

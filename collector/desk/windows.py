@@ -1,8 +1,8 @@
 """Maintenance windows: times of planned work in which incidents are not made (skip), make no messages (mute), or do as
 always (run, for the record). They excuse nothing: what a center owes is the calendar's affair.
 
-A window is about a center, a feeder, a provider or a district; once, or again by a rule of RFC 5545 §3.3.10 in the time
-of Pakistan, each time as long as the first.
+A window is about the centers that share a fact of the register (collector.common.groups); once, or again by a rule of
+RFC 5545 §3.3.10 in the time of Pakistan, each time as long as the first.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from dateutil.rrule import rrule, rrulestr
 from agent.common.center_time import TZ
 from agent.common.reasons import Reason
 from agent.common.words import CodedError
-from collector.desk.symptoms import CenterPlace
+from collector.common.groups import Placed, SharedFact, fact_of
 from collector.register.facts import key_of
 from collector.store import schema
 from collector.store.journal import journaled
 
-WindowScope = Literal["center", "feeder", "provider", "district"]
 Mode = Literal["skip", "mute", "run"]
-SCOPES: tuple[WindowScope, ...] = get_args(WindowScope)
 MODES: tuple[Mode, ...] = get_args(Mode)
 FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")  # a rule by the second would cost a look at each of them
 PARTS = {"FREQ", "INTERVAL", "BYDAY", "BYMONTHDAY", "BYMONTH", "BYSETPOS", "UNTIL", "WKST"}
@@ -38,7 +36,6 @@ LONGEST_MS = 31 * 86_400_000
 MAX_RULE, MAX_REASON = 200, 300
 
 _w = schema.windows.c
-_COLUMN = {"center": "center", "feeder": "feeder", "provider": "isp", "district": "district"}
 _ZONE = ZoneInfo(TZ)
 
 
@@ -54,7 +51,7 @@ class WindowError(CodedError):
 class MaintenanceWindow:
     """`from_ms` and `to_ms` are of the first time; without a rule there is no other."""
 
-    scope: WindowScope
+    scope: SharedFact
     subject: str
     mode: Mode
     from_ms: int
@@ -63,8 +60,8 @@ class MaintenanceWindow:
     reason: str = ""
     id: int = 0
 
-    def covers(self, place: CenterPlace) -> bool:
-        return key_of(str(getattr(place, _COLUMN[self.scope]))) == key_of(self.subject)
+    def covers(self, place: Placed) -> bool:
+        return key_of(fact_of(place, self.scope)) == key_of(self.subject)
 
     def until_ms(self, now_ms: int) -> int | None:
         """When the time ends that runs now; None if none does."""
@@ -147,15 +144,9 @@ def holding(conn: sa.Connection, now_ms: int) -> list[tuple[MaintenanceWindow, i
     return [(one, until_ms) for one in listing(conn) if (until_ms := one.until_ms(now_ms)) is not None]
 
 
-def until_of(
-    windows: Iterable[tuple[MaintenanceWindow, int]], place: CenterPlace, mode: Mode, *, is_group: bool = False
-) -> int | None:
-    """Until when a place is under a window of this mode; of a group only what is planned for all of it counts."""
-    ends = [
-        until_ms for one, until_ms in windows
-        if one.mode == mode and one.covers(place) and not (is_group and one.scope == "center")
-    ]  # fmt: skip
-    return max(ends, default=None)
+def until_of(found: Iterable[tuple[MaintenanceWindow, int]], place: Placed, mode: Mode) -> int | None:
+    """Until when a center is under a window of this mode."""
+    return max((until_ms for one, until_ms in found if one.mode == mode and one.covers(place)), default=None)
 
 
 def add(conn: sa.Connection, window: MaintenanceWindow, by: str, now_ms: int) -> int:

@@ -10,9 +10,10 @@ from starlette.responses import RedirectResponse, Response
 
 from collector.acts import windows as acts
 from collector.acts.person import ActingPerson
+from collector.common.groups import SHARED_FACTS
 from collector.common.messages import one_line
 from collector.desk import windows
-from collector.desk.windows import MODES, SCOPES, MaintenanceWindow, WindowError
+from collector.desk.windows import MODES, MaintenanceWindow, WindowError
 from collector.register import dated
 from collector.web import auth, forms
 from collector.web.desk.routing_forms import Given, number_of
@@ -57,7 +58,7 @@ def _change(site: Site, request: Request, given: Given) -> Response:
 
 def _window(given: Given) -> MaintenanceWindow:
     """Raises WindowError, Mistaken."""
-    scope = next((one for one in SCOPES if one == given.get("scope")), None)
+    scope = next((one for one in SHARED_FACTS if one == given.get("scope")), None)
     mode = next((one for one in MODES if one == given.get("mode")), None)
     again = given.get("again", "")
     if scope is None or mode is None or (again not in AGAIN and again != BY_RULE):
@@ -85,6 +86,6 @@ def _page(site: Site, request: Request, wrong: FormMistake | None = None, given:
         rows = [(one, one.until_ms(now_ms)) for one in windows.listing(conn) if one.rule or one.to_ms > now_ms]
     return View.of(site, request).page(
         "windows.html", status=400 if wrong else 200, rows=rows, wrong=wrong, values={**EMPTY, **(given or {})},
-        scopes=SCOPES, modes=MODES, again=(*AGAIN, BY_RULE), again_of={rule: name for name, rule in AGAIN.items()},
+        scopes=SHARED_FACTS, modes=MODES, again=(*AGAIN, BY_RULE), again_of={rule: name for name, rule in AGAIN.items()},
         edits=auth.may(request, "windows.edit"),
     )  # fmt: skip

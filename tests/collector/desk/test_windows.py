@@ -13,7 +13,7 @@ from tests.collector.desk.conftest import MINUTE, NOON, STANDARDS, Room
 
 HOUR, DAY = 3_600_000, 86_400_000
 WINDOW = MaintenanceWindow("feeder", "F-7", "mute", NOON, NOON + HOUR, reason="work")
-PLACE = CenterPlace("LHR-1", feeder="f-7 ", isp="PTCL", district="Lahore")
+PLACE = CenterPlace("LHR-1", "f-7 ", "LHR-GBG", isp="PTCL", district="Lahore", province="Punjab")
 
 
 def test_once() -> None:
@@ -36,7 +36,8 @@ def test_again_by_a_rule() -> None:
     ("scope", "subject", "covers"),
     [
         ("center", "LHR-1", True), ("center", "LHR-2", False), ("feeder", "F-7", True), ("provider", "ptcl", True),
-        ("provider", "Nayatel", False), ("district", "Lahore", True),
+        ("provider", "Nayatel", False), ("district", "Lahore", True), ("exchange", "LHR-GBG", True),
+        ("exchange", "LHR-MDT", False), ("province", "punjab", True),
     ],
 )  # fmt: skip
 def test_what_it_covers(scope: str, subject: str, covers: bool) -> None:
@@ -100,6 +101,52 @@ def test_mute_snoozes_and_run_changes_nothing(room: Room) -> None:
     muted, run = room.incidents()
     assert muted.snoozed_until_ms == NOON + HOUR
     assert run.snoozed_until_ms is None
+
+
+def test_what_is_planned_for_a_part_mutes_no_incident_of_more(room: Room) -> None:
+    """Two feeders of one grid station fail while work is planned on one of them."""
+    planned = room.fleet(6, "A", feeder="F-1", district="Lahore")
+    others = room.fleet(6, "B", feeder="F-2", district="Lahore")
+    keep(room, "mute", "feeder", "F-1")
+    room.silent(planned)
+    room.passes(2)
+    room.silent(others, 14)
+    room.passes(2)
+    assert sorted(room.living()) == [("feeder", "F-1", "dark", 6), ("feeder", "F-2", "dark", 6)]
+    assert room.told() == [(2, "opened")]
+
+
+@pytest.mark.parametrize("mode", ["mute", "skip"])
+def test_planned_work_is_no_company_of_what_fails_beside_it(room: Room, mode: str) -> None:
+    planned = room.fleet(8, "A", feeder="F-1", district="Lahore")
+    room.fleet(2, "B", feeder="F-2", district="Lahore")
+    keep(room, mode, "feeder", "F-1")
+    room.silent(planned)
+    room.passes(1)
+    room.silent(["B-0"])
+    room.passes(2)
+    assert [one for one in room.living() if one[1] != "F-1"] == [("center", "B-0", "dark", 1)]
+
+
+def test_what_is_planned_for_all_of_a_wide_incident_mutes_it(room: Room) -> None:
+    codes = room.fleet(6, "A", feeder="F-1") + room.fleet(6, "B", feeder="F-2")
+    for feeder in ("F-1", "F-2"):
+        keep(room, "mute", "feeder", feeder)
+    room.silent(codes)
+    room.passes(5)
+    assert room.told() == []
+
+
+def test_a_muted_incident_that_others_join_is_told(room: Room) -> None:
+    codes = room.fleet(9, "A", feeder="F-1")
+    for code in codes[:6]:
+        keep(room, "mute", "center", code)
+    room.silent(codes[:6])
+    room.passes(1)
+    assert (room.living(), room.told()) == ([("feeder", "F-1", "dark", 6)], [])
+    room.silent(codes[6:])
+    room.passes(1)
+    assert room.told() == [(1, "snooze_ended")]
 
 
 def test_one_that_was_ended_holds_no_more(room: Room) -> None:
