@@ -13,7 +13,7 @@ from agent.common.reasons import MAX_BYTES, MAX_TEXT, Reason, decode
 from collector.desk import tables
 from collector.desk.grouping import BY_SCOPE, CenterGroup, goes_on, groups_around, is_alike, parent_among, takes_in
 from collector.desk.incident import OPEN, Incident, Values
-from collector.desk.survey import Desk, by_center
+from collector.desk.survey import Desk, by_center, size_of
 from collector.desk.symptoms import SHARED, SIGN, CenterPlace, CenterSign, Symptom, worst
 from collector.register.opening_hours import local
 from collector.standard.criteria import Severity
@@ -91,7 +91,7 @@ def _opened(desk: Desk, incident: Incident, group: CenterGroup, change: int | No
     incident = tables.change(desk.conn, incident, {"announced": incident.centers})
     desk.forget_groups()
     incident = hushed(desk, incident)
-    detail = Reason.of("incident.group", n=incident.centers, whole=group.size)
+    detail = Reason.of("incident.group", n=incident.centers, whole=size_of(desk.conn, group.scope, group.key))
     tables.record(desk.conn, incident, "opened", desk.now_ms, at_ms=incident.began_ms, detail=detail, change=change)
     desk.begun.add(incident.id)
     return incident
@@ -161,8 +161,8 @@ def _take_together(desk: Desk, parts: Sequence[Incident], group: CenterGroup) ->
 
 
 def company(desk: Desk, place: CenterPlace) -> list[list[CenterSign]]:
-    """Signs that may have a center's own cause, the likeliest first: those of centers at which work is planned have that
-    reason, and are company of one another alone."""
+    """Signs that may have a center's own cause, the likeliest first: where work is planned they have that reason, and
+    are company of one another alone."""
     signs, explained = desk.survey.signs, desk.explained
     others = [sign for sign in signs if sign.center not in explained]
     return [others, [sign for sign in signs if sign.center in explained]] if desk.is_explained(place) else [others]

@@ -3,6 +3,7 @@ indexed questions; it is made only when a flag is raised that no incident has ye
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,6 +26,7 @@ PAUSED = ("suspended", "closed")
 PLANNED: tuple[calendar.EntryKind, ...] = ("closure", "maintenance")
 CHUNK = 500  # centers of one question
 LOOK_BACK_MS = 1_800_000  # signs that began before are nobody's company any more
+QUIET_BACK_MS = 3 * 3_600_000  # but for silence: one neighbour opens an hour or two after the other
 CUT_BACK_MS = 12 * 3_600_000  # but for mains that are cut: so long do batteries hide it
 
 _ce, _p, _c, _f = schema.centers.c, schema.pulse.c, schema.cuts.c, schema.flags.c
@@ -58,18 +60,30 @@ class Survey:
         return found
 
     def sizes(self, place: CenterPlace) -> Sizes:
-        """How many centers each group of a center has."""
+        """How many centers of each group of a center could show trouble: those that are heard, and those that were
+        lately and are open. Who is closed and switched off, dark for days, or has no gateway yet, tells nothing."""
         return {(level.scope, key): self.size(level.scope, key) for level in LEVELS if (key := level.key(place))}
 
     def size(self, scope: str, key: str) -> int:
         if (scope, key) not in self._sizes:
-            self._sizes[scope, key] = size_of(self.conn, scope, key)
+            self._sizes[scope, key] = self._heard(scope, key) + self._lost[scope, key]
         return self._sizes[scope, key]
+
+    def _heard(self, scope: str, key: str) -> int:
+        mine = _of_group(scope, key) & _ce.lifecycle.not_in(PAUSED) & (_p.heard_ms > self._quiet_ms)
+        query = sa.select(sa.func.count()).select_from(schema.centers.join(schema.pulse, _p.center == _ce.center))
+        return int(self.conn.scalar(query.where(mine)) or 0)
+
+    @cached_property
+    def _lost(self) -> Counter[tuple[str, str]]:
+        """How many of each group are not heard any more since lately."""
+        homes = [self.places[code] for code in {sign.center for sign in self._quiet} if code in self.places]
+        return Counter((level.scope, key) for home in homes for level in LEVELS if (key := level.key(home)))
 
     @cached_property
     def signs(self) -> list[CenterSign]:
         """Of centers that are open now."""
-        return [*self._quiet(), *self._cut(), *self._lines()]
+        return [*self._quiet, *self._cut(), *self._lines()]
 
     def place(self, code: str) -> CenterPlace | None:
         """Of one center, without asking for all."""
@@ -89,7 +103,7 @@ class Survey:
     def still_showing(self, codes: Sequence[str]) -> set[str]:
         """Those of these centers that are not heard, or whose mains are cut, since whenever."""
         going = (_c.open == sa.true()) & _c.to_ms.is_(None)
-        quiet = _p.heard_ms <= self.now_ms - int(self.gap_s * 1000)
+        quiet = _p.heard_ms <= self._quiet_ms
         found: set[str] = set()
         for first in range(0, len(codes), CHUNK):
             some = list(codes[first : first + CHUNK])
@@ -97,9 +111,15 @@ class Survey:
             found |= set(self.conn.scalars(sa.select(_p.center).where(_p.center.in_(some), quiet)))
         return found
 
+    @property
+    def _quiet_ms(self) -> int:
+        """Who was not heard since then is quiet."""
+        return self.now_ms - int(self.gap_s * 1000)
+
+    @cached_property
     def _quiet(self) -> list[CenterSign]:
         """Not heard, though open."""
-        quiet = _p.heard_ms.between(self.now_ms - LOOK_BACK_MS, self.now_ms - int(self.gap_s * 1000))
+        quiet = _p.heard_ms.between(self.now_ms - QUIET_BACK_MS, self._quiet_ms)
         query = sa.select(_p.center, _p.heard_ms, _ce.opening, *calendar.PLACED).join_from(
             schema.pulse, schema.centers, _p.center == _ce.center
         )
@@ -205,15 +225,17 @@ class Desk:
 
 def size_of(conn: sa.Connection, scope: str, key: str) -> int:
     """How many centers a group has; none for what is no group."""
+    query = sa.select(sa.func.count()).select_from(schema.centers)
+    return int(conn.scalar(query.where(_of_group(scope, key), _ce.lifecycle.not_in(PAUSED))) or 0)
+
+
+def _of_group(scope: str, key: str) -> sa.ColumnElement[bool]:
     isp, _, city = key.rpartition(", ")
     groups = {
         "feeder": _ce.feeder == key, "exchange": _ce.exchange == key, "provider": (_ce.isp == isp) & (_ce.city == city),
         "district": _ce.district == key, "province": _ce.province == key, "country": sa.true(),
     }  # fmt: skip
-    if scope not in groups:
-        return 0
-    query = sa.select(sa.func.count()).select_from(schema.centers).where(groups[scope], _ce.lifecycle.not_in(PAUSED))
-    return int(conn.scalar(query) or 0)
+    return groups.get(scope, sa.false())
 
 
 def _place(row: Any) -> CenterPlace:

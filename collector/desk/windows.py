@@ -8,9 +8,11 @@ RFC 5545 §3.3.10 in the time of Pakistan, each time as long as the first.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
@@ -21,6 +23,7 @@ from agent.common.center_time import TZ
 from agent.common.reasons import Reason
 from agent.common.words import CodedError
 from collector.common.groups import Placed, SharedFact, fact_of
+from collector.register import calendar
 from collector.register.facts import key_of
 from collector.store import schema
 from collector.store.journal import journaled
@@ -28,14 +31,21 @@ from collector.store.journal import journaled
 Mode = Literal["skip", "mute", "run"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")  # a rule by the second would cost a look at each of them
-PARTS = {"FREQ", "INTERVAL", "BYDAY", "BYMONTHDAY", "BYMONTH", "BYSETPOS", "UNTIL", "WKST"}
-INTERVAL = re.compile(r"[1-9]\d{0,2}")
+PARTS = (
+    "FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYMONTH", "BYSETPOS", "WKST",
+)  # fmt: skip
+NUMBER = re.compile(r"[1-9]\d{0,2}")  # of INTERVAL and COUNT
+# RFC 5545 §3.3.10: of which FREQ a part may be.
+ONLY_WITH: Mapping[str, tuple[str, ...]] = {
+    "BYWEEKNO": ("YEARLY",), "BYYEARDAY": ("YEARLY",), "BYMONTHDAY": ("DAILY", "MONTHLY", "YEARLY"),
+}  # fmt: skip
 COMES_MS = 5 * 366 * 86_400_000  # a rule that does not come once in so long is a mistake
 CYCLE_YEARS, LAST_YEAR = 400, 9990  # the calendar repeats after so many years, weekdays too; rules are looked at up to
 LONGEST_MS = 31 * 86_400_000
 MAX_RULE, MAX_REASON = 200, 300
 
 _w = schema.windows.c
+_PLACES = sa.select(*calendar.PLACED)
 _ZONE = ZoneInfo(TZ)
 
 
@@ -92,10 +102,15 @@ def checked(window: MaintenanceWindow) -> MaintenanceWindow:
 def _check_rule(window: MaintenanceWindow) -> None:
     """Raises WindowError."""
     problem = WindowError("window.bad_rule", "rule", text=window.rule[:60])
-    parts = dict(part.partition("=")[::2] for part in window.rule.upper().split(";"))
-    is_known = set(parts) <= PARTS and parts.get("FREQ") in FREQUENCIES
-    if len(window.rule) > MAX_RULE or not is_known or not INTERVAL.fullmatch(parts.get("INTERVAL", "1")):
+    parts = _parts(window.rule)
+    if wrong := next((name for name in parts if name not in PARTS), None):
+        raise WindowError("window.bad_part", "rule", text=window.rule[:60], part=wrong[:20], parts=", ".join(PARTS))
+    if parts.get("FREQ") not in FREQUENCIES or len(window.rule) > MAX_RULE or {"COUNT", "UNTIL"} <= set(parts):
         raise problem
+    if not all(NUMBER.fullmatch(parts.get(name, "1")) for name in ("INTERVAL", "COUNT")):
+        raise problem
+    if wide := next((name for name, known in ONLY_WITH.items() if name in parts and parts["FREQ"] not in known), None):
+        raise WindowError("window.part_of", "rule", part=wide, freq=parts["FREQ"], known=", ".join(ONLY_WITH[wide]))
     try:
         comes = _last(window.rule, window.from_ms, window.from_ms + COMES_MS)
     except (ValueError, TypeError, LookupError, OverflowError):
@@ -104,16 +119,23 @@ def _check_rule(window: MaintenanceWindow) -> None:
         raise WindowError("window.never", "rule", text=window.rule[:60])
 
 
+def _parts(rule: str) -> dict[str, str]:
+    return dict(part.partition("=")[::2] for part in rule.upper().split(";"))
+
+
 def _last(text: str, from_ms: int, now_ms: int) -> datetime | None:
     """The last time by the rule that has begun. A rule that never comes is looked for up to the year 9999 by the
-    library, so all is moved there by whole cycles of the calendar first. Raises ValueError."""
+    library, so all is moved there by whole cycles of the calendar first, and ends now; its COUNT is counted here, as
+    the library takes either of both. Raises ValueError."""
     start, now = _local(from_ms), _local(now_ms)
     rule = rrulestr(text, dtstart=start)
     if not isinstance(rule, rrule):
         raise ValueError("several rules in one")
     ends, years = getattr(rule, "_until", None), (LAST_YEAR - start.year) // CYCLE_YEARS * CYCLE_YEARS
     until = _moved(now if ends is None else min(ends, now), years)
-    last: datetime | None = rule.replace(dtstart=_moved(start, years), until=until).before(until, inc=True)
+    times = rule.replace(dtstart=_moved(start, years), until=until, count=None)
+    count = int(_parts(text).get("COUNT", 0)) or None
+    last: datetime | None = next(iter(deque(islice(times, count), maxlen=1)), None)
     return None if last is None else _moved(last, -years)
 
 
@@ -152,6 +174,8 @@ def until_of(found: Iterable[tuple[MaintenanceWindow, int]], place: Placed, mode
 def add(conn: sa.Connection, window: MaintenanceWindow, by: str, now_ms: int) -> int:
     """Its number. Raises WindowError."""
     made = checked(window)
+    if not any(made.covers(place) for place in conn.execute(_PLACES)):
+        raise WindowError("window.nobody", "subject", text=made.subject[:60], fact=made.scope)
     row = {
         "scope": made.scope, "subject": made.subject, "mode": made.mode, "from_ms": made.from_ms, "to_ms": made.to_ms,
         "rule": made.rule, "reason": made.reason, "recorded_ms": now_ms, "recorded_by": by,

@@ -32,6 +32,19 @@ def test_again_by_a_rule() -> None:
     assert [until.until_ms(at_ms) is not None for at_ms in at[:4]] == [True, True, False, False]
 
 
+def runs_on(rule: str, days: int) -> list[int]:
+    """The days after the first on which a window by this rule runs, at half past twelve."""
+    made = checked(replace(WINDOW, rule=rule))
+    return [day for day in range(days) if made.until_ms(NOON + day * DAY + HOUR // 2) is not None]
+
+
+def test_so_many_times_and_by_weeks_and_days_of_the_year() -> None:
+    assert runs_on("FREQ=WEEKLY;BYDAY=MO,TH;COUNT=3", 20) == [0, 3, 7]
+    assert runs_on("FREQ=YEARLY;BYWEEKNO=7;BYDAY=WE", 400) == [9, 380]  # 2026-02-11, 2027-02-17
+    assert runs_on("FREQ=YEARLY;BYYEARDAY=60,-1", 400) == [27, 332, 392]  # 1 March, 31 December
+    assert runs_on("FREQ=DAILY;COUNT=2", 9) == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("scope", "subject", "covers"),
     [
@@ -60,6 +73,13 @@ def test_what_it_covers(scope: str, subject: str, covers: bool) -> None:
         ({"rule": "FREQ=YEARLY;BYEASTER=400"}, "RFC 5545"),
         ({"rule": "FREQ=DAILY;INTERVAL=7;BYDAY=TU"}, "never comes"),
         ({"rule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"}, "never comes"),
+        ({"rule": "FREQ=DAILY;BYMINUTE=5"}, "BYMINUTE is not taken; .* made of FREQ, INTERVAL, COUNT"),
+        ({"rule": "FREQ=MONTHLY;BYWEEKNO=20"}, "BYWEEKNO is of FREQ=YEARLY .* not of MONTHLY"),
+        ({"rule": "FREQ=DAILY;BYYEARDAY=1"}, "BYYEARDAY is of FREQ=YEARLY"),
+        ({"rule": "FREQ=DAILY;COUNT=3;UNTIL=20260301T000000"}, "RFC 5545"),
+        ({"rule": "FREQ=DAILY;COUNT=0"}, "RFC 5545"),
+        ({"rule": "FREQ=DAILY;COUNT=99999"}, "RFC 5545"),
+        ({"rule": "FREQ=DAILY;COUNT=3;BYMONTH=2;BYMONTHDAY=30"}, "never comes"),
         ({"rule": "RRULE:FREQ=DAILY\nRRULE:FREQ=WEEKLY"}, "RFC 5545"),
     ],
 )
@@ -147,6 +167,16 @@ def test_a_muted_incident_that_others_join_is_told(room: Room) -> None:
     room.silent(codes[6:])
     room.passes(1)
     assert room.told() == [(1, "snooze_ended")]
+
+
+def test_a_window_on_nobody_is_refused(room: Room) -> None:
+    """A slip of the pen would mute nothing, and nobody would know before the night of the work."""
+    with room.store.write() as conn, pytest.raises(WindowError, match="no center of the register has the exchange"):
+        windows.add(conn, replace(WINDOW, scope="exchange", subject="LHR-GBG"), "Ayesha", NOON)
+    room.center("LHR-1", exchange="LHR-GBG")
+    keep(room, "mute", "exchange", "lhr-gbg")
+    room.change("LHR-1")
+    assert room.incidents()[0].snoozed_until_ms == NOON + HOUR
 
 
 def test_one_that_was_ended_holds_no_more(room: Room) -> None:
