@@ -175,7 +175,7 @@ def add(conn: sa.Connection, window: MaintenanceWindow, by: str, now_ms: int) ->
     """Its number. Raises WindowError."""
     made = checked(window)
     if not any(made.covers(place) for place in conn.execute(_PLACES)):
-        raise WindowError("window.nobody", "subject", text=made.subject[:60], fact=made.scope)
+        raise WindowError("window.nobody", "subject", text=made.subject[:60])
     row = {
         "scope": made.scope, "subject": made.subject, "mode": made.mode, "from_ms": made.from_ms, "to_ms": made.to_ms,
         "rule": made.rule, "reason": made.reason, "recorded_ms": now_ms, "recorded_by": by,

@@ -1,4 +1,4 @@
-"""Which neighbours have one cause: two that fail one after the other, some of them closed, not yet open, or never heard."""
+"""Which neighbours have one cause: feeders that fail one after another, centers closed, opening later, never heard."""
 
 from __future__ import annotations
 

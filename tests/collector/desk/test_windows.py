@@ -171,7 +171,7 @@ def test_a_muted_incident_that_others_join_is_told(room: Room) -> None:
 
 def test_a_window_on_nobody_is_refused(room: Room) -> None:
     """A slip of the pen would mute nothing, and nobody would know before the night of the work."""
-    with room.store.write() as conn, pytest.raises(WindowError, match="no center of the register has the exchange"):
+    with room.store.write() as conn, pytest.raises(WindowError, match="no center of the register is on"):
         windows.add(conn, replace(WINDOW, scope="exchange", subject="LHR-GBG"), "Ayesha", NOON)
     room.center("LHR-1", exchange="LHR-GBG")
     keep(room, "mute", "exchange", "lhr-gbg")
