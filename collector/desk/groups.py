@@ -12,7 +12,7 @@ from agent.common.center_time import TZ
 from agent.common.reasons import MAX_BYTES, MAX_TEXT, Reason, decode
 from collector.desk import tables
 from collector.desk.grouping import BY_SCOPE, CenterGroup, goes_on, groups_around, is_alike, parent_among, takes_in
-from collector.desk.incident import OPEN, Incident, Values
+from collector.desk.incident import FLIPS_WITHIN_S, OPEN, Incident, Values, is_unstable
 from collector.desk.survey import Desk, by_center, size_of
 from collector.desk.symptoms import SHARED, SIGN, CenterPlace, CenterSign, Symptom, worst
 from collector.register.opening_hours import local
@@ -60,11 +60,57 @@ def _form(desk: Desk, group: CenterGroup, symptom: Symptom) -> Incident:
     shown = by_center(desk.survey.signs)
     began = [sign.began_ms for code in group.centers for sign in shown.get(code, ())]
     near = [at_ms for at_ms in began if abs(at_ms - symptom.began_ms) <= desk.rules.within_s * 1000]
-    incident = _add(desk, group, taken, symptom.severity, min([symptom.began_ms, *near]))
+    ended = _just_ended(desk, group, symptom.began_ms)
+    incident = ended or _add(desk, group, taken, symptom.severity, min([symptom.began_ms, *near]))
+    if ended is not None:
+        incident = _begun_again(desk, ended, taken, symptom.severity)
     tables.join(desk.conn, incident, [symptom], desk.now_ms)
     in_it = {one.center for one in tables.members(desk.conn, [incident.id])}
     add_signs(desk, incident, sorted(group.centers - in_it))
+    if ended is not None:
+        return _reopened(desk, incident, symptom)
     return _opened(desk, incident, group, symptom.change)
+
+
+def _just_ended(desk: Desk, group: CenterGroup, began_ms: int) -> Incident | None:
+    """The incident of the same group that was over minutes before, or that comes and goes and is away just now."""
+    for one in tables.newest_of(desk.conn, group.scope, group.key):
+        if one.unstable_ms is not None and one.is_open and is_alike(one.family, group.family):
+            return one
+        rested_ms = None if one.resolved_ms is None else began_ms - one.resolved_ms
+        if one.state == "resolved" and rested_ms is not None and rested_ms <= desk.rules.reopen_s * 1000:
+            return one if is_alike(one.family, group.family) and not one.cause_by else None
+    return None
+
+
+def _begun_again(desk: Desk, ended: Incident, taken: Sequence[Incident], severity: Severity) -> Incident:
+    """The same incident, with its owner and notes."""
+    values: Values = {"changed_ms": desk.now_ms, "severity": worst([severity, *(one.severity for one in taken)])}
+    if not ended.is_open:
+        values |= {"state": "in_progress" if ended.owner else "new", "resolved_ms": None}
+    incident = tables.change(desk.conn, ended, values)
+    for one in taken:
+        merge(desk, one, incident)
+    return incident
+
+
+def _reopened(desk: Desk, incident: Incident, symptom: Symptom) -> Incident:
+    """People are told; of what has begun and ended often within the hour once, and then that it rests."""
+    incident = tables.recount(desk.conn, incident, desk.now_ms)
+    incident = tables.change(desk.conn, incident, {"announced": incident.centers, "announced_ms": desk.now_ms})
+    desk.forget_groups()
+    if incident.unstable_ms is not None:
+        return incident
+    incident = hushed(desk, incident)
+    turns = [*tables.turns_ms(desk.conn, incident.id, desk.now_ms - FLIPS_WITHIN_S * 1000), desk.now_ms]
+    if is_unstable(turns, desk.now_ms):
+        incident = tables.change(desk.conn, incident, {"unstable_ms": desk.now_ms})
+        detail = Reason.of("incident.unstable", n=len(turns), within_s=FLIPS_WITHIN_S)
+        tables.record(desk.conn, incident, "unstable", desk.now_ms, detail=detail)
+        return incident
+    tables.record(desk.conn, incident, "reopened", desk.now_ms, at_ms=symptom.began_ms, change=symptom.change)
+    desk.begun.add(incident.id)
+    return incident
 
 
 def _add(desk: Desk, group: CenterGroup, taken: Sequence[Incident], severity: Severity, began_ms: int) -> Incident:

@@ -279,6 +279,7 @@ COLLECTOR: Examples = {
     "incident.split": {"id": 5, "other": 4},
     "incident.until": {"time": "2026-02-02 12:00 PKT"},
     "incident.planned": {"time": "2026-02-02 12:00 PKT"},
+    "incident.left": {"name": "Ayesha"},
     "incident.owner": {"name": "Ayesha"},
     "incident.waits": {"party": "provider"},
     "incident.cause": {"gap": "isp_down"},

@@ -73,3 +73,31 @@ def test_who_opens_an_hour_later_fails_with_those_that_were_open(room: Room) -> 
     room.changes(late, "raised", "presence.silent")
     room.passes(1)
     assert [(scope, place, centers) for scope, place, _, centers in room.living()] == [("provider", "PTCL, Mingora", 4)]
+
+
+def test_a_group_that_comes_and_goes_is_one_incident_and_unstable(room: Room) -> None:
+    """A feeder goes dark and comes back again and again: told three times and that it is unstable, then that it is
+    over."""
+    codes = room.fleet(6, "A", feeder="F-1")
+    room.fleet(6, "B", feeder="F-2")
+    for _ in range(4):
+        room.silent(codes, 5)
+        room.passes(3)
+        room.back(codes)
+        room.passes(6)
+    assert {one.id for one in room.incidents() if one.state != "merged"} == {1}
+    assert room.acts(1, told=True) == ["opened", "resolved", "reopened", "resolved", "unstable"]
+    for _ in range(6):
+        room.passes(6)
+    assert room.acts(1, told=True)[-1] == "resolved"
+    assert "steady" in room.acts(1)
+
+
+def test_a_group_that_fails_again_an_hour_later_is_another_incident(room: Room) -> None:
+    codes = room.fleet(6, "A", feeder="F-1")
+    room.silent(codes)
+    room.passes(3)
+    room.back(codes)
+    room.passes(60)
+    room.silent(codes)
+    assert [act for _, act in room.told()] == ["opened", "resolved", "opened"]
