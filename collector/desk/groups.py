@@ -210,6 +210,8 @@ def company(desk: Desk, place: CenterPlace) -> list[list[CenterSign]]:
     """Signs that may have a center's own cause, the likeliest first: where work is planned they have that reason, and
     are company of one another alone."""
     signs, explained = desk.survey.signs, desk.explained
+    if not explained:
+        return [signs]
     others = [sign for sign in signs if sign.center not in explained]
     return [others, [sign for sign in signs if sign.center in explained]] if desk.is_explained(place) else [others]
 
