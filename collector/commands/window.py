@@ -22,6 +22,7 @@ from collector.commands.console import (
     who,
     who_argument,
 )
+from collector.common.groups import SHARED_FACTS
 from collector.desk import windows
 from collector.desk.windows import MaintenanceWindow, WindowError
 from collector.store.database import existing
@@ -43,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("list", help="windows that nobody has ended, with those that run now")
     made = verbs.add_parser("add", help="a window; it excuses nothing, that is the calendar's affair")
-    made.add_argument("scope", choices=windows.SCOPES, help="what the work is on")
+    made.add_argument("scope", choices=SHARED_FACTS, help="what the work is on")
     made.add_argument("subject", metavar="NAME", help="as the register writes it")
     made.add_argument("--mode", choices=windows.MODES, required=True, help="skip: no incidents; mute: no messages; run")
     made.add_argument("--from", dest="from_day", required=True, metavar=MINUTE, help="when it begins the first time")

@@ -1,9 +1,10 @@
-"""What every room may use: settings, messages and refusals, scopes, sequence ranges, months, processes, CSV, markup,
-requests."""
+"""What every room may use: settings, messages and refusals, scopes, groups of centers, sequence ranges, months,
+processes, CSV, markup, requests."""
 
 __all__ = [
     "config",
     "csv_rows",
+    "groups",
     "html_words",
     "http_client",
     "messages",

@@ -197,7 +197,7 @@ def _open(
         },
     )  # fmt: skip
     tables.join(desk.conn, incident, [symptom], desk.now_ms)
-    incident = groups.hushed(desk, incident, place)
+    incident = groups.hushed(desk, incident)
     tables.record(
         desk.conn, incident, "opened", desk.now_ms, at_ms=symptom.began_ms, change=symptom.change, quiet=not is_news
     )
@@ -211,8 +211,11 @@ def _has_company(desk: Desk, symptom: Symptom, place: CenterPlace) -> bool:
     survey = desk.survey
     if len(survey.signs) < desk.rules.few - 1:
         return False
-    around = groups_around(place, symptom.began_ms, survey.signs, survey.places, survey.sizes(place), desk.rules)
-    return is_crowd(around, desk.rules)
+    sizes = survey.sizes(place)
+    return any(
+        is_crowd(groups_around(place, symptom.began_ms, signs, survey.places, sizes, desk.rules), desk.rules)
+        for signs in groups.company(desk, place)
+    )
 
 
 def _join(desk: Desk, incident: Incident, symptom: Symptom) -> None:

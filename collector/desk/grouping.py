@@ -2,12 +2,14 @@
 
 A group is all centers of a feeder, an exchange, a provider in a city, a district, a province, or the country. When
 enough of one show signs that began at about the same time, they have one cause. Of several groups that explain the
-signs, the one with the greatest share of its centers in trouble is taken, as long as it explains nearly as many.
+signs, the one with the greatest share of its centers in trouble is taken, as long as it explains nearly as many. A
+district, a province or the country has no trouble of its own where two groups on a single wire each explain nearly all
+of it: two feeders of two towns that fail within minutes are two causes, unless they fail at once.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,8 +71,9 @@ Sizes = Mapping[tuple[str, str], int]  # (scope, key) -> centers of the group
 
 @dataclass(frozen=True)
 class CenterGroup:
-    """Centers in trouble together: the group, which of its centers, and how many it has. `at_once` are
-    those that all show the group's family since nearly the same minute."""
+    """Centers in trouble together: the group, which of its centers, and how many of it could show trouble. `at_once`
+    are those that show it since nearly the same minute; of a group on a single wire, the group's own family. `is_two`:
+    two groups on a single wire explain nearly all of it."""
 
     scope: Scope
     key: str
@@ -78,6 +81,7 @@ class CenterGroup:
     centers: frozenset[str]
     size: int
     at_once: frozenset[str] = frozenset()
+    is_two: bool = False
 
     @property
     def share_pct(self) -> float:
@@ -108,10 +112,29 @@ def groups_around(
             and level.key(home) == key
         ]
         centers, family = frozenset(sign.center for sign in mine), family_among(mine)
-        alike = [sign for sign in mine if sign.family == family] if level.is_narrow else []
+        alike = [sign for sign in mine if sign.family == family] if level.is_narrow else mine
         at_once = frozenset(one.center for one in alike if abs(one.began_ms - began_ms) <= rules.pair_within_s * 1000)
-        found.append(CenterGroup(level.scope, key, family, centers, sizes.get((level.scope, key), 0), at_once))
+        size = max(sizes.get((level.scope, key), 0), len(centers))
+        is_two = not level.is_narrow and _are_two(centers, places, family)
+        found.append(CenterGroup(level.scope, key, family, centers, size, at_once, is_two))
     return found
+
+
+def _are_two(centers: frozenset[str], places: Mapping[str, CenterPlace], family: Family) -> bool:
+    """Whether two groups on a single wire explain nearly all of these centers."""
+    levels = [level for level in LEVELS if level.is_narrow and family in level.families]
+    left = centers
+    for _ in range(2):
+        counts = Counter(
+            (level.scope, key) for code in left for level in levels if (key := level.key(places[code]))
+        )  # fmt: skip
+        if not counts:
+            return False
+        scope, widest = counts.most_common(1)[0][0]
+        left = frozenset(code for code in left if BY_SCOPE[scope].key(places[code]) != widest)
+        if len(left) <= (1 - NEARLY) * len(centers):
+            return True
+    return False
 
 
 def is_alike(one: Family, other: Family) -> bool:
@@ -141,12 +164,12 @@ def parent_among(groups: Sequence[CenterGroup], center: str, rules: GroupingRule
 
 def _is_enough(group: CenterGroup, rules: GroupingRules) -> bool:
     count, share_pct = len(group.centers), group.share_pct
-    if BY_SCOPE[group.scope].is_narrow and count >= rules.few and share_pct >= rules.few_pct:
-        return True
+    is_wide = count >= rules.centers and share_pct >= rules.share_pct
+    if not BY_SCOPE[group.scope].is_narrow:
+        return is_wide and (not group.is_two or len(group.at_once) >= NEARLY * count)
     needed_pct = 100.0 if group.family == "dark" else rules.few_pct
-    if len(group.at_once) >= rules.pair and 100.0 * len(group.at_once) >= needed_pct * group.size:
-        return True
-    return count >= rules.centers and share_pct >= rules.share_pct
+    is_pair = len(group.at_once) >= rules.pair and 100.0 * len(group.at_once) >= needed_pct * group.size
+    return is_wide or is_pair or (count >= rules.few and share_pct >= rules.few_pct)
 
 
 def is_crowd(groups: Sequence[CenterGroup], rules: GroupingRules) -> bool:

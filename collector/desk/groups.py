@@ -12,8 +12,8 @@ from agent.common.center_time import TZ
 from agent.common.reasons import MAX_BYTES, MAX_TEXT, Reason, decode
 from collector.desk import tables
 from collector.desk.grouping import BY_SCOPE, CenterGroup, goes_on, groups_around, is_alike, parent_among, takes_in
-from collector.desk.incident import OPEN, Incident, Values
-from collector.desk.survey import Desk, by_center
+from collector.desk.incident import FLIPS_WITHIN_S, OPEN, Incident, Values, is_unstable
+from collector.desk.survey import Desk, by_center, size_of
 from collector.desk.symptoms import SHARED, SIGN, CenterPlace, CenterSign, Symptom, worst
 from collector.register.opening_hours import local
 from collector.standard.criteria import Severity
@@ -45,24 +45,72 @@ def form(desk: Desk, symptom: Symptom, place: CenterPlace | None) -> Incident | 
     if len(survey.signs) < desk.rules.few - 1:
         return None
     places = {**survey.places, place.center: place}
-    signs = [own, *(sign for sign in survey.signs if is_alike(sign.family, symptom.family))]
-    around = groups_around(place, symptom.began_ms, signs, places, survey.sizes(place), desk.rules)
-    group = parent_among(around, symptom.center, desk.rules)
-    return None if group is None else _form(desk, group, symptom, place)
+    for some in company(desk, place):
+        signs = [own, *(sign for sign in some if is_alike(sign.family, symptom.family))]
+        around = groups_around(place, symptom.began_ms, signs, places, survey.sizes(place), desk.rules)
+        if (group := parent_among(around, symptom.center, desk.rules)) is not None:
+            return _form(desk, group, symptom)
+    return None
 
 
-def _form(desk: Desk, group: CenterGroup, symptom: Symptom, place: CenterPlace) -> Incident:
+def _form(desk: Desk, group: CenterGroup, symptom: Symptom) -> Incident:
     """1. The centers' own incidents and narrower groups are taken in. 2. Then the flag itself, and those that only show
     signs."""
     taken = _to_take_in(desk, group, symptom)
     shown = by_center(desk.survey.signs)
     began = [sign.began_ms for code in group.centers for sign in shown.get(code, ())]
     near = [at_ms for at_ms in began if abs(at_ms - symptom.began_ms) <= desk.rules.within_s * 1000]
-    incident = _add(desk, group, taken, symptom.severity, min([symptom.began_ms, *near]))
+    ended = _just_ended(desk, group, symptom.began_ms)
+    incident = ended or _add(desk, group, taken, symptom.severity, min([symptom.began_ms, *near]))
+    if ended is not None:
+        incident = _begun_again(desk, ended, taken, symptom.severity)
     tables.join(desk.conn, incident, [symptom], desk.now_ms)
     in_it = {one.center for one in tables.members(desk.conn, [incident.id])}
     add_signs(desk, incident, sorted(group.centers - in_it))
-    return _opened(desk, incident, group, place, symptom.change)
+    if ended is not None:
+        return _reopened(desk, incident, symptom)
+    return _opened(desk, incident, group, symptom.change)
+
+
+def _just_ended(desk: Desk, group: CenterGroup, began_ms: int) -> Incident | None:
+    """The incident of the same group that was over minutes before, or that comes and goes and is away just now."""
+    for one in tables.newest_of(desk.conn, group.scope, group.key):
+        if one.unstable_ms is not None and one.is_open and is_alike(one.family, group.family):
+            return one
+        rested_ms = None if one.resolved_ms is None else began_ms - one.resolved_ms
+        if one.state == "resolved" and rested_ms is not None and rested_ms <= desk.rules.reopen_s * 1000:
+            return one if is_alike(one.family, group.family) and not one.cause_by else None
+    return None
+
+
+def _begun_again(desk: Desk, ended: Incident, taken: Sequence[Incident], severity: Severity) -> Incident:
+    """The same incident, with its owner and notes."""
+    values: Values = {"changed_ms": desk.now_ms, "severity": worst([severity, *(one.severity for one in taken)])}
+    if not ended.is_open:
+        values |= {"state": "in_progress" if ended.owner else "new", "resolved_ms": None}
+    incident = tables.change(desk.conn, ended, values)
+    for one in taken:
+        merge(desk, one, incident)
+    return incident
+
+
+def _reopened(desk: Desk, incident: Incident, symptom: Symptom) -> Incident:
+    """People are told; of what has begun and ended often within the hour once, and then that it rests."""
+    incident = tables.recount(desk.conn, incident, desk.now_ms)
+    incident = tables.change(desk.conn, incident, {"announced": incident.centers, "announced_ms": desk.now_ms})
+    desk.forget_groups()
+    if incident.unstable_ms is not None:
+        return incident
+    incident = hushed(desk, incident)
+    turns = [*tables.turns_ms(desk.conn, incident.id, desk.now_ms - FLIPS_WITHIN_S * 1000), desk.now_ms]
+    if is_unstable(turns, desk.now_ms):
+        incident = tables.change(desk.conn, incident, {"unstable_ms": desk.now_ms})
+        detail = Reason.of("incident.unstable", n=len(turns), within_s=FLIPS_WITHIN_S)
+        tables.record(desk.conn, incident, "unstable", desk.now_ms, detail=detail)
+        return incident
+    tables.record(desk.conn, incident, "reopened", desk.now_ms, at_ms=symptom.began_ms, change=symptom.change)
+    desk.begun.add(incident.id)
+    return incident
 
 
 def _add(desk: Desk, group: CenterGroup, taken: Sequence[Incident], severity: Severity, began_ms: int) -> Incident:
@@ -83,15 +131,13 @@ def _add(desk: Desk, group: CenterGroup, taken: Sequence[Incident], severity: Se
     return incident
 
 
-def _opened(
-    desk: Desk, incident: Incident, group: CenterGroup, place: CenterPlace, change: int | None = None
-) -> Incident:
+def _opened(desk: Desk, incident: Incident, group: CenterGroup, change: int | None = None) -> Incident:
     """People are told of it, with how many it has."""
     incident = tables.recount(desk.conn, incident, desk.now_ms)
     incident = tables.change(desk.conn, incident, {"announced": incident.centers})
     desk.forget_groups()
-    incident = hushed(desk, incident, place)
-    detail = Reason.of("incident.group", n=incident.centers, whole=group.size)
+    incident = hushed(desk, incident)
+    detail = Reason.of("incident.group", n=incident.centers, whole=size_of(desk.conn, group.scope, group.key))
     tables.record(desk.conn, incident, "opened", desk.now_ms, at_ms=incident.began_ms, detail=detail, change=change)
     desk.begun.add(incident.id)
     return incident
@@ -108,20 +154,26 @@ def widen(desk: Desk) -> int:
     for member in tables.members(desk.conn, list(centers)):
         centers[member.incident].add(member.center)
     places = desk.survey.places_of(set[str]().union(*centers.values()))
+    planned = {number for number, codes in centers.items() if desk.planned_until_ms(codes) is not None}
     widened = 0
     while parts:
         first = parts.pop(0)
-        alike = [one for one in parts if is_alike(one.family, first.family)]
+        alike = [one for one in parts if _may_be_one(one, first, planned)]
         signs = [CenterSign(code, one.family, one.began_ms) for one in (first, *alike) for code in centers[one.id]]
         place = next((places[code] for code in sorted(centers[first.id]) if code in places), None)
         group = _wider(desk, first, place, signs, places)
         taken = [one for one in alike if group and _is_part(one, group, centers[one.id])]
         if place is None or group is None or not taken:
             continue
-        _take_together(desk, [first, *taken], group, place)
+        _take_together(desk, [first, *taken], group)
         parts = [one for one in parts if one not in taken]
         widened += 1
     return widened
+
+
+def _may_be_one(one: Incident, other: Incident, planned: Collection[int]) -> bool:
+    """What is planned is no part of what is not."""
+    return is_alike(one.family, other.family) and (one.id in planned) == (other.id in planned)
 
 
 def _wider(
@@ -141,12 +193,12 @@ def _is_part(one: Incident, group: CenterGroup, centers: Collection[str]) -> boo
     return one.family in BY_SCOPE[group.scope].families and len(group.centers & set(centers)) > COVERED * len(centers)
 
 
-def _take_together(desk: Desk, parts: Sequence[Incident], group: CenterGroup, place: CenterPlace) -> None:
+def _take_together(desk: Desk, parts: Sequence[Incident], group: CenterGroup) -> None:
     """Into the one that is of this group already, or into a new one."""
     known = next((one for one in parts if (one.scope, one.place) == (group.scope, group.key)), None)
     if known is None:
         incident = _add(desk, group, parts, "notice", min(one.began_ms for one in parts))
-        _opened(desk, incident, group, place)
+        _opened(desk, incident, group)
         return
     for one in parts:
         if one is not known:
@@ -154,9 +206,20 @@ def _take_together(desk: Desk, parts: Sequence[Incident], group: CenterGroup, pl
     desk.keep(tables.recount(desk.conn, known, desk.now_ms))
 
 
-def hushed(desk: Desk, incident: Incident, place: CenterPlace | None) -> Incident:
-    """Snoozed from the beginning where work or a closure is in the calendar; if it outlasts that, people are told."""
-    until_ms = desk.planned_until_ms(place, is_group=incident.is_group)
+def company(desk: Desk, place: CenterPlace) -> list[list[CenterSign]]:
+    """Signs that may have a center's own cause, the likeliest first: where work is planned they have that reason, and
+    are company of one another alone."""
+    signs, explained = desk.survey.signs, desk.explained
+    if not explained:
+        return [signs]
+    others = [sign for sign in signs if sign.center not in explained]
+    return [others, [sign for sign in signs if sign.center in explained]] if desk.is_explained(place) else [others]
+
+
+def hushed(desk: Desk, incident: Incident) -> Incident:
+    """Snoozed from the beginning where work or a closure is planned at all of its centers; if it outlasts that, people
+    are told."""
+    until_ms = desk.planned_until_ms({one.center for one in tables.members(desk.conn, [incident.id])})
     if until_ms is None:
         return incident
     snoozed = tables.change(desk.conn, incident, {"snoozed_until_ms": until_ms, "hold_ms": 0})
@@ -223,7 +286,9 @@ def refresh(desk: Desk, incident: Incident) -> Incident:
     tables.leave(desk.conn, [one for one in signs if one.center not in shown], desk.now_ms)
     size = survey.size(incident.scope, incident.place)
     if goes_on(incident.scope, incident.centers, size, desk.rules):
-        add_signs(desk, incident, sorted(shown - {one.center for one in mine} - _elsewhere(desk, shown)))
+        known = {one.center for one in mine}
+        apart = frozenset[str]() if desk.planned_until_ms(known) is not None else desk.explained
+        add_signs(desk, incident, sorted(shown - known - apart - _elsewhere(desk, shown)))
     return tables.recount(desk.conn, incident, desk.now_ms)
 
 

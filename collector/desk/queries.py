@@ -176,8 +176,7 @@ def _losses(
     """Of each incident: seats of its centers, open minutes of the center that lost most, seat-minutes of all."""
     members = tables.members(conn, [one.id for one in found], now=False) if found else []
     codes = sorted({one.center for one in members})
-    home_of = (_ce.center.label("code"), _ce.opening, _ce.isp, _ce.feeder, _ce.district, _ce.province)
-    query = sa.select(*home_of, _ce.seats_promised).where(_ce.center.in_(codes))
+    query = sa.select(*calendar.PLACED, _ce.opening, _ce.seats_promised).where(_ce.center.in_(codes))
     homes = {row.code: row for row in conn.execute(query)}
     standard, days = standards.at(now_ms), calendar.around(conn, now_ms)
     spans: dict[int, dict[str, tuple[int, int]]] = {one.id: {} for one in found}

@@ -3,6 +3,7 @@ indexed questions; it is made only when a flag is raised that no incident has ye
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,6 +26,7 @@ PAUSED = ("suspended", "closed")
 PLANNED: tuple[calendar.EntryKind, ...] = ("closure", "maintenance")
 CHUNK = 500  # centers of one question
 LOOK_BACK_MS = 1_800_000  # signs that began before are nobody's company any more
+QUIET_BACK_MS = 3 * 3_600_000  # but for silence: one neighbour opens an hour or two after the other
 CUT_BACK_MS = 12 * 3_600_000  # but for mains that are cut: so long do batteries hide it
 
 _ce, _p, _c, _f = schema.centers.c, schema.pulse.c, schema.cuts.c, schema.flags.c
@@ -58,18 +60,30 @@ class Survey:
         return found
 
     def sizes(self, place: CenterPlace) -> Sizes:
-        """How many centers each group of a center has."""
+        """How many centers of each group of a center could show trouble: those that are heard, and those that were
+        lately and are open. Who is closed and switched off, dark for days, or has no gateway yet, tells nothing."""
         return {(level.scope, key): self.size(level.scope, key) for level in LEVELS if (key := level.key(place))}
 
     def size(self, scope: str, key: str) -> int:
         if (scope, key) not in self._sizes:
-            self._sizes[scope, key] = size_of(self.conn, scope, key)
+            self._sizes[scope, key] = self._heard(scope, key) + self._lost[scope, key]
         return self._sizes[scope, key]
+
+    def _heard(self, scope: str, key: str) -> int:
+        mine = _of_group(scope, key) & _ce.lifecycle.not_in(PAUSED) & (_p.heard_ms > self._quiet_ms)
+        query = sa.select(sa.func.count()).select_from(schema.centers.join(schema.pulse, _p.center == _ce.center))
+        return int(self.conn.scalar(query.where(mine)) or 0)
+
+    @cached_property
+    def _lost(self) -> Counter[tuple[str, str]]:
+        """How many of each group are not heard any more since lately."""
+        homes = [self.places[code] for code in {sign.center for sign in self._quiet} if code in self.places]
+        return Counter((level.scope, key) for home in homes for level in LEVELS if (key := level.key(home)))
 
     @cached_property
     def signs(self) -> list[CenterSign]:
         """Of centers that are open now."""
-        return [*self._quiet(), *self._cut(), *self._lines()]
+        return [*self._quiet, *self._cut(), *self._lines()]
 
     def place(self, code: str) -> CenterPlace | None:
         """Of one center, without asking for all."""
@@ -89,7 +103,7 @@ class Survey:
     def still_showing(self, codes: Sequence[str]) -> set[str]:
         """Those of these centers that are not heard, or whose mains are cut, since whenever."""
         going = (_c.open == sa.true()) & _c.to_ms.is_(None)
-        quiet = _p.heard_ms <= self.now_ms - int(self.gap_s * 1000)
+        quiet = _p.heard_ms <= self._quiet_ms
         found: set[str] = set()
         for first in range(0, len(codes), CHUNK):
             some = list(codes[first : first + CHUNK])
@@ -97,11 +111,16 @@ class Survey:
             found |= set(self.conn.scalars(sa.select(_p.center).where(_p.center.in_(some), quiet)))
         return found
 
+    @property
+    def _quiet_ms(self) -> int:
+        """Who was not heard since then is quiet."""
+        return self.now_ms - int(self.gap_s * 1000)
+
+    @cached_property
     def _quiet(self) -> list[CenterSign]:
         """Not heard, though open."""
-        quiet = _p.heard_ms.between(self.now_ms - LOOK_BACK_MS, self.now_ms - int(self.gap_s * 1000))
-        home = (_ce.center.label("code"), _ce.opening, _ce.isp, _ce.feeder, _ce.district, _ce.province)
-        query = sa.select(_p.center, _p.heard_ms, *home).join_from(
+        quiet = _p.heard_ms.between(self.now_ms - QUIET_BACK_MS, self._quiet_ms)
+        query = sa.select(_p.center, _p.heard_ms, _ce.opening, *calendar.PLACED).join_from(
             schema.pulse, schema.centers, _p.center == _ce.center
         )
         tz, days = self.standard.tz if self.standard else TZ, calendar.around(self.conn, self.now_ms)
@@ -144,21 +163,45 @@ class Desk:
         self.survey = Survey(self.conn, self.standards.at(self.now_ms), self.now_ms)
         self._groups: list[Incident] | None = None
 
-    def planned_until_ms(self, place: CenterPlace | None, *, is_group: bool = False) -> int | None:
-        """Until when the calendar has work or a closure here, or a window mutes it: evidence is kept, and nobody is
-        called. Of a group only what is planned for all of it counts."""
-        if place is None:
+    def planned_until_ms(self, codes: Collection[str]) -> int | None:
+        """Until when the calendar has work or a closure at each of these centers, or windows mute it: evidence is kept,
+        and nobody is called. None if there is one of them at which nothing is planned."""
+        if not self._has_plans:
             return None
-        now = calendar.between(self.conn, self.now_ms, self.now_ms + 1, PLANNED)
-        found = now.excusing(place, self.now_ms, self.now_ms + 1)
-        ends = [one.to_ms for one in found if one.to_ms is not None and not (is_group and one.scope == "center")]
-        muted_ms = windows.until_of(self.windows, place, "mute", is_group=is_group)
-        return max([*ends, *([muted_ms] if muted_ms is not None else [])], default=None)
+        ends = [self._planned_ms(place) for place in self.survey.places_of(codes).values()]
+        known = [until_ms for until_ms in ends if until_ms is not None]
+        return min(known) if known and len(known) == len(ends) else None
+
+    def _planned_ms(self, place: CenterPlace) -> int | None:
+        found = self._closures.excusing(place, self.now_ms, self.now_ms + 1)
+        muted_ms = windows.until_of(self.windows, place, "mute")
+        ends = [*(one.to_ms for one in found), muted_ms]
+        return max((until_ms for until_ms in ends if until_ms is not None), default=None)
+
+    @cached_property
+    def _closures(self) -> calendar.Calendar:
+        return calendar.between(self.conn, self.now_ms, self.now_ms + 1, PLANNED)
 
     @cached_property
     def windows(self) -> list[tuple[windows.MaintenanceWindow, int]]:
         """Those that run now, each with its end."""
         return windows.holding(self.conn, self.now_ms)
+
+    @property
+    def _has_plans(self) -> bool:
+        return bool(self._closures.entries or any(one.mode != "run" for one, _ in self.windows))
+
+    @cached_property
+    def explained(self) -> frozenset[str]:
+        """Centers whose signs have their reason."""
+        places = self.survey.places.items() if self._has_plans else ()
+        return frozenset(code for code, place in places if self.is_explained(place))
+
+    def is_explained(self, place: CenterPlace) -> bool:
+        """Whether work is planned at a center, or a window skips it: then its trouble is nobody's company."""
+        if not self._has_plans:
+            return False
+        return self._planned_ms(place) is not None or windows.until_of(self.windows, place, "skip") is not None
 
     def is_skipped(self, code: str) -> bool:
         """Whether no incident is made of what happens at a center now."""
@@ -182,15 +225,17 @@ class Desk:
 
 def size_of(conn: sa.Connection, scope: str, key: str) -> int:
     """How many centers a group has; none for what is no group."""
+    query = sa.select(sa.func.count()).select_from(schema.centers)
+    return int(conn.scalar(query.where(_of_group(scope, key), _ce.lifecycle.not_in(PAUSED))) or 0)
+
+
+def _of_group(scope: str, key: str) -> sa.ColumnElement[bool]:
     isp, _, city = key.rpartition(", ")
     groups = {
         "feeder": _ce.feeder == key, "exchange": _ce.exchange == key, "provider": (_ce.isp == isp) & (_ce.city == city),
         "district": _ce.district == key, "province": _ce.province == key, "country": sa.true(),
     }  # fmt: skip
-    if scope not in groups:
-        return 0
-    query = sa.select(sa.func.count()).select_from(schema.centers).where(groups[scope], _ce.lifecycle.not_in(PAUSED))
-    return int(conn.scalar(query) or 0)
+    return groups.get(scope, sa.false())
 
 
 def _place(row: Any) -> CenterPlace:

@@ -85,6 +85,12 @@ def events(conn: sa.Connection, number: int, limit: int = 200) -> list[sa.RowMap
     return list(conn.execute(query).mappings())
 
 
+def snoozed_by(conn: sa.Connection, number: int) -> str:
+    """Who snoozed an incident last; empty where planned work did."""
+    query = sa.select(_e.person).where(_e.incident == number, _e.act == "snoozed").order_by(_e.id.desc()).limit(1)
+    return conn.scalar(query) or ""
+
+
 # ---------------------------------------------------------------- changing
 
 
@@ -202,12 +208,29 @@ def recount(conn: sa.Connection, incident: Incident, now_ms: int) -> Incident:
     return change(conn, incident, values)
 
 
+_ch = schema.changes.c
+_ALERTING = sa.or_(
+    sa.and_(_ch.was.in_(("clear", "pending")), _ch.now == "raised"),
+    sa.and_(_ch.was.in_(("raised", "recovering")), _ch.now == "clear"),
+)
+
+
 def flips_ms(conn: sa.Connection, key: tuple[str, str, str], since_ms: int) -> list[int]:
     """When a flag was raised or cleared since then."""
-    ch = schema.changes.c
-    alerting = sa.or_(
-        sa.and_(ch.was.in_(("clear", "pending")), ch.now == "raised"),
-        sa.and_(ch.was.in_(("raised", "recovering")), ch.now == "clear"),
-    )
-    mine = (ch.center == key[0]) & (ch.criterion == key[1]) & (ch.subject == key[2]) & (ch.at_ms > since_ms)
-    return list(conn.scalars(sa.select(ch.at_ms).where(mine, alerting)))
+    mine = (_ch.center == key[0]) & (_ch.criterion == key[1]) & (_ch.subject == key[2]) & (_ch.at_ms > since_ms)
+    return list(conn.scalars(sa.select(_ch.at_ms).where(mine, _ALERTING)))
+
+
+def turns_ms(conn: sa.Connection, number: int, since_ms: int) -> list[int]:
+    """When an incident began or was over since then."""
+    mine = (_e.incident == number) & _e.act.in_(("opened", "reopened", "resolved")) & (_e.recorded_ms > since_ms)
+    return list(conn.scalars(sa.select(_e.recorded_ms).where(mine)))
+
+
+def last_flip_ms(conn: sa.Connection, number: int) -> int | None:
+    """When a flag that is or was part of an incident was raised or cleared last; what other flags of its centers do is
+    none of its affairs."""
+    same = (_m.center == _ch.center) & (_m.criterion == _ch.criterion) & (_m.subject == _ch.subject)
+    query = sa.select(sa.func.max(_ch.at_ms)).select_from(schema.changes.join(schema.incident_members, same))
+    found: int | None = conn.scalar(query.where(_m.incident == number, _ALERTING))
+    return found

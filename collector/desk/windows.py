@@ -1,16 +1,18 @@
 """Maintenance windows: times of planned work in which incidents are not made (skip), make no messages (mute), or do as
 always (run, for the record). They excuse nothing: what a center owes is the calendar's affair.
 
-A window is about a center, a feeder, a provider or a district; once, or again by a rule of RFC 5545 §3.3.10 in the time
-of Pakistan, each time as long as the first.
+A window is about the centers that share a fact of the register (collector.common.groups); once, or again by a rule of
+RFC 5545 §3.3.10 in the time of Pakistan, each time as long as the first.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
@@ -20,25 +22,30 @@ from dateutil.rrule import rrule, rrulestr
 from agent.common.center_time import TZ
 from agent.common.reasons import Reason
 from agent.common.words import CodedError
-from collector.desk.symptoms import CenterPlace
+from collector.common.groups import Placed, SharedFact, fact_of
+from collector.register import calendar
 from collector.register.facts import key_of
 from collector.store import schema
 from collector.store.journal import journaled
 
-WindowScope = Literal["center", "feeder", "provider", "district"]
 Mode = Literal["skip", "mute", "run"]
-SCOPES: tuple[WindowScope, ...] = get_args(WindowScope)
 MODES: tuple[Mode, ...] = get_args(Mode)
 FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")  # a rule by the second would cost a look at each of them
-PARTS = {"FREQ", "INTERVAL", "BYDAY", "BYMONTHDAY", "BYMONTH", "BYSETPOS", "UNTIL", "WKST"}
-INTERVAL = re.compile(r"[1-9]\d{0,2}")
+PARTS = (
+    "FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYMONTH", "BYSETPOS", "WKST",
+)  # fmt: skip
+NUMBER = re.compile(r"[1-9]\d{0,2}")  # of INTERVAL and COUNT
+# RFC 5545 §3.3.10: of which FREQ a part may be.
+ONLY_WITH: Mapping[str, tuple[str, ...]] = {
+    "BYWEEKNO": ("YEARLY",), "BYYEARDAY": ("YEARLY",), "BYMONTHDAY": ("DAILY", "MONTHLY", "YEARLY"),
+}  # fmt: skip
 COMES_MS = 5 * 366 * 86_400_000  # a rule that does not come once in so long is a mistake
 CYCLE_YEARS, LAST_YEAR = 400, 9990  # the calendar repeats after so many years, weekdays too; rules are looked at up to
 LONGEST_MS = 31 * 86_400_000
 MAX_RULE, MAX_REASON = 200, 300
 
 _w = schema.windows.c
-_COLUMN = {"center": "center", "feeder": "feeder", "provider": "isp", "district": "district"}
+_PLACES = sa.select(*calendar.PLACED)
 _ZONE = ZoneInfo(TZ)
 
 
@@ -54,7 +61,7 @@ class WindowError(CodedError):
 class MaintenanceWindow:
     """`from_ms` and `to_ms` are of the first time; without a rule there is no other."""
 
-    scope: WindowScope
+    scope: SharedFact
     subject: str
     mode: Mode
     from_ms: int
@@ -63,8 +70,8 @@ class MaintenanceWindow:
     reason: str = ""
     id: int = 0
 
-    def covers(self, place: CenterPlace) -> bool:
-        return key_of(str(getattr(place, _COLUMN[self.scope]))) == key_of(self.subject)
+    def covers(self, place: Placed) -> bool:
+        return key_of(fact_of(place, self.scope)) == key_of(self.subject)
 
     def until_ms(self, now_ms: int) -> int | None:
         """When the time ends that runs now; None if none does."""
@@ -95,10 +102,15 @@ def checked(window: MaintenanceWindow) -> MaintenanceWindow:
 def _check_rule(window: MaintenanceWindow) -> None:
     """Raises WindowError."""
     problem = WindowError("window.bad_rule", "rule", text=window.rule[:60])
-    parts = dict(part.partition("=")[::2] for part in window.rule.upper().split(";"))
-    is_known = set(parts) <= PARTS and parts.get("FREQ") in FREQUENCIES
-    if len(window.rule) > MAX_RULE or not is_known or not INTERVAL.fullmatch(parts.get("INTERVAL", "1")):
+    parts = _parts(window.rule)
+    if wrong := next((name for name in parts if name not in PARTS), None):
+        raise WindowError("window.bad_part", "rule", text=window.rule[:60], part=wrong[:20], parts=", ".join(PARTS))
+    if parts.get("FREQ") not in FREQUENCIES or len(window.rule) > MAX_RULE or {"COUNT", "UNTIL"} <= set(parts):
         raise problem
+    if not all(NUMBER.fullmatch(parts.get(name, "1")) for name in ("INTERVAL", "COUNT")):
+        raise problem
+    if wide := next((name for name, known in ONLY_WITH.items() if name in parts and parts["FREQ"] not in known), None):
+        raise WindowError("window.part_of", "rule", part=wide, freq=parts["FREQ"], known=", ".join(ONLY_WITH[wide]))
     try:
         comes = _last(window.rule, window.from_ms, window.from_ms + COMES_MS)
     except (ValueError, TypeError, LookupError, OverflowError):
@@ -107,16 +119,23 @@ def _check_rule(window: MaintenanceWindow) -> None:
         raise WindowError("window.never", "rule", text=window.rule[:60])
 
 
+def _parts(rule: str) -> dict[str, str]:
+    return dict(part.partition("=")[::2] for part in rule.upper().split(";"))
+
+
 def _last(text: str, from_ms: int, now_ms: int) -> datetime | None:
     """The last time by the rule that has begun. A rule that never comes is looked for up to the year 9999 by the
-    library, so all is moved there by whole cycles of the calendar first. Raises ValueError."""
+    library, so all is moved there by whole cycles of the calendar first, and ends now; its COUNT is counted here, as
+    the library takes either of both. Raises ValueError."""
     start, now = _local(from_ms), _local(now_ms)
     rule = rrulestr(text, dtstart=start)
     if not isinstance(rule, rrule):
         raise ValueError("several rules in one")
     ends, years = getattr(rule, "_until", None), (LAST_YEAR - start.year) // CYCLE_YEARS * CYCLE_YEARS
     until = _moved(now if ends is None else min(ends, now), years)
-    last: datetime | None = rule.replace(dtstart=_moved(start, years), until=until).before(until, inc=True)
+    times = rule.replace(dtstart=_moved(start, years), until=until, count=None)
+    count = int(_parts(text).get("COUNT", 0)) or None
+    last: datetime | None = next(iter(deque(islice(times, count), maxlen=1)), None)
     return None if last is None else _moved(last, -years)
 
 
@@ -147,20 +166,16 @@ def holding(conn: sa.Connection, now_ms: int) -> list[tuple[MaintenanceWindow, i
     return [(one, until_ms) for one in listing(conn) if (until_ms := one.until_ms(now_ms)) is not None]
 
 
-def until_of(
-    windows: Iterable[tuple[MaintenanceWindow, int]], place: CenterPlace, mode: Mode, *, is_group: bool = False
-) -> int | None:
-    """Until when a place is under a window of this mode; of a group only what is planned for all of it counts."""
-    ends = [
-        until_ms for one, until_ms in windows
-        if one.mode == mode and one.covers(place) and not (is_group and one.scope == "center")
-    ]  # fmt: skip
-    return max(ends, default=None)
+def until_of(found: Iterable[tuple[MaintenanceWindow, int]], place: Placed, mode: Mode) -> int | None:
+    """Until when a center is under a window of this mode."""
+    return max((until_ms for one, until_ms in found if one.mode == mode and one.covers(place)), default=None)
 
 
 def add(conn: sa.Connection, window: MaintenanceWindow, by: str, now_ms: int) -> int:
     """Its number. Raises WindowError."""
     made = checked(window)
+    if not any(made.covers(place) for place in conn.execute(_PLACES)):
+        raise WindowError("window.nobody", "subject", text=made.subject[:60])
     row = {
         "scope": made.scope, "subject": made.subject, "mode": made.mode, "from_ms": made.from_ms, "to_ms": made.to_ms,
         "rule": made.rule, "reason": made.reason, "recorded_ms": now_ms, "recorded_by": by,

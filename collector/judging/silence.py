@@ -51,6 +51,7 @@ class _Quiet:
     heard_ms: int
     isp: str = ""
     feeder: str = ""
+    exchange: str = ""
     district: str = ""
     province: str = ""
     rules: tuple[opening_hours.DayRule, ...] = ()
@@ -103,8 +104,8 @@ def _look_for_the_forgotten(conn: sa.Connection, criterion: Criterion, now_ms: i
 
 _p, _c = schema.pulse.c, schema.centers.c
 _QUIET = sa.select(
-    _p.center, _c.tier, _c.seats_promised, _c.opening, _c.lifecycle, _p.heard_ms, _c.isp, _c.feeder, _c.district,
-    _c.province,
+    _p.center, _c.tier, _c.seats_promised, _c.opening, _c.lifecycle, _p.heard_ms, _c.isp, _c.feeder, _c.exchange,
+    _c.district, _c.province,
 ).join_from(schema.pulse, schema.centers, _p.center == _c.center)  # fmt: skip
 _DUE = _QUIET.where(_p.due_ms <= sa.bindparam("now_ms")).order_by(_p.center)
 _EXPECTED = _QUIET.where(_p.due_ms.is_not(None), _c.lifecycle.not_in(PAUSED))

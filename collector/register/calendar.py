@@ -1,6 +1,7 @@
 """The calendar: holidays, other hours (Ramadan, Fridays), closures, maintenance, and load-shedding schedules.
 
-An entry holds from one time to another for everybody, a province, a district, a provider, a feeder or one center.
+An entry holds from one time to another for everybody, or for the centers that share a fact of the register
+(collector.common.groups).
 Holidays and other hours change when a center is open (`Calendar.rules`). Closures and maintenance leave it open and
 excuse the time (collector.reports.exclusions), and so does what a decided dispute takes out; they need a second person,
 as does every entry about days that are over.
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -22,15 +23,16 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from agent.common.errors import describe
+from collector.common.groups import ATTRIBUTES, SHARED_FACTS, Placed, SharedFact, fact_of
 from collector.register.facts import FactError, another, key_of
 from collector.register.opening_hours import DayRule, named_days, parse
 from collector.store import schema
 from collector.store.journal import journaled, leaves
 
 EntryKind = Literal["holiday", "hours", "closure", "maintenance", "shedding", "dispute"]
-Scope = Literal["all", "province", "district", "provider", "feeder", "center"]
+Scope = Literal["all"] | SharedFact
 KINDS: tuple[EntryKind, ...] = get_args(EntryKind)
-SCOPES: tuple[Scope, ...] = get_args(Scope)
+SCOPES: tuple[Scope, ...] = ("all", *SHARED_FACTS[::-1])
 WITH_HOURS = ("hours", "shedding")
 EXCUSING: tuple[EntryKind, ...] = ("closure", "maintenance", "dispute")
 BY_HAND: tuple[EntryKind, ...] = tuple(kind for kind in KINDS if kind != "dispute")  # that people enter
@@ -45,31 +47,13 @@ ESTIMATED = " (estimated)"
 # Holidays that follow the moon: even where the library has a past year's day, a person confirms it.
 MOON = re.compile(r"Eid|Ashura|Prophet|Ramadan|Chand")
 
-_k = schema.calendar.c
+_k, _ce = schema.calendar.c, schema.centers.c
+# What is asked of rows of the register that are held against entries.
+PLACED = tuple(_ce["center" if name == "code" else name].label(name) for name in ATTRIBUTES.values())
 
 
 class CalendarError(Exception):
     """An entry cannot be; one sentence with the thing, the rule and the fix."""
-
-
-class Placed(Protocol):
-    """What a scope asks of a center."""
-
-    @property
-    def code(self) -> str: ...
-    @property
-    def isp(self) -> str: ...
-    @property
-    def feeder(self) -> str: ...
-    @property
-    def district(self) -> str: ...
-    @property
-    def province(self) -> str: ...
-
-
-_FIELDS: Mapping[str, str] = {
-    "province": "province", "district": "district", "provider": "isp", "feeder": "feeder", "center": "code",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +90,7 @@ class CalendarEntry:
     def covers(self, center: Placed) -> bool:
         if self.scope == "all":
             return True
-        return key_of(str(getattr(center, _FIELDS[self.scope]))) == self._key
+        return key_of(fact_of(center, self.scope)) == self._key
 
     @cached_property
     def _key(self) -> str:
@@ -137,7 +121,7 @@ class Calendar:
         return tuple(entry.rule for entry in self._ruling if entry.scope == "all")
 
     def excusing(self, center: Placed, from_ms: int, to_ms: int) -> list[CalendarEntry]:
-        """Closures and maintenance of this center, its feeder, provider or district, that touch a time."""
+        """Closures and maintenance of this center, or of what it shares with others, that touch a time."""
         return [one for one in self._excusing if one.touches(from_ms, to_ms) and one.covers(center)]
 
     def shedding(self, feeder: str, at_ms: int) -> CalendarEntry | None:

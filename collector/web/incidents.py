@@ -98,14 +98,14 @@ def router(site: Site) -> APIRouter:
 
 
 def _act(site: Site, account: Account, number: int, body: bytes) -> Response:
-    wanted = _decoded(body, ActRequest)
+    wanted = decoded(body, ActRequest)
     values = {name: str(value) for name, value in msgspec.to_builtins(wanted).items() if name != "centers"}
     values["centers"] = " ".join(wanted.centers)
     return reply(whole(site, account, perform(site, account, number, values).id))
 
 
 def _act_on_many(site: Site, account: Account, body: bytes) -> Response:
-    wanted = _decoded(body, ManyRequest)
+    wanted = decoded(body, ManyRequest)
     if wanted.act not in MANY:
         raise Mistaken(400, f"act: {wanted.act[:40]!r} is none for many at once; use one of {' '.join(MANY)}")
     values = {"act": wanted.act, "note": wanted.note, "owner": wanted.owner, "hours": str(wanted.hours)}
@@ -171,11 +171,11 @@ def _check_reach(conn: sa.Connection, account: Account, number: int) -> None:
         raise Mistaken(403, f"incident {number}: is about centers beyond yours; ask an officer of all of them")
 
 
-def _decoded(body: bytes, kind: type[R]) -> R:
+def decoded(body: bytes, kind: type[R], form: str = '{"act": "note", "note": "TEXT"}') -> R:
+    """The body of a request. Raises Mistaken (400)."""
     try:
         return msgspec.json.decode(body[: MAX_BODY + 1], type=kind)
     except UNREADABLE as error:
-        form = '{"act": "note", "note": "TEXT"}'
         raise Mistaken(400, f"body: {describe(error)}; send JSON such as {form}") from None
 
 

@@ -29,7 +29,6 @@ from collector.desk.incident import STATES as STATES_OF_WORK
 from collector.desk.incident import Act as IncidentAct
 from collector.desk.symptoms import Family, Scope
 from collector.desk.windows import MODES
-from collector.desk.windows import SCOPES as WINDOW_SCOPES
 from collector.judging.flags.cause import GRADES, NAMES
 from collector.judging.flags.machine import State
 from collector.register.calendar import KINDS as ENTRY_KINDS
@@ -150,7 +149,6 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "alert.state", [state for state in ALERT_STATES if state != "all"]
     yield "digest.title", get_args(DigestKind)
     yield "party", WAITS
-    yield "windows.scope", WINDOW_SCOPES
     yield "windows.mode", MODES
     yield "windows", (*windows.AGAIN, windows.BY_RULE)
     yield "channel", get_args(BreakerState)

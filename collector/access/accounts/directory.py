@@ -43,6 +43,12 @@ def everybody(conn: sa.Connection) -> list[Person]:
     return [_person(row) for row in rows]
 
 
+def removed_keys(conn: sa.Connection) -> frozenset[str]:
+    """Of those who have no account any more."""
+    gone = schema.persons.c.removed_ms.is_not(None)
+    return frozenset(conn.scalars(sa.select(schema.persons.c.key).where(gone)))
+
+
 def account_of(conn: sa.Connection, name: str) -> Account | None:
     """The account of that name, however it is written; None for a name that nobody has, or has no more."""
     table = schema.persons

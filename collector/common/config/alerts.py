@@ -100,6 +100,20 @@ class MailboxSection(CollectorSection):
         return read_secret(self.password_file, "[mailbox] password_file") if self.password_file else ""
 
 
+class BurnSection(CollectorSection):
+    long_days: int = Field(ge=1, le=31, description="Of the last so many days enough is spent.")
+    short_days: int = Field(ge=1, le=31, description="Of the last so many it still is; fewer than the others.")
+    times: float = Field(
+        default=0.0, ge=0, le=1000, description="How many times faster than the month allows both must be; 0: any."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> BurnSection:
+        if self.short_days > self.long_days:
+            raise ValueError("short_days is more than long_days; exchange them")
+        return self
+
+
 class AlertsSection(CollectorSection):
     every_s: float = Field(
         default=5.0, gt=0, le=3600, description="Pause between looks at the queue of alerts, in seconds."
@@ -124,6 +138,12 @@ class AlertsSection(CollectorSection):
         description="The push services of browsers that a channel `push+` may send to, by host; `*.` stands for any "
         "part before a domain. Devices of others are refused, so that nobody makes the collector ask other machines.",
     )  # fmt: skip
+    burn: tuple[BurnSection, ...] = Field(
+        default=(BurnSection(long_days=7, short_days=2), BurnSection(long_days=2, short_days=1, times=6.0)),
+        min_length=1,
+        description="When a month is at risk: `[[alerts.burn]]` once for each pair of windows. Ours: a slow burn by a "
+        "week, a fast one by two days; no official figures exist.",
+    )
     channels: tuple[ChannelSection, ...] = Field(
         default=(), description="Where alerts go: `[[alerts.channels]]` once for each."
     )

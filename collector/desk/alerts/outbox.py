@@ -221,6 +221,10 @@ class Outbox:
         problem = self._send(due)
         with self.store.write(beside=True) as conn:
             finish(conn, due, problem, self.clock_ms())
+            channels = list(self.channels.values()) if problem else []
+            other = personal.by_another(conn, channels, due.id, self.base_url, self.clock_ms()) if problem else ""
+        if other:
+            self._worker(other).wake()
         if problem:
             NOT_SENT.log(channel=due.channel, alert=due.id, error=problem)
         return problem is None

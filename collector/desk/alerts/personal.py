@@ -23,18 +23,19 @@ from collector.desk.alerts.channel import Channel
 from collector.desk.alerts.message import Announcement, held_summary, message
 from collector.desk.alerts.queue import BRAKE, BRAKE_MS
 from collector.desk.alerts.structured import encoded
-from collector.desk.incident import ALERTS, Incident
+from collector.desk.incident import ALERTS, ROUTED, Incident
 from collector.desk.routing import tables as routing
 from collector.desk.routing.decide import (
     ARMING,
     RoutedMessage,
     RoutingBook,
     RoutingDecision,
+    channel_for,
     decide,
     escalate,
     latecomers,
 )
-from collector.desk.routing.directory import book_of
+from collector.desk.routing.directory import book_of, people
 from collector.desk.routing.facts import IncidentFacts, PersonalChannel
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE
@@ -132,6 +133,29 @@ def _escalated(writer: MessageWriter, incident: Incident, decision: RoutingDecis
     announcement = announcement_of(writer.conn, row)
     writer.add_facts(announcement)
     writer.add(announcement, routing.facts_of(writer.conn, incident, writer.now_ms), decision)
+
+
+def by_another(conn: sa.Connection, channels: Sequence[Channel], number: int, base_url: str, now_ms: int) -> str:
+    """The next channel that reaches the person of a message that was given up, and that has it now; empty: none. A
+    wrong number is no reason to wait for the plan's next step; no channel is asked twice for one event."""
+    row = conn.execute(sa.select(schema.alerts).where(_al.id == number, _al.state == "failed")).first()
+    if row is None or row.kind != "person" or row.event is None:
+        return ""
+    tried = set(conn.scalars(sa.select(_al.channel).where(_al.event == row.event, _al.person == row.person)))
+    act = conn.execute(sa.select(_e.act, _e.incident).where(_e.id == row.event)).one()
+    left = {one.name: one for one in channels if one.name not in tried and ROUTED.get(act.act) in one.events}
+    ways = [PersonalChannel(one.name, one.address) for one in left.values() if one.address is not None]
+    person = next((one for one in people(conn) if one.key == row.person), None)
+    found = channel_for(person, ways) if person else None
+    if person is None or found is None:
+        return ""
+    short = sms.short(row.title, f"{base_url}/incidents/{act.incident}") if left[found.name].is_short else row.text
+    again = {
+        **row._mapping, "channel": found.name, "address": person.addresses[found.address], "text": short,
+        "state": "waiting", "attempts": 0, "next_ms": now_ms, "made_ms": now_ms, "problem": "", "sent_ms": None,
+    }  # fmt: skip
+    conn.execute(sa.insert(schema.alerts), [{name: value for name, value in again.items() if name != "id"}])
+    return found.name
 
 
 class MessageWriter:

@@ -1,3 +1,5 @@
 """What a month will come to: the trend of its day sheets against what is asked."""
 
-__all__ = ["schedule"]
+from collector.reports.outlook.trend import BurnWindows
+
+__all__ = ["BurnWindows", "schedule"]

@@ -18,7 +18,7 @@ from collector.register.centers import Center
 from collector.register.dated import today_ms
 from collector.reports import day_store
 from collector.reports.day_sheets import DaySheet
-from collector.reports.outlook.trend import month_risks
+from collector.reports.outlook.trend import BURNS, BurnWindows, month_risks
 from collector.standard import Standards
 from collector.standard.criteria import Standard
 from collector.store import Store, schema, upsert
@@ -31,7 +31,9 @@ PLACE = "outlook"  # in `about`: the day, and the last center that was looked at
 _c, _d, _a = schema.centers.c, schema.day_sheets.c, schema.about.c
 
 
-def look(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE) -> int:
+def look(
+    store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE, burns: Sequence[BurnWindows] = BURNS
+) -> int:
     """Looks at the next centers of today's round; returns how many, 0 when it is over. Call it again and again."""
     day_ms, standard = today_ms(now_ms), standards.at(now_ms)
     with store.read() as conn:
@@ -39,7 +41,7 @@ def look(store: Store, standards: Standards, now_ms: int, most: int = AT_ONCE) -
         if standard is None or after is None or not _is_ready(conn, day_ms, now_ms):
             return 0
         codes = list(conn.scalars(sa.select(_c.center).where(_c.center > after).order_by(_c.center).limit(most)))
-        found = _found(conn, codes, standard, day_ms)
+        found = _found(conn, codes, standard, day_ms, burns)
     with store.keep() as conn:
         rows.keep(conn, found, now_ms)
         follow.follow(conn, found, now_ms)
@@ -64,7 +66,7 @@ def _is_ready(conn: sa.Connection, day_ms: int, now_ms: int) -> bool:
 
 
 def _found(
-    conn: sa.Connection, codes: Sequence[str], standard: Standard, day_ms: int
+    conn: sa.Connection, codes: Sequence[str], standard: Standard, day_ms: int, burns: Sequence[BurnWindows]
 ) -> dict[str, Sequence[MonthRisk]]:
     """Of each of these centers, an empty list too."""
     month_ms = months.month_of(day_ms)
@@ -76,7 +78,7 @@ def _found(
     found: dict[str, Sequence[MonthRisk]] = dict.fromkeys(codes, ())
     for code, center in _registered(conn, sheets).items():
         to_come = open_days(center, days, day_ms, ends_ms)
-        found[code] = list(month_risks(standard, center, sheets[code], month_ms, to_come))
+        found[code] = list(month_risks(standard, center, sheets[code], month_ms, to_come, burns))
     return found
 
 

@@ -16,6 +16,7 @@ from collector.common.config import Settings
 from collector.ingest import server_results, spools, taking
 from collector.judging import clock, engines, fast_lane, patterns, place_facts, score, server_samples, shared_seats
 from collector.reports import day_store, schedule
+from collector.reports.outlook import BurnWindows
 from collector.reports.outlook import schedule as month_risks
 from collector.standard import Standards
 from collector.store import Store, schema
@@ -93,6 +94,7 @@ class Housekeeping:
         self._archived_after_ms = round(settings.archive.after_h * 3_600_000)
         self._daily = archived_tables() if self._archived_after_ms else frozenset()
         self._providers = settings.measure.providers
+        self._burns = [BurnWindows(one.long_days, one.short_days, one.times) for one in settings.alerts.burn]
         self._tell_holders = partial(_tell_holders, notices.board_of(settings))
 
     def tick(self) -> None:
@@ -112,7 +114,7 @@ class Housekeeping:
     def make_reports(self, shard: Shard = WHOLE) -> None:
         now_ms = self._now_ms()
         if shard.is_first and self._clocks_agree(now_ms):
-            month_risks.look(self._store, self._standards, now_ms)
+            month_risks.look(self._store, self._standards, now_ms, burns=self._burns)
             if begun := schedule.begin(self._store, self._standards, now_ms):
                 REPORTS_DUE.log(months=begun)
         schedule.finish(self._store, self._standards, now_ms, shard=shard, supersede=self._tell_holders)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import get_args
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
@@ -28,7 +27,6 @@ BEFORE_MS, AHEAD_MS = 62 * DAY_MS, 366 * DAY_MS
 SHOWN = 200
 ACTS = ("confirm", "refuse", "add")
 EMPTY = dict.fromkeys(("kind", "scope", "subject", "from", "to", "hours", "name", "name_ur", "reason"), "")
-SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 def router(site: Site) -> APIRouter:
@@ -97,7 +95,7 @@ def _change(site: Site, request: Request, given: dict[str, str]) -> Response:
 def _entry(given: dict[str, str], who: ActingPerson) -> CalendarEntry:
     """Raises CalendarError."""
     kinds: dict[str, EntryKind] = {kind: kind for kind in calendar.BY_HAND}
-    scopes: dict[str, Scope] = {scope: scope for scope in SCOPES}
+    scopes: dict[str, Scope] = {scope: scope for scope in calendar.SCOPES}
     kind, scope = kinds.get(given.get("kind", "")), scopes.get(given.get("scope", ""))
     if kind is None or scope is None or not given.get("reason", "").strip():
         raise CalendarError("calendar: needs a kind, whom it is of, and a reason; fill them in")
@@ -132,7 +130,7 @@ def _calendar(site: Site, request: Request, why: str = "", given: dict[str, str]
     values = EMPTY | {name: text for name, text in (given or {}).items() if name in EMPTY}
     return View.of(site, request).page(
         "calendar.html", status=400 if why else 200, rows=found, days=days, why=why, values=values,
-        kinds=calendar.BY_HAND, scopes=SCOPES, edits=auth.may(request, "calendar.edit"),
+        kinds=calendar.BY_HAND, scopes=calendar.SCOPES, edits=auth.may(request, "calendar.edit"),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from agent import __version__
 from collector.access.accounts import policy
 from collector.web.api import reply
+from collector.web.desk import windows
 from collector.web.incidents import ACTS, ActRequest, ManyRequest
 
 PREFIX = "/api/v1/"
@@ -37,6 +38,10 @@ BODIES: Mapping[str, Mapping[str, Any]] = {  # one act each, as POST /api/v1/inc
     "merge": {"act": "merge", "into": 12, "note": "the same transformer"},
     "split": {"act": "split", "centers": ["LHR-014"], "note": "its own fuse"},
 }
+WINDOW: Mapping[str, Any] = {
+    "scope": "exchange", "subject": "PTCL Gulberg", "mode": "mute", "from_time": "2026-12-06T09:00",
+    "to_time": "2026-12-06T12:00", "rule": "FREQ=WEEKLY;BYDAY=SU", "reason": "new line cards",
+}  # fmt: skip
 ANSWERS: Mapping[tuple[str, str], Any] = {
     ("/api/v1/incidents", "get"): {"counts": {"new": 1, "acknowledged": 0}, "incidents": [INCIDENT]},
     ("/api/v1/incidents/{number}", "get"): {**INCIDENT, "members": [], "events": [], "telephones": []},
@@ -44,6 +49,18 @@ ANSWERS: Mapping[tuple[str, str], Any] = {
     ("/api/v1/flags", "get"): {
         "flags": [{"center": "LHR-014", "criterion": "internet.loss", "state": "raised", "since_ms": 1_770_000_000_000}]
     },
+    ("/api/v1/windows", "get"): {
+        "windows": [
+            {
+                "id": 3,
+                **{name: WINDOW[name] for name in ("scope", "subject", "mode", "rule", "reason")},
+                "from_ms": 1_796_529_600_000,
+                "to_ms": 1_796_540_400_000,
+                "until_ms": None,
+            }
+        ]
+    },
+    ("/api/v1/windows", "post"): {"id": 3},
     ("/api/v1/alerts", "get"): {"alerts": [{"id": 41, "incident": 12, "channel": "sms", "state": "sent"}]},
 }
 
@@ -62,8 +79,8 @@ def described(app: FastAPI) -> dict[str, Any]:
     """Of the routes that accounts and keys may ask; gateways speak another protocol."""
     made = get_openapi(title="Nabz", version=__version__, routes=app.routes)
     made["paths"] = {path: kept for path, item in made["paths"].items() if (kept := _by_key(path, item))}
-    (one, several), shapes = msgspec.json.schema_components(
-        (ActRequest, ManyRequest), ref_template="#/components/schemas/{name}"
+    (one, several, window), shapes = msgspec.json.schema_components(
+        (ActRequest, ManyRequest, windows.WindowRequest), ref_template="#/components/schemas/{name}"
     )
     made["components"] = {
         "schemas": {**made.get("components", {}).get("schemas", {}), **shapes},
@@ -80,6 +97,10 @@ def described(app: FastAPI) -> dict[str, Any]:
     many = {"act": "ack", "incidents": [12, 13], "note": "one crew is on its way to both"}
     made["paths"]["/api/v1/incidents"]["post"]["requestBody"] = {
         "required": True, "content": {"application/json": {"schema": several, "example": many}}
+    }  # fmt: skip
+    plans = {"plan": {"value": WINDOW}, "end": {"value": {"end": 3}}}
+    made["paths"]["/api/v1/windows"]["post"]["requestBody"] = {
+        "required": True, "content": {"application/json": {"schema": window, "examples": plans}}
     }  # fmt: skip
     return made
 

@@ -24,7 +24,7 @@ from collector.reports.day_sheets import Availability, CriterionDay, DaySheet, S
 from collector.reports.ledger import BUCKETS
 from collector.reports.monthly_verdicts import share_verdict
 from collector.reports.outlook import schedule
-from collector.reports.outlook.trend import days_left
+from collector.reports.outlook.trend import BURNS, burning, days_left
 from collector.store import Store, schema, upsert
 from tests.collector.standard.timeless import timeless_standards
 
@@ -56,6 +56,35 @@ def samples(met: int, counted: int) -> Samples:
 )
 def test_days_left(month, recent, days: int, to_come: int, left: int | None) -> None:
     assert days_left(95.0, samples(*month), samples(*recent), days, to_come) == left
+
+
+# Of a month of 30 days with 100 samples each, of which 95 % are asked: what the last days missed, newest last.
+STORIES = {
+    "well": ([0] * 10, None),
+    "what is allowed, each day": ([5] * 10, None),
+    "slow": ([0] * 3 + [8] * 7, 11),  # 150 may be missed, 56 were
+    "slow, and mended two days ago": ([0] * 3 + [20] * 5 + [0] * 2, None),
+    "slow, with one good day": ([7] * 9 + [0], None),  # the last two days missed 3.5 each: it lasts
+    "fast: two days of nearly nothing": ([0] * 8 + [50, 50], 1),  # a week says 14 a day: 3 days
+    "one bad day": ([0] * 9 + [30], None),  # a week says 4.3 a day: it lasts, and 3 times is no fast burn
+    "fast, and mended": ([0] * 8 + [50, 0, 0], None),
+    "lost already, and mended": ([100, 60] + [0] * 8, 0),
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_slow_and_fast_burns(story: str) -> None:
+    missed, left = STORIES[story]
+    month = samples(100 * len(missed) - sum(missed), 100 * len(missed))
+    lately = {days: samples(100 * days - sum(missed[-days:]), 100 * days) for days in (7, 2, 1)}
+    found = burning(95.0, month, lately, len(missed), 30 - len(missed), BURNS)
+    assert (found and found[0]) == left
+
+
+def test_a_few_samples_of_a_day_make_no_fast_burn() -> None:
+    """Two of four speed tests by chance."""
+    lately = {7: samples(26, 28), 2: samples(6, 8), 1: samples(2, 4)}
+    assert burning(90.0, samples(38, 40), lately, 10, 20, BURNS) is None
 
 
 @settings(max_examples=200, deadline=None)

@@ -93,7 +93,7 @@ def test_what_is_planned_is_muted_until_it_ends_and_told_if_it_lasts(story: Stor
     parts = [line_of(desk, short, "10:40"), well, line_of(desk, long, "11:10"), line_of(desk, other, "11:10")]
     desk.plays(*parts, until="11:09")
     told = [(when, title.partition(":")[0]) for when, title in desk.messages()]
-    assert told == [("10:16", other), ("11:00", long)]  # the third of three is waited for
+    assert told == [("10:15", other), ("11:00", long)]
     assert {one.place for one in desk.incidents()} == {short, long, other}  # evidence is kept of all
 
 

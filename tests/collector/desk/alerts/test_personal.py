@@ -197,6 +197,33 @@ def test_a_channel_that_hangs_delays_no_other_person(town: Town) -> None:
         outbox.stop()
 
 
+def test_a_number_that_is_refused_is_made_up_for_by_the_next_channel(town: Town) -> None:
+    """The gateway of text messages says that there is no such number: she hears by e-mail at once, and only once."""
+
+    def refuse(_message: AlertMessage) -> None:
+        raise SendFailed("no such number", permanent=True)
+
+    town.contact("Ayesha", telephone="+923000000000", email="ayesha@example.pk")
+    mail: list[AlertMessage] = []
+    channels = [
+        Channel("sms", refuse, address="telephone"), Channel("mail", mail.append, address="email"),
+        Channel("wa", mail.append, address="whatsapp"),
+    ]  # fmt: skip
+    outbox = Outbox(town.store, channels, STANDARDS, "http://x", lambda: town.now_ms)
+    town.opens("LHR-001")
+    try:
+        outbox.tick()
+        wait_until(lambda: bool(mail))
+        wait_until(lambda: town.rows()[-1].state == "sent")
+    finally:
+        outbox.stop()
+    assert [(row.channel, row.state, row.person) for row in town.rows()] == [
+        ("sms", "failed", "ayesha"), ("mail", "sent", "ayesha")
+    ]  # fmt: skip
+    assert mail[0].address == "ayesha@example.pk"
+    assert links.secret_in(mail[0].text)
+
+
 def test_a_channel_with_a_place_sends_to_persons(tmp_path: Path) -> None:
     made = by_apprise("sms", "json://127.0.0.1:1/{telephone}")
     assert made.address == "telephone"

@@ -18,6 +18,11 @@ USUAL = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def center(served, cast) -> None:
+    cast.insert(served.store, schema.centers, [cast.center_row("LHE-9", 1, feeder="LESCO F-7")])
+
+
 def post(client: httpx.Client, **values: str) -> httpx.Response:
     mark = MARK.search(client.get("/windows").text)
     assert mark
@@ -75,3 +80,21 @@ def test_a_mistake_is_said_at_its_field_and_what_was_typed_is_kept(
 def test_what_no_form_of_ours_sends_is_refused(served, wrong: dict[str, str]) -> None:
     with served.client() as client:
         assert post(client, **wrong).status_code == 400
+
+
+def test_programs_plan_and_end_it_too(served) -> None:
+    wanted = {**{name: USUAL[name] for name in ("scope", "subject", "mode", "from_time", "to_time")}, "reason": "work"}
+    with served.client() as client:
+        made = client.post("/api/v1/windows", json={**wanted, "rule": "FREQ=WEEKLY;COUNT=4"})
+        (kept,) = client.get("/api/v1/windows").json()["windows"]
+        assert (made.json(), kept["scope"], kept["rule"]) == ({"id": kept["id"]}, "feeder", "FREQ=WEEKLY;COUNT=4")
+        assert client.post("/api/v1/windows", json={"end": kept["id"]}).json() == {"id": kept["id"]}
+        assert client.post("/api/v1/windows", json={"end": kept["id"]}).status_code == 404
+        for wrong in (
+            {**wanted, "scope": "village"},
+            {**wanted, "subject": "F-99"},
+            {**wanted, "to_time": "now"},
+            {"x": 1},
+        ):
+            refused = client.post("/api/v1/windows", json=wrong)
+            assert (refused.status_code, bool(refused.json()["error"])) == (400, True), wrong
