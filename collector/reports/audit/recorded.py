@@ -134,14 +134,14 @@ def _records(conn: sa.Connection, code: str, month_ms: int) -> Iterator[Mismatch
         mark: leaf.id
         for leaf in _leaves(conn, "records", code)
         for mark in leaves.marks_in(bytes(leaf.body))
-        if month_ms <= int(mark.partition(":")[0]) < until_ms
+        if month_ms <= leaves.started_of(mark) < until_ms
     }
     d, r = schema.devices.c, schema.records.c
     own = r.device.in_(sa.select(d.device).where(d.center == code)) & r.started_ms.between(month_ms, until_ms - 1)
     for row in conn.execute(sa.select(r.started_ms, r.signature).where(own)):
         logged.pop(leaves.record_mark(row.started_ms, bytes(row.signature)), None)
     for mark, leaf_id in sorted(logged.items()):
-        yield Mismatch.of("record_missing", day=days.day_name(int(mark.partition(":")[0])), leaf=str(leaf_id))
+        yield Mismatch.of("record_missing", day=days.day_name(leaves.started_of(mark)), leaf=str(leaf_id))
 
 
 def _reports(conn: sa.Connection, code: str, month_ms: int) -> Iterator[Mismatch]:

@@ -113,6 +113,12 @@ def record_mark(started_ms: int, signature: bytes) -> str:
     return f"{started_ms}:{hashlib.sha256(signature).hexdigest()[:DIGEST_CHARS]}"
 
 
+def started_of(mark: str) -> int:
+    """Pure. Of a record's mark; -1 where it is none."""
+    started = mark.partition(":")[0]
+    return int(started) if started.isdecimal() and len(started) < 16 else -1
+
+
 def _row(kind: LeafKind, center: str, name: str, at_ms: int, facts: Row) -> dict[str, object]:
     body = msgspec.json.encode({"v": 1, "kind": kind, "center": center, "at_ms": at_ms, **facts})
     return {"kind": kind, "center": center, "name": name, "at_ms": at_ms, "body": body}
