@@ -1,4 +1,5 @@
-"""The evidence of each day that is over, as one digest a center: of what was received, in its order.
+"""The evidence of each day that is over, as one digest a center: of what was received, in its order; and each record of
+a measurement server that came in on it, so that none can be left out later.
 
 A signature stands for its batch: nobody but the gateway can make another batch that it fits.
 """
@@ -6,6 +7,7 @@ A signature stands for its batch: nobody but the gateway can make another batch 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,7 +24,7 @@ DAY_MS = 86_400_000
 SETTLE_MS = 600_000  # transactions that began on the day are over
 LOGGED_UNTIL = "log_days_until_ms"  # in `about`
 
-_e = schema.evidence.c
+_e, _r = schema.evidence.c, schema.records.c
 
 
 @dataclass
@@ -68,6 +70,19 @@ def _rows(conn: sa.Connection, from_ms: int, center: str | None) -> Iterator[Any
     return iter(conn.execute(query.where(*within).order_by(_e.id), execution_options={"yield_per": 1000}))
 
 
+def record_marks(conn: sa.Connection, from_ms: int) -> dict[str, list[str]]:
+    """Of the records that were received on one day, by center."""
+    found: dict[str, list[str]] = defaultdict(list)
+    d = schema.devices.c
+    query = sa.select(d.center, _r.started_ms, _r.signature).join_from(
+        schema.records, schema.devices, d.device == _r.device
+    )
+    within = _r.received_ms.between(from_ms, from_ms + DAY_MS - 1)
+    for row in conn.execute(query.where(within).order_by(_r.test_id)):
+        found[row.center].append(leaves.record_mark(row.started_ms, bytes(row.signature)))
+    return found
+
+
 def close_days(store: Store, now_ms: int, most: int = 1) -> int:
     """Leaves for days that are over; returns how many days. The first day is that of the first start."""
     closed = 0
@@ -78,8 +93,11 @@ def close_days(store: Store, now_ms: int, most: int = 1) -> int:
             if text is not None and from_ms + DAY_MS + SETTLE_MS > now_ms:
                 return closed
             found = digests(conn, from_ms) if text is not None else {}
+            records = record_marks(conn, from_ms) if text is not None else {}
         day, next_ms = day_name(from_ms), from_ms + (DAY_MS if text is not None else 0)
         rows = [leaves.day_row(code, day, now_ms, one.batches, one.sha256) for code, one in sorted(found.items())]
+        for code, marks in sorted(records.items()):
+            rows += leaves.record_rows(code, day, now_ms, marks)
         with store.keep() as conn:
             bulk_insert(conn, schema.log_leaves, rows)
             upsert(conn, schema.about, [{"name": LOGGED_UNTIL, "value": str(next_ms)}])

@@ -50,7 +50,7 @@ class NoteKey:
         """Raises NoteError."""
         name, _, rest = text.partition("+")
         key_id, _, body = rest.partition("+")
-        raw = _unbased(body)
+        raw = unbased(body)
         if raw is None or len(raw) != 33 or raw[0] not in (SIGNED, COSIGNED) or _NAME.fullmatch(name) is None:
             raise NoteError(f"key {text[:80]!r}: must be NAME+ID+KEY with an Ed25519 key; copy it whole")
         key = cls(name, raw[1:], raw[0])
@@ -123,13 +123,14 @@ class Note:
 
 def _signature(line: str) -> NoteSignature:
     name, _, rest = line.removeprefix(DASH).partition(" ")
-    raw = _unbased(rest)
+    raw = unbased(rest)
     if not line.startswith(DASH) or raw is None or len(raw) < 5 or _NAME.fullmatch(name) is None:
         raise NoteError(f"note: {line[:60]!r} is no line of a signature")
     return NoteSignature(name, raw[:4], raw[4:])
 
 
-def _unbased(text: str) -> bytes | None:
+def unbased(text: str) -> bytes | None:
+    """None for what is no base64 as it is written once only."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -158,7 +159,7 @@ class Checkpoint:
         lines = text.split("\n")
         if len(lines) < 4 or not lines[0] or re.fullmatch(r"0|[1-9][0-9]{0,18}", lines[1]) is None:
             raise NoteError("is no checkpoint: an origin, a size, and a root")
-        root, size = _unbased(lines[2]), int(lines[1])
+        root, size = unbased(lines[2]), int(lines[1])
         if root is None or len(root) != HASH_BYTES or size > MAX_SIZE:
             raise NoteError("checkpoint: its root must be a SHA-256 in base64, its size below 2^63")
         return cls(lines[0], size, root)

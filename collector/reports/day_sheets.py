@@ -12,7 +12,7 @@ import sys
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,8 @@ from collector.reports.exclusions import Exclusion
 from collector.reports.ledger import BUCKETS, NOTHING, Bucket, Ledger
 
 SHEET_FORMAT = 1
-APART = b"\x01"  # a body that begins so has its values apart; one without is JSON alone, compressed by zlib
+APART = b"\x02"  # a body that begins so has its values apart; one without is JSON alone, compressed by zlib
+FORMER_APART = b"\x01"
 
 Key = tuple[str, str]  # criterion, subject
 
@@ -180,74 +181,175 @@ def merged(sheets: Iterable[DaySheet]) -> MergedMonth:
 # ---------------------------------------------------------------- as it is stored
 
 
+class Tally(msgspec.Struct, frozen=True, array_like=True):
+    """Of one criterion and subject what a draft of a standard needs. Of its `distinct` values, in thousandths, `least`
+    and `most`; `valued` samples have one. `codes`: as which types of `array` the values, less `least`, and how often
+    each was found are stored; a value as "d" is itself, not in thousandths."""
+
+    criterion: str
+    subject: str
+    counted: int
+    met: int
+    covered: int
+    slots: tuple[int, ...]
+    distinct: int
+    least: int
+    most: int
+    valued: int
+    codes: str
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of its values, and of how often each was found."""
+        return self.distinct * ITEM_BYTES[self.codes[0]], self.distinct * ITEM_BYTES[self.codes[1]]
+
+
+class Tallies(msgspec.Struct, frozen=True, array_like=True):
+    """`minutes` in the order of BUCKETS."""
+
+    minutes: tuple[int, ...]
+    criteria: tuple[Tally, ...]
+
+
+TALLIED = ("criterion", "subject", "counted", "met", "covered", "slots")  # of a criterion's day, in both parts
+EXACT = 1e12  # below it, a thousandth is a whole number that a float has exactly
+ITEM_BYTES = {code: array(code).itemsize for code in "BHId"}
+
+
 def packed_sheet(sheet: DaySheet) -> bytes:
     return msgspec.json.encode(sheet)
 
 
 def sheet_body(sheet: DaySheet) -> bytes:
-    """For the table: APART, the length of the next part, the JSON without values, the values; both parts compressed.
-    Values are whole thousandths in ascending order, so that a draft counts those beyond a figure without reading all:
-    of each criterion how many, then their values, then how often each was found, all int32, little-endian."""
-    figures = _figures(sheet)
-    if figures is None or sys.byteorder != "little":
+    """For the table, in three parts compressed each for itself, so that a draft over a nation's days reads little of
+    them: APART, the lengths of the first two, the tallies as JSON, the values of all criteria in the order of the
+    tallies, and the sheet as JSON without what those have. Values ascend, so that those beyond a figure are counted
+    without looking at all; numbers are little-endian, as narrow as they can be."""
+    tallies, figures = tallied(sheet)
+    ascending = all(list(day.values) == sorted(day.values) for day in sheet.criteria)
+    if not ascending or set(sheet.minutes) != set(BUCKETS) or sys.byteorder != "little":
         return zlib.compress(packed_sheet(sheet))
-    criteria = tuple(msgspec.structs.replace(day, values=()) for day in sheet.criteria)
-    head = zlib.compress(packed_sheet(msgspec.structs.replace(sheet, criteria=criteria)))
-    return APART + len(head).to_bytes(4, "little") + head + zlib.compress(figures.tobytes())
+    rest = [
+        msgspec.structs.replace(day, criterion="", subject="", counted=0, met=0, covered=0, slots=(), values=())
+        for day in sheet.criteria
+    ]
+    head = zlib.compress(msgspec.json.encode(tallies))
+    middle = zlib.compress(figures)
+    tail = zlib.compress(packed_sheet(msgspec.structs.replace(sheet, minutes={}, criteria=tuple(rest))))
+    return APART + len(head).to_bytes(4, "little") + len(middle).to_bytes(4, "little") + head + middle + tail
 
 
-def _figures(sheet: DaySheet) -> array[int] | None:
-    """None where they would not come back as they are."""
-    figures = array("i", [len(day.values) for day in sheet.criteria])
-    try:
-        for day in sheet.criteria:
-            whole = [round(1000 * value) for value, _ in day.values]
-            if whole != sorted(whole) or [value / 1000 for value in whole] != [value for value, _ in day.values]:
-                return None
-            figures.extend(whole)
-            figures.extend(count for _, count in day.values)
-    except (OverflowError, ValueError):
+def tallied(sheet: DaySheet) -> tuple[Tallies, bytes]:
+    """What a draft needs, and the values."""
+    figures, tallies = bytearray(), []
+    for day in sheet.criteria:
+        tally, part = _tally(day)
+        tallies.append(tally)
+        figures += part
+    return Tallies(tuple(sheet.minutes.get(name, 0) for name in BUCKETS), tuple(tallies)), bytes(figures)
+
+
+def _tally(day: CriterionDay) -> tuple[Tally, bytes]:
+    pairs = sorted(day.values)
+    values: array[Any] = array("d", [value for value, _ in pairs])
+    counts = [count for _, count in pairs]
+    thousandths, least, most = _thousandths(values), 0, 0
+    if thousandths and thousandths[-1] - thousandths[0] < 1 << 32:
+        least, most = thousandths[0], thousandths[-1]
+        values = _narrow([value - least for value in thousandths])
+    often = _narrow(counts)
+    tally = Tally(
+        day.criterion, day.subject, day.counted, day.met, day.covered, day.slots, len(pairs), least, most, sum(counts),
+        values.typecode + often.typecode,
+    )  # fmt: skip
+    return tally, values.tobytes() + often.tobytes()
+
+
+def _thousandths(values: Sequence[float]) -> list[int]:
+    """None at all where they would not come back as they are."""
+    if not all(abs(value) < EXACT for value in values):
+        return []
+    whole = [round(1000 * value) for value in values]
+    return whole if all(one / 1000 == value for one, value in zip(whole, values, strict=True)) else []
+
+
+def _narrow(numbers: list[int]) -> array[Any]:
+    most = max(numbers, default=0)
+    return array("B" if most < 1 << 8 else "H" if most < 1 << 16 else "I", numbers)
+
+
+def tallies_of(body: bytes) -> tuple[Tallies, bytes] | None:
+    """What a draft needs, and the values, which are still compressed; None where a body is of another format."""
+    if body[:1] == APART:
+        head, middle, _ = _parts(body)
+        return _tallies.decode(zlib.decompress(head)), middle
+    sheet = stored_sheet(body)
+    if sheet is None:
         return None
-    return figures
+    tallies, figures = tallied(sheet)
+    return tallies, zlib.compress(figures, 0)
 
 
-def parts_of(body: bytes) -> tuple[bytes, bytes | None]:
-    """The JSON of a sheet, and its values, still compressed, where they are apart."""
-    if body[:1] != APART:
-        return zlib.decompress(body), None
-    end = 5 + int.from_bytes(body[1:5], "little")
-    return zlib.decompress(body[5:end]), body[end:]
-
-
-def figures_of(packed: bytes, criteria: int) -> list[tuple[array[int], array[int]]]:
-    """Of each criterion its values, in thousandths, and how often each was found. Raises ValueError, zlib.error."""
-    figures = array("i", zlib.decompress(packed))
-    found, at = [], criteria
-    for count in figures[:criteria]:
-        found.append((figures[at : at + count], figures[at + count : at + 2 * count]))
-        at += 2 * count
-    if at != len(figures):
-        raise ValueError(f"values of {criteria} criteria: {len(figures)} figures")
-    return found
+def _parts(body: bytes) -> tuple[bytes, bytes, bytes]:
+    middle = 9 + int.from_bytes(body[1:5], "little")
+    tail = middle + int.from_bytes(body[5:9], "little")
+    return body[9:middle], body[middle:tail], body[tail:]
 
 
 def stored_sheet(body: bytes) -> DaySheet | None:
     """Of the table; None where it is of another format."""
-    text, packed = parts_of(body)
-    sheet = unpacked_sheet(text)
-    if sheet is None or packed is None:
-        return sheet
+    if body[:1] == FORMER_APART:
+        return _former_sheet(body)
+    if body[:1] != APART:
+        return unpacked_sheet(zlib.decompress(body))
+    head, middle, tail = _parts(body)
     try:
-        figures = figures_of(packed, len(sheet.criteria))
-    except (ValueError, zlib.error):
+        tallies, figures = _tallies.decode(zlib.decompress(head)), memoryview(zlib.decompress(middle))
+        sheet = unpacked_sheet(zlib.decompress(tail))
+        return None if sheet is None else _whole(sheet, tallies, figures)
+    except (msgspec.DecodeError, ValueError, zlib.error):
         return None
-    criteria = tuple(
-        msgspec.structs.replace(day, values=tuple(zip([value / 1000 for value in values], counts, strict=True)))
-        for day, (values, counts) in zip(sheet.criteria, figures, strict=True)
-    )
-    return msgspec.structs.replace(sheet, criteria=criteria)
 
 
+def _whole(sheet: DaySheet, tallies: Tallies, figures: memoryview) -> DaySheet:
+    """Raises ValueError."""
+    criteria, at = [], 0
+    for day, tally in zip(sheet.criteria, tallies.criteria, strict=True):
+        middle, end = at + tally.sizes[0], at + sum(tally.sizes)
+        values = list(numbers_of(figures[at:middle], tally.codes[0]))
+        counts = numbers_of(figures[middle:end], tally.codes[1])
+        if tally.codes[0] != "d":
+            values = [(value + tally.least) / 1000 for value in values]
+        counted = {name: getattr(tally, name) for name in TALLIED}
+        whole = tuple(zip(values, counts, strict=True))
+        criteria.append(msgspec.structs.replace(day, values=whole, **counted))
+        at = end
+    if at != len(figures):
+        raise ValueError(f"{len(figures)} bytes of values, {at} of them told")
+    minutes = dict(zip(BUCKETS, tallies.minutes, strict=True))
+    return msgspec.structs.replace(sheet, criteria=tuple(criteria), minutes=minutes)
+
+
+def numbers_of(part: memoryview, code: str) -> Sequence[Any]:
+    return part.cast(code)  # type: ignore[call-overload, no-any-return]  # of ITEM_BYTES
+
+
+def _former_sheet(body: bytes) -> DaySheet | None:
+    """As bodies were for some weeks: JSON without values; how many each criterion has, values, counts, all int32."""
+    end = 5 + int.from_bytes(body[1:5], "little")
+    sheet = unpacked_sheet(zlib.decompress(body[5:end]))
+    if sheet is None:
+        return None
+    figures, at, criteria = array("i", zlib.decompress(body[end:])), len(sheet.criteria), []
+    for day, count in zip(sheet.criteria, figures, strict=False):
+        values = [value / 1000 for value in figures[at : at + count]]
+        pairs = tuple(zip(values, figures[at + count : at + 2 * count], strict=True))
+        criteria.append(msgspec.structs.replace(day, values=pairs))
+        at += 2 * count
+    return msgspec.structs.replace(sheet, criteria=tuple(criteria))
+
+
+_tallies = msgspec.json.Decoder(Tallies)
 _sheets = msgspec.json.Decoder(DaySheet)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def check(path: Path, key: NoteKey | None = None, witnesses: Sequence[NoteKey] =
             done.unproven += logged.unlogged(batches.days, known)
             for kind in ("facts", "calendar"):
                 done.add(logged.compare_rows(kind, bundle.rows(f"{kind}.jsonl"), known))
-        _records(bundle, batches, done)
+        _records(bundle, batches, known, done)
         _month(bundle, known, batches, done)
     finally:
         bundle.close()
@@ -85,7 +86,7 @@ def _batches(bundle: Bundle, done: Outcome) -> BatchCheck:
     return found
 
 
-def _records(bundle: Bundle, batches: BatchCheck, done: Outcome) -> None:
+def _records(bundle: Bundle, batches: BatchCheck, known: logged.LoggedFacts | None, done: Outcome) -> None:
     if bundle.manifest["format"] == 1:
         done.unproven.append("the bundle is of format 1, without the records of measurement servers")
         return
@@ -96,6 +97,7 @@ def _records(bundle: Bundle, batches: BatchCheck, done: Outcome) -> None:
         except BatchError as error:
             done.add([f"server {row.get('server')}: {error}"])
     tests: set[str] = set()
+    marks: set[str] = set()
     for row in bundle.rows("records.jsonl"):
         done.records += 1
         done.add(servers.compare(row, keys, batches.keys))
@@ -103,6 +105,12 @@ def _records(bundle: Bundle, batches: BatchCheck, done: Outcome) -> None:
         tests.add(str(row.get("test")))
         if isinstance(row.get("started_ms"), int):
             batches.spoken.servers_ms.append(row["started_ms"])
+        with suppress(KeyError, TypeError, ValueError):  # has been named
+            marks.add(logged.record_mark(row))
+    if known is not None:
+        done.add(logged.compare_records(marks, (bundle.manifest["from_ms"], bundle.manifest["to_ms"]), known))
+        if lacking := len(marks - known.records):
+            done.unproven.append(f"{lacking} records of measurement servers have no leaf of the log")
 
 
 def _before(row: Row, found: BatchCheck) -> Iterator[str]:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ class LoggedFacts:
     marks: dict[str, dict[str, str]] = field(default_factory=lambda: {"facts": {}, "calendar": {}})
     reports: dict[tuple[str, int], str] = field(default_factory=dict)
     standards: dict[str, str] = field(default_factory=dict)
+    records: set[str] = field(default_factory=set)  # STARTED_MS:DIGEST of what measurement servers signed
     leaves: int = 0
 
 
@@ -77,6 +78,8 @@ def _note(facts: Mapping[str, Any], center: str, known: LoggedFacts) -> None:
         known.reports[str(facts.get("month")), int(facts.get("revision") or 0)] = str(facts.get("sha256"))
     elif kind == "standard":
         known.standards[str(facts.get("id"))] = str(facts.get("sha256"))
+    elif kind == "records" and of == center:
+        known.records.update(str(mark) for mark in facts.get("rows") or ())
     elif (kind == "facts" and of == center) or kind == "calendar":
         for mark in facts.get("rows") or ():
             base, _, whole = str(mark).partition(":")
@@ -104,6 +107,21 @@ def compare_rows(kind: str, rows: Iterable[Mapping[str, Any]], known: LoggedFact
             yield f"{kind} {row.get('id')}: is not what was recorded and logged"
     for base in known.marks[kind].keys() - held:
         yield f"{kind}: an entry that was recorded and logged is missing ({base})"
+
+
+def record_mark(row: Mapping[str, Any]) -> str:
+    """As a leaf has a record of the bundle. Raises KeyError, TypeError, ValueError for what is none."""
+    signature = base64.b64decode(row["signature"], validate=True)
+    return f"{row['started_ms']}:{hashlib.sha256(signature).hexdigest()[:DIGEST_CHARS]}"
+
+
+def compare_records(held: Set[str], span: tuple[int, int], known: LoggedFacts) -> Iterator[str]:
+    """Records of tests that began within the month, and were logged when they came."""
+    for mark in sorted(known.records - held):
+        started = mark.partition(":")[0]
+        if started.isdecimal() and span[0] <= int(started) < span[1]:
+            at = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(started) + AHEAD_MS)
+            yield f"record of a test at {at:%Y-%m-%d %H:%M}: was logged when it came, and the bundle lacks it"
 
 
 def compare_days(days: Mapping[int, Any], known: LoggedFacts) -> Iterator[str]:

@@ -65,6 +65,7 @@ COLLECTOR: Examples = {
             "reading_missing": {"kind": "link", "reading": "g1 s 7", "batch": "7"},
             "reading_added": {"kind": "link", "reading": "g1 s 7"},
             "record_forged": {"test": "t1", "server": "pie", "column": "down_mbps"},
+            "record_missing": {"day": "2026-11-03", "leaf": "12"},
             "fact_edited": {"id": "7", "name": "opening"},
             "fact_missing": {"leaf": "12"},
             "calendar_edited": {"id": "7"},

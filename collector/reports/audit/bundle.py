@@ -160,7 +160,7 @@ def _leaves(conn: sa.Connection, code: str, begin: int, head: Checkpoint | None)
     kinds = _l.kind != "decisions"
     rows = conn.execute(sa.select(schema.log_leaves).where(mine, kinds, _l.number < head.size).order_by(_l.number))
     for row in rows.all():
-        if row.kind == "day" and row.name < first_day:
+        if row.kind in ("day", "records") and row.name < first_day:
             continue
         proof = [_text(part) for part in sequencing.proven(conn, row.number, head)]
         yield {"number": row.number, "entry": bytes(row.body).decode(), "proof": proof}

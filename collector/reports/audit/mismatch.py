@@ -17,7 +17,7 @@ MismatchKind = Literal[
     # the rows derived of them
     "reading_differs", "reading_missing", "reading_added",
     # what measurement servers signed
-    "record_forged",
+    "record_forged", "record_missing",
     # what people recorded
     "fact_edited", "fact_missing", "calendar_edited", "calendar_missing", "standard_edited", "decision_edited",
     "decision_missing", "dispute_edited", "dispute_missing", "adoption_edited", "adoption_missing",
@@ -40,6 +40,7 @@ CODES: Mapping[MismatchKind, str] = {
     "reading_missing": "audit.reading_missing",
     "reading_added": "audit.reading_added",
     "record_forged": "audit.record_forged",
+    "record_missing": "audit.record_missing",
     "fact_edited": "audit.fact_edited",
     "fact_missing": "audit.fact_missing",
     "calendar_edited": "audit.calendar_edited",

@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.common.reasons import UNREADABLE
-from collector.common.months import named
+from collector.common.months import month_after, named
 from collector.log import checking, days
 from collector.log.notes import NoteKey
 from collector.log.sequencing import origin_of
@@ -64,6 +64,7 @@ class RecordedFacts:
         yield from _files(conn, code)
         yield from _standards(conn, self.standards)
         yield from _days(conn, code, begin, received)
+        yield from _records(conn, code, month_ms)
         yield from _reports(conn, code, month_ms)
         for reason in checking.check_some(conn, self.key, _bodies(conn, code)):
             yield Mismatch.of("log_altered", found=reason)
@@ -124,6 +125,23 @@ def _days(conn: sa.Connection, code: str, begin: int, received: ReceivedDays) ->
                 "day_evidence", day=leaf.name, stored=str(found.batches), digest=found.sha256[:16],
                 n=int(facts.get("batches") or 0), logged=str(facts.get("sha256"))[:16],
             )  # fmt: skip
+
+
+def _records(conn: sa.Connection, code: str, month_ms: int) -> Iterator[Mismatch]:
+    """Records of the month's tests that were logged when they came, and are held no more."""
+    until_ms = month_after(month_ms)
+    logged = {
+        mark: leaf.id
+        for leaf in _leaves(conn, "records", code)
+        for mark in leaves.marks_in(bytes(leaf.body))
+        if month_ms <= leaves.started_of(mark) < until_ms
+    }
+    d, r = schema.devices.c, schema.records.c
+    own = r.device.in_(sa.select(d.device).where(d.center == code)) & r.started_ms.between(month_ms, until_ms - 1)
+    for row in conn.execute(sa.select(r.started_ms, r.signature).where(own)):
+        logged.pop(leaves.record_mark(row.started_ms, bytes(row.signature)), None)
+    for mark, leaf_id in sorted(logged.items()):
+        yield Mismatch.of("record_missing", day=days.day_name(leaves.started_of(mark)), leaf=str(leaf_id))
 
 
 def _reports(conn: sa.Connection, code: str, month_ms: int) -> Iterator[Mismatch]:

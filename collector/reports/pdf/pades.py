@@ -110,11 +110,18 @@ def signed(pdf: bytes, key: SignatureKey, reason: str) -> bytes:
     meta = signers.PdfSignatureMetadata(
         field_name=FIELD, md_algorithm="sha256", subfilter=fields.SigSeedSubFilter.PADES, reason=reason
     )
+    # PDF/UA-1 §7.18: a field that is not tagged must be hidden
+    hidden = fields.InvisSigSettings(set_print_flag=False, set_hidden_flag=True)
+    field = fields.SigFieldSpec(FIELD, invis_sig_settings=hidden)
     url = key.time_stamp_url
     stamper = time_stamps.stamper(url) if url else None
     try:
         out = signers.sign_pdf(
-            IncrementalPdfFileWriter(io.BytesIO(pdf)), meta, signer=_signer(key), timestamper=stamper
+            IncrementalPdfFileWriter(io.BytesIO(pdf)),
+            meta,
+            signer=_signer(key),
+            timestamper=stamper,
+            new_field_spec=field,
         )
     except (SigningError, ValueError) as error:  # what the authority sent is no stamp, or one of something else
         if not url:

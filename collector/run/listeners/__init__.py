@@ -1,3 +1,3 @@
 """Where people and enrolling gateways are listened to: one web server each, in this process or in one of its own."""
 
-__all__ = ["process", "start"]
+__all__ = ["process", "start", "witness"]

@@ -3,6 +3,7 @@ values of rows that people recorded.
 
     {"v": 1, "kind": "facts", "center": "LHR-1", "at_ms": …, "rows": ["base:whole", …]}
     {"v": 1, "kind": "day", "center": "LHR-1", "at_ms": …, "day": "2026-11-01", "batches": 1440, "sha256": "…"}
+    {"v": 1, "kind": "records", "center": "LHR-1", "at_ms": …, "rows": ["STARTED_MS:digest", …]}
     {"v": 1, "kind": "report", "center": "LHR-1", "at_ms": …, "month": "2026-11", "revision": 1, "sha256": "…"}
     {"v": 1, "kind": "standard", "center": "", "at_ms": …, "id": "2026-1", "sha256": "…"}
 
@@ -35,6 +36,7 @@ LeafKind = Literal[
     "inspections",
     "visits",
     "day",
+    "records",
     "report",
     "standard",
 ]
@@ -98,6 +100,23 @@ def add(conn: sa.Connection, kind: LeafKind, center: str, name: str, at_ms: int,
 
 def day_row(center: str, day: str, at_ms: int, batches: int, sha256: str) -> dict[str, object]:
     return _row("day", center, day, at_ms, {"day": day, "batches": batches, "sha256": sha256})
+
+
+def record_rows(center: str, day: str, at_ms: int, marks: Sequence[str]) -> list[dict[str, object]]:
+    """Of what measurement servers' records of a center's tests came in on a day."""
+    return [_row("records", center, day, at_ms, {"rows": marks[first : first + ROWS]})
+            for first in range(0, len(marks), ROWS)]  # fmt: skip
+
+
+def record_mark(started_ms: int, signature: bytes) -> str:
+    """Pure. When a test began, and what only its server can have signed: a record by which it is known again."""
+    return f"{started_ms}:{hashlib.sha256(signature).hexdigest()[:DIGEST_CHARS]}"
+
+
+def started_of(mark: str) -> int:
+    """Pure. Of a record's mark; -1 where it is none."""
+    started = mark.partition(":")[0]
+    return int(started) if started.isdecimal() and len(started) < 16 else -1
 
 
 def _row(kind: LeafKind, center: str, name: str, at_ms: int, facts: Row) -> dict[str, object]:

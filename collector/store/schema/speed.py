@@ -81,5 +81,6 @@ records = sa.Table(
     sa.Column("server_asn", sa.BigInteger),
     sa.Column("sampled_ms", Ms),  # when it was seen whether a reading speaks for it; None: not yet
     sa.Index("records_by_time", "started_ms"),
+    sa.Index("records_by_receipt", "received_ms"),
     sa.Index("records_to_sample", "sampled_ms", "received_ms"),
 )

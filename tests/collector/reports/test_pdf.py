@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.timestamps.dummy_client import DummyTimeStamper
 
@@ -99,6 +103,110 @@ def test_the_same_report_gives_the_same_tagged_bytes(report: dict[str, Any], pri
     root = PdfFileReader(io.BytesIO(pdf)).root
     assert (root["/Lang"], root["/MarkInfo"]["/Marked"]) == (lang, True)
     assert "/StructTreeRoot" in root
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Of a PDF's structure tree what a screen reader goes by: kinds of elements, and what some of them say."""
+
+    kinds: Counter[str]
+    scopes: Counter[str]  # of heads of tables
+    alts: list[str]  # of figures
+    marked: set[tuple[int, int]]  # object of the page, number of the marked content
+
+    @classmethod
+    def of(cls, pdf: PdfFileReader) -> Tags:
+        tags = cls(Counter(), Counter(), [], set())
+        tags._walk(pdf.root["/StructTreeRoot"]["/K"], 0)
+        return tags
+
+    def _walk(self, node: Any, page: int) -> None:
+        if isinstance(node, generic.ArrayObject):
+            for place in range(len(node)):
+                self._walk(node[place], page)
+        elif isinstance(node, generic.NumberObject):
+            self.marked.add((page, int(node)))
+        elif isinstance(node, generic.DictionaryObject):
+            page = node.raw_get("/Pg").idnum if "/Pg" in node else page
+            if "/MCID" in node:
+                self.marked.add((page, int(node["/MCID"])))
+            self._note(node)
+            if "/K" in node:
+                self._walk(node["/K"], page)
+
+    def _note(self, node: generic.DictionaryObject) -> None:
+        kind = str(node.get("/S", "")).removeprefix("/")
+        self.kinds[kind] += 1
+        if kind == "Figure":
+            self.alts.append(str(node.get("/Alt", "")))
+        if kind == "TH":
+            attributes = node["/A"]
+            rows = [attributes] if isinstance(attributes, generic.DictionaryObject) else list(attributes)
+            self.scopes["".join(str(row["/Scope"]) for row in rows if "/Scope" in row)] += 1
+
+
+_STRINGS = re.compile(rb"\((?:\\.|[^\\()])*\)|(?<!<)<[0-9A-Fa-f\s]*>(?!>)", re.DOTALL)
+_WORDS = re.compile(rb"<<.*?>>|/?[^\s/<>\[\]]+", re.DOTALL)
+_PAINTS = {b"Tj", b"TJ", b"f", b"f*", b"S", b"B", b"sh", b"Do"}
+
+
+def painted(pdf: PdfFileReader) -> tuple[set[tuple[int, int]], int]:
+    """(the numbers of marked contents by page, how much is painted that is in none and is no artifact)."""
+    numbers, bare = set(), 0
+    for page in pages(pdf.root["/Pages"]):
+        words = _WORDS.findall(_STRINGS.sub(b" ", page.get_object()["/Contents"].data))
+        open_marks: list[bool] = []
+        for place, word in enumerate(words):
+            if word in (b"BDC", b"BMC"):
+                number = re.search(rb"/MCID (\d+)", words[place - 1])
+                open_marks.append(number is not None or b"/Artifact" in words[place - 2 : place])
+                numbers |= {(page.idnum, int(number[1]))} if number else set()
+            elif word == b"EMC":
+                open_marks.pop()
+            elif word in _PAINTS:
+                bare += not any(open_marks)
+    return numbers, bare
+
+
+def pages(node: Any) -> Iterator[generic.IndirectObject]:
+    for place in range(len(node["/Kids"])):
+        kid = node["/Kids"].raw_get(place)
+        if kid.get_object()["/Type"] == "/Pages":
+            yield from pages(kid.get_object())
+        else:
+            yield kid
+
+
+@pytest.mark.parametrize("lang", ["en", "ur"])
+def test_a_screen_reader_is_told_what_each_part_of_the_document_is(
+    report: dict[str, Any], authority: Authority, lang: str
+) -> None:
+    """What PDF/UA-1 (ISO 14289-1) asks that a machine can look at; of the file as it is given out, signed."""
+    pdf = PdfFileReader(
+        io.BytesIO(pades.signed(as_pdf(report, lang), pades.own_key(authority, NOW_MS), pades.reason_of(report)))
+    )
+    assert (pdf.root["/Lang"], pdf.root["/ViewerPreferences"]["/DisplayDocTitle"]) == (lang, True)
+    metadata = pdf.root["/Metadata"].data
+    assert b'pdfuaid:part="1"' in metadata
+    assert f"Nabz {CENTER.code} 2026-02".encode() in metadata
+    for page in (one.get_object() for one in pages(pdf.root["/Pages"])):
+        for field in page.get("/Annots", ()):  # the signature: no element of the tree, so no reader may come upon it
+            assert (field.get_object()["/F"] & 2, page["/Tabs"]) == (2, "/S")
+    tags, (numbers, bare) = Tags.of(pdf), painted(pdf)
+    assert bare == 0
+    assert numbers == tags.marked
+    assert len(numbers) > 100
+    blocks = values_of(report, lang)["blocks"]
+    kinds = Counter(block["kind"] for block in blocks)
+    assert (tags.kinds["Table"], tags.kinds["Figure"]) == (kinds["table"], kinds["picture"])
+    assert tags.kinds["P"] == kinds["paragraph"] + kinds["picture"]  # of a picture: what its colors mean
+    for level in (1, 2, 3):
+        headings = [block for block in blocks if block["kind"] == "heading" and block["level"] == level]
+        assert tags.kinds[f"H{level}"] == len(headings)
+    assert tags.alts == [block["alt"] for block in blocks if block["kind"] == "picture"]
+    heads = sum(len(block["head"]) for block in blocks if block["kind"] == "table")
+    assert tags.scopes == {"/Column": heads}
+    assert heads > 5
 
 
 def test_the_picture_has_every_open_minute_of_the_month(report: dict[str, Any]) -> None:

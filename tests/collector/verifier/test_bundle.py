@@ -164,6 +164,7 @@ TAMPERS: dict[str, tuple[Edit, str]] = {
     "a gateway's key": (another_key, "has a key that is not its own"),
     "a record": (in_line("records.jsonl", 0, record_changed), "is not signed by server"),
     "a record's figure": (in_line("records.jsonl", 0, put(down_mbps=900.0)), "down_mbps says 900.0"),
+    "a record left out": (in_line("records.jsonl", 0, gone), "was logged when it came, and the bundle lacks it"),
     "a record that stands twice": (doubled, "stands twice"),
     "a server's key": (in_line("servers.jsonl", 0, put(public_key="AAAA")), "is not signed by server"),
     "a fact": (in_line("facts.jsonl", 1, put(value='"three"')), "is not what was recorded and logged"),
@@ -267,7 +268,8 @@ def test_leaves_that_were_taken_out_leave_less_proven(written: Path, tmp_path: P
 
         return edit
 
-    for kind, words in ((b"day", "no leaf of the log"), (b"report", "no closed report in the log")):
+    for kind, words in ((b"day", "no leaf of the log"), (b"report", "no closed report in the log"),
+                        (b"records", "records of measurement servers have no leaf of the log")):  # fmt: skip
         done = checked(edited(written, tmp_path, without(kind)))
         assert done.wrong == []
         assert any(words in text for text in done.unproven), done.unproven

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -11,11 +16,12 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.__main__ import main
-from collector.log import merkle, notes, sequencing
-from collector.log.notes import Checkpoint
+from collector.log import merkle, notes, sequencing, submissions
+from collector.log.notes import Checkpoint, NoteKey
 from collector.log.sequencing import LogSigner
 from collector.store import Store, schema, upsert
 from collector.store.journal import leaves
+from tests.helpers.processes import child
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 NOW = 1_795_000_000_000
@@ -67,21 +73,96 @@ def test_a_witness_cosigns_what_has_grown_and_names_what_was_rewritten(served, t
     assert json.loads(state.read_text())["size"] == seen + 300
     capsys.readouterr()
 
-    with served.store.write() as conn:  # with the database and the log's own key
+    rewrite(served.store)
+    before = state.read_text()
+    assert main(words) == 1
+    assert "Forked" in capsys.readouterr().err
+    assert state.read_text() == before
+
+
+@contextmanager
+def listening(folder: Path, key: str) -> Iterator[tuple[str, str]]:
+    """A witness in a process of its own: where it listens, and its key."""
+    words = ["witness", "--listen", "127.0.0.1:0", "--key", key, "--state", str(folder / "listened.json")]
+    program = [sys.executable, "-m", "collector", *words, "--name", "witness.example"]
+    with child(program, stderr=subprocess.PIPE, text=True) as process:
+        public = address = ""
+        for line in process.stderr:
+            public = line.rpartition(" as ")[2].strip() if line.startswith("cosigns ") else public
+            if match := re.search(r"http://127\.0\.0\.1:[0-9]+", line):
+                address = match[0]
+                break
+        try:
+            yield address, public
+        finally:
+            process.terminate()
+
+
+def test_a_head_that_is_brought_to_a_witness_is_cosigned_once_it_has_grown(served, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    signer = grow(served.store, 0, 5)
+    data = ["--database", str(served.store.url), "--data", str(tmp_path)]
+    with listening(tmp_path, str(signer.public)) as (url, witness):
+        submit = ["log", "submit", url, "--key", witness, *data]
+        assert main(submit) == 0
+        first = json.loads((tmp_path / "listened.json").read_text())["size"]
+        grow(served.store, 5, 300)
+        assert main(submit) == main(submit) == 0
+        assert json.loads((tmp_path / "listened.json").read_text())["size"] == first + 300
+        with served.store.read() as conn:
+            note = sequencing.newest(conn)
+        assert note is not None
+        assert note.signed_by(NoteKey.parse(witness)) is not None
+        with httpx.Client(base_url=url) as client:  # one connection for all
+            answer = client.post("/add-checkpoint", content=submissions.submission(0, [], note))
+            assert (answer.status_code, answer.text) == (409, f"{first + 300}\n")
+            assert answer.headers["content-type"] == "text/x.tlog.size"
+            assert client.post("/add-checkpoint", content=b"x" * 70_000).status_code == 413
+            assert client.post("/add-checkpoint", content=b"x").status_code == 400
+            assert client.get("/add-checkpoint").status_code == 405
+            assert client.post("/", content=b"x").status_code == 404
+            other = notes.signed(note.text, ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(32)))
+            assert client.post("/add-checkpoint", content=submissions.submission(0, [], other)).status_code == 403
+    capsys.readouterr()
+    # by fetching it goes on from the same head, and cosigns with the same key
+    words = ["witness", "--url", f"{served.url}/log", "--key", str(signer.public)]
+    assert main([*words, "--state", str(tmp_path / "listened.json"), "--name", "witness.example"]) == 0
+    assert witness in capsys.readouterr().err
+    assert main(submit) == 2
+
+
+def test_a_log_that_was_rewritten_is_not_cosigned_by_the_witness_it_is_brought_to(
+    served,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    signer = grow(served.store, 0, 5)
+    data = ["--database", str(served.store.url), "--data", str(tmp_path)]
+    with listening(tmp_path, str(signer.public)) as (url, witness):
+        submit = ["log", "submit", url, "--key", witness, *data]
+        assert main(submit) == 0
+        before = (tmp_path / "listened.json").read_text()
+        capsys.readouterr()
+        grow(served.store, 5, 20)
+        rewrite(served.store)
+        assert main(submit) == 1
+        assert "422" in capsys.readouterr().err
+    assert (tmp_path / "listened.json").read_text() == before
+
+
+def rewrite(store: Store) -> None:
+    """What somebody can do who has the database and the log's own key: another leaf, and all that rests on it."""
+    with store.write() as conn:
         table = schema.log_leaves
         conn.execute(sa.update(table).where(table.c.number == 2).values(body=b"{}"))
-        rows = conn.scalars(sa.select(table.c.body).order_by(table.c.number)).all()
+        rows = conn.scalars(sa.select(table.c.body).where(table.c.number.is_not(None)).order_by(table.c.number)).all()
         hashes = [merkle.leaf_hash(bytes(body)) for body in rows]
-        cut = {(0, 0): hashes[:256], (0, 1): hashes[256:], (1, 0): [merkle.folded(hashes[:256])]}
+        cut = {(0, at): hashes[at * 256 : at * 256 + 256] for at in range(-(-len(hashes) // 256))}
+        cut |= {(1, 0): [merkle.folded(hashes[:256])]} if len(hashes) >= 256 else {}
         tiles = [{"level": at[0], "tile": at[1], "hashes": b"".join(some)} for at, some in cut.items()]
         upsert(conn, schema.log_tiles, tiles)
         root = merkle.root(len(hashes), merkle.of_leaves(hashes))
         note = notes.signed(Checkpoint(ORIGIN, len(hashes), root).text, ORIGIN, KEY)
         upsert(conn, schema.log_checkpoints, [{"size": len(hashes), "at_ms": NOW, "note": str(note)}])
-    before = state.read_text()
-    assert main(words) == 1
-    assert "Forked" in capsys.readouterr().err
-    assert state.read_text() == before
 
 
 @pytest.mark.parametrize(

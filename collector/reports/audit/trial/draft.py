@@ -8,6 +8,9 @@ as a whole.
 
 from __future__ import annotations
 
+import math
+import operator
+import zlib
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +22,8 @@ import sqlalchemy as sa
 
 from collector.judging.flags.judge import bound_of
 from collector.register.centers import Center
-from collector.reports.day_sheets import Samples, figures_of, parts_of, uncollected
+from collector.reports.day_sheets import Samples, Tally, numbers_of, tallies_of, uncollected
+from collector.reports.ledger import BUCKETS
 from collector.reports.monthly_verdicts import NOT_ENOUGH, decide
 from collector.standard.criteria import Criterion, Standard
 from collector.store import schema
@@ -32,41 +36,53 @@ _d = schema.day_sheets.c
 Progress = Callable[[float], None]
 
 
-class DraftDay(msgspec.Struct, frozen=True):
-    """Of a sheet's row of one criterion and line what a draft needs."""
-
-    criterion: str
-    subject: str
-    counted: int
-    met: int
-    values: msgspec.Raw  # read only of criteria whose figure is another
-    slots: tuple[int, ...]
-    covered: int
-
-
-class DraftSheet(msgspec.Struct, frozen=True):
-    """Of a day sheet what a draft needs."""
-
-    minutes: dict[str, int]
-    criteria: tuple[DraftDay, ...]
-
-
 @dataclass(frozen=True)
 class Bounds:
-    """Of a criterion whose figure is another: what a center's values were held against, and what they would be."""
+    """Of a criterion whose figure is another: what a center's values were held against, and what they would be; `edges`
+    are the first thousandths past each bound (None: there is no bound)."""
 
     at_least: bool
     both: tuple[float | None, float | None]
+    edges: tuple[int | None, int | None]
 
-    def met(self, values: Sequence[float], counts: Sequence[int], scale: int) -> tuple[int, int]:
-        """Samples that meet each; values are ascending, in units of 1/scale. No bound: none of them is looked at."""
-        was, now = (0 if bound is None else self._met(values, counts, scale, bound) for bound in self.both)
+    def met(self, tally: Tally, values: Sequence[float], counts: Sequence[int]) -> tuple[int, int]:
+        """Samples that meet each; no bound: none of them does."""
+        was, now = (0 if bound is None or edge is None else self._met(tally, values, counts, bound, edge)
+                    for bound, edge in zip(self.both, self.edges, strict=True))  # fmt: skip
         return was, now
 
-    def _met(self, values: Sequence[float], counts: Sequence[int], scale: int, bound: float) -> int:
-        find = bisect_left if self.at_least else bisect_right
-        at = find(values, bound, key=lambda value: value / scale)
-        return sum(counts[at:] if self.at_least else counts[:at])
+    def _met(self, tally: Tally, values: Sequence[float], counts: Sequence[int], bound: float, edge: int) -> int:
+        if tally.codes[0] == "d":
+            at = bisect_left(values, bound) if self.at_least else bisect_right(values, bound)
+        else:
+            at = bisect_left(values, edge - tally.least)
+        # the shorter side is added up
+        short = sum(counts[:at]) if 2 * at < tally.distinct else tally.valued - sum(counts[at:])
+        return tally.valued - short if self.at_least else short
+
+    def known(self, tally: Tally) -> tuple[int, int] | None:
+        """The same where the least and the most of the values tell it; None where one must look at them."""
+        if tally.codes[0] == "d" or any(edge is not None and tally.least < edge <= tally.most for edge in self.edges):
+            return None
+        was, now = (tally.valued if edge is not None and (edge <= tally.least) == self.at_least else 0
+                    for edge in self.edges)  # fmt: skip
+        return was, now
+
+
+def bounds_of(compare: str, both: tuple[float | None, float | None]) -> Bounds:
+    """Pure."""
+    at_least = compare == "at_least"
+    was, now = (None if bound is None else _edge(bound, at_least=at_least) for bound in both)
+    return Bounds(at_least, both, (was, now))
+
+
+def _edge(bound: float, *, at_least: bool) -> int:
+    """The least number of thousandths that meets such a bound, or else the least that does not."""
+    past = operator.ge if at_least else operator.gt
+    edge = math.floor(1000 * bound) - 1
+    while not past(edge / 1000, bound):
+        edge += 1
+    return edge
 
 
 @dataclass
@@ -81,15 +97,15 @@ class TriedPeriod:
     met: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
     def add(self, body: bytes) -> None:
-        """A sheet as the table has it."""
-        text, packed = parts_of(body)
-        sheet = _sheets.decode(text)
-        apart = figures_of(packed, len(sheet.criteria)) if packed is not None and self.bounds else None
-        minutes = sheet.minutes
-        self.owed += sum(minutes.values()) - minutes["excused"] - minutes["ours"]
+        """A sheet as the table has it; one of another format counts for nothing."""
+        if (parts := tallies_of(body)) is None:
+            return
+        tallies, packed = parts
+        minutes = dict(zip(BUCKETS, tallies.minutes, strict=True))
+        self.owed += sum(tallies.minutes) - minutes["excused"] - minutes["ours"]
         self.measured += minutes["up"] + minutes["below"] + minutes["down"]
         self.days += 1
-        for number, day in enumerate(sheet.criteria):
+        for day in tallies.criteria:
             key = day.criterion, day.subject
             one = self.found.get(key) or self.found.setdefault(key, Samples())
             one.counted += day.counted
@@ -97,22 +113,24 @@ class TriedPeriod:
             one.days += day.counted > 0
             one.slots.update(day.slots)
             one.covered += day.covered
-            if (bounds := self.bounds.get(day.criterion)) is not None:
-                found = bounds.met(*apart[number], 1000) if apart else _met_as_text(bounds, day.values)
-                if found is not None and (apart is None or apart[number][0]):
-                    before = self.met.get(key, (0, 0))
-                    self.met[key] = before[0] + found[0], before[1] + found[1]
+        if self.bounds:
+            self._add_values(tallies.criteria, packed)
 
-
-def _met_as_text(bounds: Bounds, text: bytes) -> tuple[int, int] | None:
-    """Of a sheet that has its values in its JSON; None where there are none."""
-    if not (pairs := sorted(_values.decode(text))):
-        return None
-    return bounds.met([value for value, _ in pairs], [count for _, count in pairs], 1)
-
-
-_sheets = msgspec.json.Decoder(DraftSheet)
-_values = msgspec.json.Decoder(list[tuple[float, int]])
+    def _add_values(self, days: Sequence[Tally], packed: bytes) -> None:
+        """Unpacks the values only where one of the bounds lies among them."""
+        figures, at = None, 0
+        for day in days:
+            wide, often = day.sizes
+            if (bounds := self.bounds.get(day.criterion)) is not None and day.distinct:
+                both = bounds.known(day)
+                if both is None:
+                    figures = figures or memoryview(zlib.decompress(packed))
+                    values = numbers_of(figures[at : at + wide], day.codes[0])
+                    counts = numbers_of(figures[at + wide : at + wide + often], day.codes[1])
+                    both = bounds.met(day, values, counts)
+                before = self.met.get((day.criterion, day.subject), (0, 0))
+                self.met[day.criterion, day.subject] = before[0] + both[0], before[1] + both[1]
+            at += wide + often
 
 
 class TriedCenter(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,7 +244,7 @@ def _figure(criterion: Criterion) -> object:
 def _bounds(center: Center, pairs: Sequence[tuple[Criterion, Criterion]]) -> dict[str, Bounds]:
     """Of the criteria whose figures differ. Words and silence stay as they were counted."""
     return {
-        new.id: Bounds(new.compare == "at_least", (bound_of(old, center), bound_of(new, center)))
+        new.id: bounds_of(new.compare, (bound_of(old, center), bound_of(new, center)))
         for old, new in pairs
         if _figure(new) != _figure(old) and new.reading != "silence"
     }

@@ -55,7 +55,7 @@ def test_a_month_and_its_log_are_as_they_were_signed(store: Store) -> None:
     assert altered(store) == []
     with store.read() as conn:
         kinds = set(conn.scalars(sa.select(schema.log_leaves.c.kind)))
-    assert kinds == {"facts", "calendar", "day", "report", "standard"}
+    assert kinds == {"facts", "calendar", "day", "records", "report", "standard"}
 
 
 def test_an_edited_fact_of_the_register_is_named(store: Store) -> None:
@@ -134,6 +134,17 @@ def test_a_batch_that_was_deleted_with_every_trace_is_named_by_its_day(store: St
     ((kind, params),) = found(store)
     assert kind == "day_evidence"
     assert int(str(params["n"])) == int(str(params["stored"])) + 1
+
+
+def test_a_record_of_a_server_that_was_taken_away_is_named(store: Store) -> None:
+    """Whatever rests on it was made to fit: nothing that is left says that there was one."""
+    r = schema.records.c
+    with store.read() as conn:
+        own = sa.select(schema.devices.c.device).where(schema.devices.c.center == CODE)
+        test = conn.scalars(sa.select(r.test_id).where(r.device.in_(own)).limit(1)).one()
+    run(store, sa.delete(schema.records).where(r.test_id == test))
+    ((kind, params),) = found(store)
+    assert (kind, params["day"]) == ("record_missing", days.day_name(BEGIN))
 
 
 def test_a_report_that_was_edited_with_its_digest_or_deleted_is_named(store: Store) -> None:

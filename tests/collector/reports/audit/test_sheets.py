@@ -182,7 +182,7 @@ def test_a_closed_report_carries_the_proof_that_it_is_in_the_log(carried: dict[s
         (lambda r: r["proof"].update(number=r["proof"]["number"] + 1), "leaf 6: is not in the tree"),
         (lambda r: r["proof"]["hashes"].pop(), "leaf 5: is not in the tree"),
         (lambda r: r["proof"].update(origin="other.example/log"), "checkpoint: is of 'nabz.example/log'"),
-        (lambda r: r["proof"].update(checkpoint=r["proof"]["checkpoint"].replace("\n11", "\n12")), "checkpoint: is no"),
+        (lambda r: r["proof"].update(checkpoint=r["proof"]["checkpoint"].replace("\n", "\n1", 1)), "checkpoint: is no"),
         (lambda r: r["proof"].update(checkpoint=7), "report: carries no proof"),
         (lambda r: r.pop("proof"), "report: carries no proof"),
         (lambda r: r["proof"].update(hashes=["é"]), "proof: cannot be read"),

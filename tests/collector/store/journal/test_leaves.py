@@ -83,3 +83,27 @@ def test_a_day_is_closed_once_when_it_is_over_with_its_batches_in_their_order(st
         assert days.digests(conn, begin, "LHR-2") == {}
     assert (leaf.center, leaf.name, one.batches) == ("LHR-1", days.day_name(begin), 2)
     assert f'"sha256":"{one.sha256}"'.encode() in bytes(leaf.body)
+
+
+def test_records_of_measurement_servers_are_logged_by_the_day_on_which_they_came(store: Store) -> None:
+    begin = days.begins_ms(NOW)
+    assert days.close_days(store, begin + 5) == 0
+    usual = {
+        "server": "pie", "address": "", "witnessed": True, "down_bytes": 1, "up_bytes": 1, "down_s": 1.0, "up_s": 1.0,
+        "body": b"{}",
+    }  # fmt: skip
+    with store.write() as conn:
+        gateway = {"device": "g", "center": "LHR-1", "public_key": b"", "enrolled_ms": begin}
+        conn.execute(sa.insert(schema.devices).values(**gateway))
+        for i, at_ms in enumerate((begin, begin + days.DAY_MS - 1, begin + days.DAY_MS)):
+            own = {"test_id": f"t{i}", "started_ms": at_ms - 9_000, "received_ms": at_ms, "signature": bytes([i] * 64)}
+            for device in ("g", "of nobody"):
+                row = {**usual, **own, "device": device, "test_id": f"{own['test_id']} {device}"}
+                conn.execute(sa.insert(schema.records).values(**row))
+    assert days.close_days(store, begin + days.DAY_MS + days.SETTLE_MS, most=9) == 1
+    with store.read() as conn:
+        (leaf,) = conn.execute(sa.select(schema.log_leaves).where(schema.log_leaves.c.kind == "records")).all()
+    assert (leaf.center, leaf.name) == ("LHR-1", days.day_name(begin))
+    assert leaves.marks_in(bytes(leaf.body)) == [
+        leaves.record_mark(begin - 9_000, bytes(64)), leaves.record_mark(begin + days.DAY_MS - 9_001, b"\1" * 64),
+    ]  # fmt: skip

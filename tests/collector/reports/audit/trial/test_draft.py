@@ -4,6 +4,7 @@ named."""
 from __future__ import annotations
 
 import json
+import operator
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,8 +12,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.__main__ import main
 from collector.register.centers import Center
@@ -90,6 +94,30 @@ def test_another_figure_changes_whom_it_should_by_district_and_owner(
     assert found.totals == {"below > below": 1, "meets > below": 1, "meets > meets": 1}
     milder = tried(sqlite_store, centers, harder(figure=Figure(dict.fromkeys(("one", "two", "three"), 150.0))))
     assert [(one.center, one.now) for one in milder.changed] == [("KHI-1", "meets")]
+
+
+@given(
+    st.lists(st.integers(-20, 60), max_size=12, unique=True), st.booleans(),
+    st.tuples(*[st.none() | st.integers(-25, 65).map(lambda n: n / 4000) | st.floats(-0.03, 0.07)] * 2),
+    st.sampled_from([1, 300, 70_000]), st.booleans(),
+)  # fmt: skip
+def test_samples_that_meet_a_figure_are_those_that_one_by_one_would(
+    thousandths: list[int], at_least: bool, both: tuple[float | None, float | None], often: int, is_apart: bool
+) -> None:
+    values = tuple((value / (1000 if is_apart else 3000), often) for value in sorted(thousandths))
+    day = CriterionDay(criterion=LATENCY, subject="wan", counted=9, met=9, values=values, slots=(), covered=9)
+    other = msgspec.structs.replace(day, criterion="x")  # its values lie between
+    sheet = DaySheet(
+        center="C", from_ms=0, to_ms=1, standards=(), minutes=dict.fromkeys(BUCKETS, 0), before=0, lost=0,
+        availability=Availability(), criteria=(other, day, other, day), seats=(), excused=(), sha256="",
+    )  # fmt: skip
+    period = draft.TriedPeriod({LATENCY: draft.bounds_of("at_least" if at_least else "at_most", both)})
+    period.add(sheet_body(sheet))
+    meets = operator.ge if at_least else operator.le
+    one_by_one = tuple(
+        2 * sum(count for value, count in values if bound is not None and meets(value, bound)) for bound in both
+    )
+    assert period.met == ({(LATENCY, "wan"): one_by_one} if values else {})
 
 
 def test_a_rule_of_months_that_asks_for_more_days_leaves_nobody_decided(
