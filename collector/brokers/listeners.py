@@ -112,9 +112,10 @@ class Budget:
 
 class Budgeted:
     """A reader that waits for its session's budget, once it has one. `began` tells the listener that it has a session
-    and is to be kept."""
+    and is to be kept. Once it `is_ended`, it reads nothing that has come."""
 
     budget: Budget | None = None
+    is_ended = False
 
     def __init__(self, *words: Any, began: Callable[[], None] = lambda: None) -> None:
         super().__init__(*words)
@@ -123,6 +124,8 @@ class Budgeted:
     async def _await_budget(self, read_bytes: int) -> None:
         if self.budget is not None and (wait_s := self.budget.wait_s(read_bytes, time.monotonic())) > 0:
             await asyncio.sleep(wait_s)
+        if self.is_ended:
+            raise ConnectionResetError("the session has ended")
 
 
 class LimitedReader(Budgeted, StreamReaderAdapter):  # type: ignore[misc]

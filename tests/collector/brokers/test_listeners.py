@@ -282,6 +282,23 @@ def test_the_revoked_are_put_out_at_once_and_not_let_in_again(
     assert not other.gone.is_set()
 
 
+@pytest.mark.row(55)
+def test_what_an_ended_session_has_sent_keeps_no_other_out(
+    broker: EmbeddedBroker, authority: TestAuthority, visit
+) -> None:
+    """Thousands of small packets wait behind its budget: they are not worked off before the next one may begin."""
+    files = authority.client(A)
+    context = ssl.create_default_context(cafile=str(files.ca))
+    context.load_cert_chain(files.cert, files.key)
+    body = b"\x00\x04MQTT\x04\x02\x00\x3c" + len(A).to_bytes(2, "big") + A.encode()
+    with (
+        socket.create_connection(("127.0.0.1", broker.ports[1])) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as flooding,
+    ):
+        flooding.sendall(bytes((0x10, len(body))) + body + bytes((0x40, 2, 0, 7)) * 100_000)  # PUBACKs, section 3.4
+        assert visit(files, A).come.wait(30)
+
+
 def test_a_session_ends_with_its_certificate(broker: EmbeddedBroker, authority: TestAuthority, visit) -> None:
     short = visit(authority.client(A, ends_d=3 / 86_400), A)
     lasting = visit(authority.client(B), B)
