@@ -24,6 +24,9 @@ from collector.access.ca import Files
 MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, topic and headers
 # Of one gateway: a batch a minute has some 6 kB, and the backlog of twelve hours drains within a minute.
 RATE_BYTES_S, BURST_BYTES, READ_COST_BYTES = 256 * 1024, 4 * 1024 * 1024, 512
+MAX_UNACKNOWLEDGED = (
+    1000  # messages to one gateway, some 5 kB each; an honest one has a receipt for each batch in flight
+)
 HANDSHAKE_TIMEOUT_S = 120.0  # a handshake takes up to that over 30 % loss and 800 ms round trips
 
 # A carrier may have a whole fleet behind one address. Each that has no session yet costs some 60 kB of TLS; in a storm

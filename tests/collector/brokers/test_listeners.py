@@ -26,7 +26,15 @@ from collector.access.acl import Book, may, refusal
 from collector.access.ca import Files
 from collector.brokers.embedded import BrokerError, EmbeddedBroker
 from collector.brokers.endpoints import Address
-from collector.brokers.listeners import BURST_BYTES, LIMITS, RATE_BYTES_S, Budget, LimitedReader, Listener
+from collector.brokers.listeners import (
+    BURST_BYTES,
+    LIMITS,
+    MAX_UNACKNOWLEDGED,
+    RATE_BYTES_S,
+    Budget,
+    LimitedReader,
+    Listener,
+)
 from collector.common.config import ConfigError, load
 from collector.ingest.mqtt.subscriber import Subscriber
 from tests.helpers.authority import TestAuthority
@@ -143,7 +151,7 @@ def test_a_budget_lets_an_honest_backlog_through_and_slows_a_flood() -> None:
 
 
 @contextlib.contextmanager
-def listening(broker: EmbeddedBroker, take: Callable[[bytes], None]) -> Iterator[None]:
+def listening(broker: EmbeddedBroker, take: Callable[[bytes], None]) -> Iterator[MqttClient]:
     """The collector, which hears what gateways send."""
     client, ready = MqttClient(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False), threading.Event()
     client.on_message = lambda _client, _data, message: take(message.payload)
@@ -153,7 +161,7 @@ def listening(broker: EmbeddedBroker, take: Callable[[bytes], None]) -> Iterator
     try:
         client.subscribe(f"{wire.ROOT}/up/+", qos=1)
         assert ready.wait(60)
-        yield
+        yield client
     finally:
         client.leave()
 
@@ -297,6 +305,30 @@ def test_what_an_ended_session_has_sent_keeps_no_other_out(
     ):
         flooding.sendall(bytes((0x10, len(body))) + body + bytes((0x40, 2, 0, 7)) * 100_000)  # PUBACKs, section 3.4
         assert visit(files, A).come.wait(30)
+
+
+@pytest.mark.row(55)
+def test_a_gateway_that_acknowledges_nothing_is_given_no_more(
+    broker: EmbeddedBroker, authority: TestAuthority, visit
+) -> None:
+    heard: dict[str, list[bytes]] = {A: [], B: []}
+    for name in (A, B):
+        visitor = visit(authority.client(name), name)
+        assert visitor.come.wait(60)
+        visitor.mqtt.on_message = lambda _c, _d, message, name=name: heard[name].append(bytes(message.payload))
+        visitor.mqtt.manual_ack_set(name == A)
+        subscribed = threading.Event()
+        visitor.mqtt.on_subscribe = lambda *_words, subscribed=subscribed: subscribed.set()
+        visitor.mqtt.subscribe(wire.receipt_topic(name), qos=1)
+        assert subscribed.wait(60)
+    with listening(broker, lambda _payload: None) as service:
+        for number in range(MAX_UNACKNOWLEDGED + 500):
+            for name in (A, B):
+                service.publish(wire.receipt_topic(name), b"%d" % number, qos=1)
+        wait_until(lambda: len(heard[B]) == MAX_UNACKNOWLEDGED + 500)
+        service.publish(wire.receipt_topic(B), b"end", qos=1)
+        wait_until(lambda: heard[B][-1] == b"end")
+    assert len(heard[A]) == MAX_UNACKNOWLEDGED
 
 
 def test_a_session_ends_with_its_certificate(broker: EmbeddedBroker, authority: TestAuthority, visit) -> None:
