@@ -321,8 +321,8 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         return session.attributes.get(NAME, "") not in {"", *self._services}
 
     def _is_behind(self, session: Session) -> bool:
-        """A gateway that does not acknowledge what it gets is given no more: amqtt holds each message until it does,
-        and without end. A receipt comes again with its batch."""
+        """A gateway that does not read what it gets is given no more: amqtt holds each message until it has been
+        written, and without end. A receipt comes again with its batch."""
         return len(session.inflight_out) >= MAX_UNACKNOWLEDGED and self._is_gateway(session)
 
     async def _take_over(self, session: Session) -> None:

@@ -133,7 +133,7 @@ def is_reset(client: socket.socket) -> bool:
 
 
 def is_established(port: int) -> bool:
-    """Whether the server holds a connection. A client that sends nothing and reads nothing does not learn of its end."""
+    """Whether the server holds a connection; a client that neither sends nor reads does not learn of its end."""
     rows = (row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return any(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
 
