@@ -40,6 +40,7 @@ from collector.brokers.listeners import (
     BACKLOG,
     HANDSHAKE_TIMEOUT_S,
     MAX_CONNECTIONS,
+    MAX_UNACKNOWLEDGED,
     Budget,
     Budgeted,
     LimitedReader,
@@ -313,8 +314,16 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
 
     def _give_budget(self, session: Session, reader: Budgeted) -> None:
         """To every gateway; a collector has many gateways' receipts to send."""
-        if session.attributes.get(NAME, "") not in {"", *self._services}:
+        if self._is_gateway(session):
             reader.budget = Budget()
+
+    def _is_gateway(self, session: Session) -> bool:
+        return session.attributes.get(NAME, "") not in {"", *self._services}
+
+    def _is_behind(self, session: Session) -> bool:
+        """A gateway that does not read what it gets is given no more: amqtt holds each message until it has been
+        written, and without end. A receipt comes again with its batch."""
+        return len(session.inflight_out) >= MAX_UNACKNOWLEDGED and self._is_gateway(session)
 
     async def _take_over(self, session: Session) -> None:
         """One name, one session: the newest. amqtt would leave the old connection open."""
@@ -393,6 +402,6 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         for pattern in filters_of(broadcast["topic"]):
             for session, qos in self._subscriptions.get(pattern, ()):
                 handler = self._get_handler(session)
-                if handler is not None and session.transitions.state == "connected":
+                if handler is not None and session.transitions.state == "connected" and not self._is_behind(session):
                     sending = handler.mqtt_publish(broadcast["topic"], broadcast["data"], qos, retain=False)
                     running_tasks.append(asyncio.ensure_future(sending))

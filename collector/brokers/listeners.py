@@ -24,6 +24,9 @@ from collector.access.ca import Files
 MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, topic and headers
 # Of one gateway: a batch a minute has some 6 kB, and the backlog of twelve hours drains within a minute.
 RATE_BYTES_S, BURST_BYTES, READ_COST_BYTES = 256 * 1024, 4 * 1024 * 1024, 512
+MAX_UNACKNOWLEDGED = (
+    1000  # messages to one gateway, some 5 kB each; an honest one has a receipt for each batch in flight
+)
 HANDSHAKE_TIMEOUT_S = 120.0  # a handshake takes up to that over 30 % loss and 800 ms round trips
 
 # A carrier may have a whole fleet behind one address. Each that has no session yet costs some 60 kB of TLS; in a storm
@@ -112,9 +115,10 @@ class Budget:
 
 class Budgeted:
     """A reader that waits for its session's budget, once it has one. `began` tells the listener that it has a session
-    and is to be kept."""
+    and is to be kept. Once it `is_ended`, it reads nothing that has come."""
 
     budget: Budget | None = None
+    is_ended = False
 
     def __init__(self, *words: Any, began: Callable[[], None] = lambda: None) -> None:
         super().__init__(*words)
@@ -123,6 +127,8 @@ class Budgeted:
     async def _await_budget(self, read_bytes: int) -> None:
         if self.budget is not None and (wait_s := self.budget.wait_s(read_bytes, time.monotonic())) > 0:
             await asyncio.sleep(wait_s)
+        if self.is_ended:
+            raise ConnectionResetError("the session has ended")
 
 
 class LimitedReader(Budgeted, StreamReaderAdapter):  # type: ignore[misc]

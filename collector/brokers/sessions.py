@@ -7,6 +7,7 @@ from amqtt.mqtt.publish import PublishPacket
 
 from agent import wire
 from collector.access import acl
+from collector.brokers.listeners import Budgeted
 
 MAX_LEVELS = 6
 QOS = 1
@@ -30,6 +31,13 @@ class GatewayHandler(BrokerProtocolHandler):  # type: ignore[misc]
     unfinished without end, and QoS 0 has no answer that could slow its sender."""
 
     book: acl.Book | None = None
+
+    async def stop(self) -> None:
+        """It reads no more: amqtt cancels its reader, which takes no notice while what was sent before still waits
+        (`asyncio.wait_for` of Python 3.11), and whoever ends a session waits for that."""
+        if isinstance(self.reader, Budgeted):
+            self.reader.is_ended = True
+        await super().stop()
 
     async def handle_publish(self, publish_packet: PublishPacket) -> None:
         name = self.session.attributes.get(NAME) if self.session else None

@@ -10,6 +10,7 @@ import zlib
 from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,11 +20,12 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.reading_codes import faults_of
 from agent.common.reasons import Reason
-from collector.judging.place_facts import FoundRow, record
+from collector.judging.place_facts import record
 from collector.store import schema
 
 DAY_MS, HOUR_MS, MINUTE_MS = 86_400_000, 3_600_000, 60_000
 LISTED = 5
+AT_ONCE = 20  # centers whose day is held in memory: some megabytes each, of forty seats
 # Kind of reading -> the days before the last that it is compared with, and what of it is measured.
 MEASURED: Mapping[str, tuple[int, Sequence[str]]] = {
     "ups": (7, ("input_voltage_v", "load_pct", "runtime_s", "battery_voltage_v")),
@@ -75,6 +77,7 @@ class PatternRules:
 
 
 RULES = PatternRules()
+FoundPattern = tuple[str, str, Reason]  # center, finding, detail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,39 +230,56 @@ def repeated_values(series: Sequence[int], begin: int, rules: PatternRules = RUL
 
 
 def look(conn: sa.Connection, now_ms: int) -> int:
-    """Writes what yesterday's readings show; returns how many findings. To be called every hour or so."""
+    """Writes what the last roll call of every center shows, and the last day of those whose hour it is; returns how
+    many findings. To be called every hour or so."""
+    devices = _devices(conn)
+    mine = [center for center in sorted(devices) if zlib.crc32(center.encode()) % 24 == now_ms // HOUR_MS % 24]
+    reasons = list(_at_once(conn, now_ms - HOUR_MS))
+    for start in range(0, len(mine), AT_ONCE):
+        reasons += _of_a_day(conn, mine[start : start + AT_ONCE], now_ms)
+    for center, cuts in never_cut(_cuts(conn, now_ms - 30 * DAY_MS), _feeders(conn)).items():
+        reasons.append((center, "ups_never_cut", cuts))
+    for (center, subject), number in _repeated(conn, mine, now_ms):
+        reasons.append((center, "repeated_values", Reason.of("pattern.repeated_values", subject=subject, n=number)))
+    return record(conn, [(center, devices.get(center, ""), name, reason) for center, name, reason in reasons], now_ms)
+
+
+def _at_once(conn: sa.Connection, from_ms: int) -> Iterator[FoundPattern]:
+    """What one roll call is enough for."""
+    table = schema.latest.c
+    query = sa.select(table.center, table.wall_ms, table.body).where(table.kind == "seats", table.wall_ms >= from_ms)
+    for row in conn.execute(query, execution_options={"yield_per": AT_ONCE}):
+        try:
+            reading = wire.decode_reading(row.body.encode())
+        except wire.WireError:
+            continue
+        if isinstance(reading, wire.SeatsReading) and reading.seats is not None:
+            call = _call(row.wall_ms, reading.seats)
+            booted = one_boot(call)
+            yield from [(row.center, "one_boot", booted)] if booted else []
+            yield from ((row.center, name, reason) for name, reason in seats_alike(call))
+
+
+def _of_a_day(conn: sa.Connection, centers: Sequence[str], now_ms: int) -> Iterator[FoundPattern]:
     from_ms = now_ms - DAY_MS
-    calls, ups, devices = _calls(conn, from_ms, now_ms), _ups(conn, from_ms, now_ms), _devices(conn)
-    deaths = _deaths(conn, from_ms, now_ms)
-    found: list[FoundRow] = []
-    for center in sorted(calls.keys() | ups.keys()):
-        mine = calls.get(center, [])
+    calls, ups = _calls(conn, centers, from_ms, now_ms), _ups(conn, centers, from_ms, now_ms)
+    deaths = _deaths(conn, centers, from_ms, now_ms)
+    for center in centers:
         reasons: list[tuple[str, Reason | None]] = [
-            ("twin_seats", twin_seats(mine)),
-            ("one_boot", one_boot(max(mine, key=lambda call: len(call.uptime_s), default=None))),
-            *seats_alike(max(mine, key=lambda call: (len(call.faults), len(call.seats)), default=None)),
+            ("twin_seats", twin_seats(calls.get(center, ()))),
             ("ups_contradicted", contradicted(deaths.get(center, ()), ups.get(center, ()))),
-            *ups_patterns(ups.get(center, ()), (call.at_ms for call in mine if call.seats)),
+            *ups_patterns(ups.get(center, ()), (call.at_ms for call in calls.get(center, ()) if call.seats)),
         ]
-        found += [(center, devices.get(center, ""), name, reason) for name, reason in reasons if reason is not None]
-    month_ms = now_ms - 30 * DAY_MS
-    for center, reason in never_cut(_cuts(conn, month_ms), _feeders(conn)).items():
-        found.append((center, devices.get(center, ""), "ups_never_cut", reason))
-    for (center, subject), number in _repeated(conn, now_ms):
-        reason = Reason.of("pattern.repeated_values", subject=subject, n=number)
-        found.append((center, devices.get(center, ""), "repeated_values", reason))
-    return record(conn, found, now_ms)
+        yield from ((center, name, reason) for name, reason in reasons if reason is not None)
 
 
-def _repeated(conn: sa.Connection, now_ms: int) -> Iterator[tuple[tuple[str, str], int]]:
-    """By center and subject, of a part of the centers: each has its hour of the day."""
-    hour = now_ms // HOUR_MS % 24
-    mine = [center for center in _devices(conn) if zlib.crc32(center.encode()) % 24 == hour]
+def _repeated(conn: sa.Connection, centers: Sequence[str], now_ms: int) -> Iterator[tuple[tuple[str, str], int]]:
+    """By center and subject."""
     for kind, (days, names) in MEASURED.items():
         table = schema.readings[kind].c
         query = sa.select(table.center, table.subject, table.wall_ms, *(table[name] for name in names)).where(
             table.wall_ms >= now_ms - (days + 1) * DAY_MS, table.wall_ms < now_ms, table.failure.is_(None),
-            table.center.in_(mine),
+            table.center.in_(centers),
         )  # fmt: skip
         series: dict[tuple[str, str], array[int]] = defaultdict(lambda: array("q"))  # of hashes: 8 bytes a reading
         begins: dict[tuple[str, str], int] = {}
@@ -275,23 +295,19 @@ def _repeated(conn: sa.Connection, now_ms: int) -> Iterator[tuple[tuple[str, str
                 yield key, number
 
 
-def _calls(conn: sa.Connection, from_ms: int, to_ms: int) -> Mapping[str, list[RollCall]]:
+def _calls(conn: sa.Connection, centers: Sequence[str], from_ms: int, to_ms: int) -> Mapping[str, list[RollCall]]:
     table = schema.readings["seats"].c
     query = sa.select(table.center, table.wall_ms, table.seats).where(
-        table.wall_ms >= from_ms, table.wall_ms < to_ms, table.seats.is_not(None)
+        table.center.in_(centers), table.wall_ms >= from_ms, table.wall_ms < to_ms, table.seats.is_not(None)
     )
     found: dict[str, list[RollCall]] = defaultdict(list)
     for row in conn.execute(query.order_by(table.wall_ms), execution_options={"yield_per": 1000}):
-        if (call := _call(row.wall_ms, row.seats)) is not None:
-            found[row.center].append(call)
+        with suppress(msgspec.MsgspecError, ValueError):
+            found[row.center].append(_call(row.wall_ms, msgspec.json.decode(row.seats, type=wire.SeatColumns)))
     return found
 
 
-def _call(at_ms: int, text: str) -> RollCall | None:
-    try:
-        seats = msgspec.json.decode(text, type=wire.SeatColumns)
-    except (msgspec.MsgspecError, ValueError):
-        return None
+def _call(at_ms: int, seats: wire.SeatColumns) -> RollCall:
     present = [i for i, state in enumerate(seats.state) if state in ("healthy", "unhealthy")]
 
     def column(values: Sequence[float | None]) -> list[float | None]:
@@ -307,11 +323,13 @@ def _call(at_ms: int, text: str) -> RollCall | None:
     )
 
 
-def _ups(conn: sa.Connection, from_ms: int, to_ms: int) -> Mapping[str, list[UpsValues]]:
+def _ups(conn: sa.Connection, centers: Sequence[str], from_ms: int, to_ms: int) -> Mapping[str, list[UpsValues]]:
     table = schema.readings["ups"].c
     names = (table.center, table.wall_ms, table.subject, table.output_state, table.input_voltage_v, table.load_pct,
              table.runtime_s)  # fmt: skip
-    query = sa.select(*names).where(table.wall_ms >= from_ms, table.wall_ms < to_ms, table.failure.is_(None))
+    query = sa.select(*names).where(
+        table.center.in_(centers), table.wall_ms >= from_ms, table.wall_ms < to_ms, table.failure.is_(None)
+    )
     found: dict[str, list[UpsValues]] = defaultdict(list)
     for row in conn.execute(query.order_by(table.wall_ms), execution_options={"yield_per": 1000}):
         value = UpsValues(at_ms=row.wall_ms, subject=row.subject, state=row.output_state, volts=row.input_voltage_v,
@@ -320,12 +338,13 @@ def _ups(conn: sa.Connection, from_ms: int, to_ms: int) -> Mapping[str, list[Ups
     return found
 
 
-def _deaths(conn: sa.Connection, from_ms: int, to_ms: int) -> Mapping[str, list[int]]:
+def _deaths(conn: sa.Connection, centers: Sequence[str], from_ms: int, to_ms: int) -> Mapping[str, list[int]]:
     """When gateways were last alive before the power of the machine went."""
     table = schema.readings["boot"].c
     query = sa.select(table.center, table.last_alive_ms).where(
-        table.wall_ms >= from_ms, table.wall_ms < to_ms, table.previous_end == "power", table.last_alive_ms.is_not(None)
-    )
+        table.center.in_(centers), table.wall_ms >= from_ms, table.wall_ms < to_ms, table.previous_end == "power",
+        table.last_alive_ms.is_not(None),
+    )  # fmt: skip
     found: dict[str, list[int]] = defaultdict(list)
     for row in conn.execute(query.order_by(table.wall_ms)):
         found[row.center].append(row.last_alive_ms)

@@ -57,6 +57,11 @@ AFTER_COMMIT = [
     ("collector/store/__init__.py", "self.journal is not None:\n                _keep", "False:\n                _keep")
 ]
 UNCOMPARED = [("collector/recovery/drill.py", "if not is_signed(", "if False and not is_signed(")]
+READ_TWO_WAYS = [
+    ("collector/run/listeners/http_protocol.py", 'refuse_ambiguous(received[: end.end()] if end else b"")', "pass")
+]
+WORKED_OFF = [("collector/brokers/sessions.py", "self.reader.is_ended = True", "pass")]
+GIVEN_ALL = [("collector/brokers/embedded.py", " and not self._is_behind(session):", ":")]
 FORGOTTEN = [("collector/store/journal/journal.py", "            _carry_out(conn, done.applied)\n", "")]
 UNCONFIRMED = [("collector/store/journal/journal.py", "if restored and not (fits and entries):", "if False:")]
 MADE_ANEW = [("collector/store/database.py", "    if not is_new:\n        _refuse_empty(settings)\n", "")]
@@ -123,6 +128,12 @@ ONE_FOLDER = f"{LOCKS}::test_a_folder_has_one_collector_and_the_error_says_which
 ONE_DATABASE = f"{LOCKS}::test_a_postgresql_serves_one_collector"
 TWICE = "tests/agent/local/test_lan.py::test_the_same_words_are_not_heard_twice"
 KEYS = "tests/agent/local/test_lan_keys.py::test_a_leaked_seat_cannot_speak_for_another"
+TWO_WAYS = (
+    "tests/collector/run/listeners/test_http_protocol.py"
+    "::test_what_a_proxy_in_front_could_read_otherwise_is_refused_once[a length and a coding]"
+)
+ENDED = "tests/collector/brokers/test_listeners.py::test_what_an_ended_session_has_sent_keeps_no_other_out"
+IDLE = "tests/collector/brokers/test_listeners.py::test_a_gateway_that_reads_nothing_is_given_no_more"
 OPENED = (
     "tests/agent/common/tcp/test_connections.py::test_128_half_open_connections_of_an_address_keep_no_neighbour_out"
 )
@@ -253,6 +264,21 @@ CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_ques
             KEPT_OUT,
             OPENED,
             marks=pytest.mark.control("who waits for its client gives way to nobody", row=55),
+        ),
+        pytest.param(
+            READ_TWO_WAYS,
+            TWO_WAYS,
+            marks=pytest.mark.control("a head that a proxy reads otherwise is taken", row=55),
+        ),
+        pytest.param(
+            WORKED_OFF,
+            ENDED,
+            marks=[pytest.mark.slow, pytest.mark.control("what an ended session sent is worked off", row=55)],
+        ),
+        pytest.param(
+            GIVEN_ALL,
+            IDLE,
+            marks=[pytest.mark.slow, pytest.mark.control("who reads nothing is given all the same", row=55)],
         ),
         pytest.param(
             ALWAYS_WELL,

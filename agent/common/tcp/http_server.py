@@ -24,6 +24,8 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # RFC 9110 section 15.2.1
 # Control characters, a CR or LF alone, a folded line. h11 takes quadratic time over blanks before a control character.
 _STRAY = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|(?<!\r)\n|\n[\t ]")
 _LENGTH = re.compile(rb"\ncontent-length:([^\r]*)", re.IGNORECASE)
+_CODING = re.compile(rb"\ntransfer-encoding:", re.IGNORECASE)
+_VERSION = re.compile(rb" HTTP/([0-9]\.[0-9])\r\n")
 
 
 class HttpRefused(Exception):
@@ -61,14 +63,25 @@ async def read_head(receive: Callable[[], Awaitable[bytes]], early: bytes, limit
     return early[:end], early[end:]
 
 
-def parse_head(head: bytes) -> RequestHead:
-    """A request's head, its blank line included. Pure. Raises HttpRefused."""
+def refuse_ambiguous(head: bytes) -> None:
+    """Of a request's head, its blank line included, whatever h11 takes and another reader could understand otherwise.
+    Pure. Raises HttpRefused."""
     if head.count(b"\n") > MAX_FIELDS + 2:
         raise HttpRefused(431, f"a head may have {MAX_FIELDS} fields")
     if _STRAY.search(head):
         raise HttpRefused(400, "lines end with CR LF, are not folded and hold no control characters")
-    if b"," in b",".join(_LENGTH.findall(head)):  # h11 takes a length given twice, if it is the same
+    version, lengths = _VERSION.search(head), _LENGTH.findall(head)
+    if version is not None and version[1] not in (b"1.0", b"1.1"):
+        raise HttpRefused(505, "HTTP/1.1 is spoken here, and HTTP/1.0")
+    if b"," in b",".join(lengths):  # h11 takes a length given twice, if it is the same
         raise HttpRefused(400, "Content-Length may be given once")
+    if _CODING.search(head) and (lengths or version is None or version[1] == b"1.0"):
+        raise HttpRefused(400, "a body comes either chunked, by HTTP/1.1, or with a Content-Length")
+
+
+def parse_head(head: bytes) -> RequestHead:
+    """A request's head, its blank line included. Pure. Raises HttpRefused."""
+    refuse_ambiguous(head)
     codec = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
     codec.receive_data(head)
     try:
@@ -83,7 +96,7 @@ def parse_head(head: bytes) -> RequestHead:
         method=request.method.decode("ascii"),
         target=request.target.decode("ascii"),
         headers=headers,
-        body_bytes=_body_bytes(headers, request.http_version),
+        body_bytes=None if "transfer-encoding" in headers else int(headers.get("content-length", "0")),
         expects_continue=codec.they_are_waiting_for_100_continue,
         keep_alive=_keeps_alive(headers, request.http_version),
     )
@@ -97,18 +110,7 @@ def _merged(fields: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-def _body_bytes(headers: dict[str, str], version: bytes) -> int | None:
-    """h11 has judged each field by itself: a length is a number, the only transfer coding is chunked."""
-    if "transfer-encoding" not in headers:
-        return int(headers.get("content-length", "0"))
-    if "content-length" in headers or version == b"1.0":
-        raise HttpRefused(400, "a body comes either chunked, by HTTP/1.1, or with a Content-Length")
-    return None
-
-
 def _keeps_alive(headers: dict[str, str], version: bytes) -> bool:
-    if version not in (b"1.0", b"1.1"):
-        raise HttpRefused(505, "HTTP/1.1 is spoken here, and HTTP/1.0")
     words = headers.get("connection", headers.get("proxy-connection", "")).lower()
     options = {option.strip() for option in words.split(",")}
     return "close" not in options and (version == b"1.1" or "keep-alive" in options)

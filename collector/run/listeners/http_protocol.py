@@ -1,8 +1,12 @@
-"""uvicorn with deadlines: for a TLS handshake, for the head of a request and for its body. It has none of its own."""
+"""uvicorn with deadlines: for a TLS handshake, for the head of a request and for its body. It has none of its own.
+
+Heads that a proxy in front could read otherwise are refused here too: h11 alone takes them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -10,12 +14,14 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.common.tcp import ListeningSocket
+from agent.common.tcp.http_server import HttpRefused, refuse_ambiguous
 from collector.access.tls import shrink_buffers
 from collector.common.config import HttpSection
 
 HEAD_BYTES = 16 * 1024
 Phase = Literal["head", "body", "reading"]
 PHASES: dict[Any, Phase] = {h11.IDLE: "head", h11.SEND_BODY: "body"}  # by what the client still has to send
+BLANK_LINE = re.compile(rb"\n\r?\n")  # what h11 takes for the end of a head
 
 
 class DeadlineLoop(asyncio.SelectorEventLoop):
@@ -36,6 +42,20 @@ def deadline_loop(limits: HttpSection) -> asyncio.AbstractEventLoop:
     return loop
 
 
+class StrictConnection(h11.Connection):
+    """Refuses a head that could be understood in two ways."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        if self.their_state is h11.IDLE:
+            received, _ = self.trailing_data
+            end = BLANK_LINE.search(received)
+            try:
+                refuse_ambiguous(received[: end.end()] if end else b"")
+            except HttpRefused as error:
+                raise h11.RemoteProtocolError(error.why, error.status) from None
+        return super().next_event()
+
+
 class BoundedProtocol(H11Protocol):
     """A connection that is late is closed unanswered: who sends so slowly waits for no sentence. So is one whose
     client does not read its answer."""
@@ -46,6 +66,10 @@ class BoundedProtocol(H11Protocol):
     _phase: Phase | None = None
     _deadline: asyncio.TimerHandle | None = None
     _fileno = -1
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self.conn = StrictConnection(h11.SERVER, self.config.h11_max_incomplete_event_size or HEAD_BYTES)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -71,7 +95,20 @@ class BoundedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._watch()
+        if self.transport.is_closing():  # once the rest of the answer is read
+            self._set_phase("reading")
+        else:
+            self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """A body may break off while its request is answered: that gets one answer, and ours is not mixed with it."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def _watch(self) -> None:
         phase = PHASES.get(self.conn.their_state)

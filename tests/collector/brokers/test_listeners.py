@@ -26,7 +26,15 @@ from collector.access.acl import Book, may, refusal
 from collector.access.ca import Files
 from collector.brokers.embedded import BrokerError, EmbeddedBroker
 from collector.brokers.endpoints import Address
-from collector.brokers.listeners import BURST_BYTES, LIMITS, RATE_BYTES_S, Budget, LimitedReader, Listener
+from collector.brokers.listeners import (
+    BURST_BYTES,
+    LIMITS,
+    MAX_UNACKNOWLEDGED,
+    RATE_BYTES_S,
+    Budget,
+    LimitedReader,
+    Listener,
+)
 from collector.common.config import ConfigError, load
 from collector.ingest.mqtt.subscriber import Subscriber
 from tests.helpers.authority import TestAuthority
@@ -143,7 +151,7 @@ def test_a_budget_lets_an_honest_backlog_through_and_slows_a_flood() -> None:
 
 
 @contextlib.contextmanager
-def listening(broker: EmbeddedBroker, take: Callable[[bytes], None]) -> Iterator[None]:
+def listening(broker: EmbeddedBroker, take: Callable[[bytes], None]) -> Iterator[MqttClient]:
     """The collector, which hears what gateways send."""
     client, ready = MqttClient(mqtt.CallbackAPIVersion.VERSION2, reconnect_on_failure=False), threading.Event()
     client.on_message = lambda _client, _data, message: take(message.payload)
@@ -153,7 +161,7 @@ def listening(broker: EmbeddedBroker, take: Callable[[bytes], None]) -> Iterator
     try:
         client.subscribe(f"{wire.ROOT}/up/+", qos=1)
         assert ready.wait(60)
-        yield
+        yield client
     finally:
         client.leave()
 
@@ -230,6 +238,21 @@ class Visitor:
         self.mqtt.leave()
 
 
+@contextlib.contextmanager
+def raw_session(broker: EmbeddedBroker, authority: TestAuthority, name: str) -> Iterator[ssl.SSLSocket]:
+    """A client that reads when the test does (MQTT 3.1.1, section 3.1)."""
+    files = authority.client(name)
+    context = ssl.create_default_context(cafile=str(files.ca))
+    context.load_cert_chain(files.cert, files.key)
+    body = b"\x00\x04MQTT\x04\x02\x00\x3c" + len(name).to_bytes(2, "big") + name.encode()
+    with socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.connect(("127.0.0.1", broker.ports[1]))
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as session:
+            session.sendall(bytes((0x10, len(body))) + body)
+            yield session
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> TestAuthority:
     return TestAuthority(tmp_path / "authority")
@@ -280,6 +303,38 @@ def test_the_revoked_are_put_out_at_once_and_not_let_in_again(
     broker.refuse([])
     assert visit(papers, A).come.wait(60)
     assert not other.gone.is_set()
+
+
+@pytest.mark.row(55)
+def test_what_an_ended_session_has_sent_keeps_no_other_out(
+    broker: EmbeddedBroker, authority: TestAuthority, visit
+) -> None:
+    """Thousands of small packets wait behind its budget: they are not worked off before the next one may begin."""
+    with raw_session(broker, authority, A) as flooding:
+        flooding.sendall(bytes((0x40, 2, 0, 7)) * 100_000)  # PUBACKs, section 3.4
+        assert visit(authority.client(A), A).come.wait(30)
+
+
+@pytest.mark.row(55)
+def test_a_gateway_that_reads_nothing_is_given_no_more(broker: EmbeddedBroker, authority: TestAuthority, visit) -> None:
+    """What it does not read waits in the broker, and its socket takes some megabytes before."""
+    other = visit(authority.client(B), B)
+    heard: list[bytes] = []
+    other.mqtt.on_message = lambda _c, _d, message: heard.append(bytes(message.payload))
+    other.mqtt.subscribe(wire.receipt_topic(B), qos=1)
+    topic = wire.receipt_topic(A).encode()
+    subscribe = b"\x00\x01" + len(topic).to_bytes(2, "big") + topic + b"\x01"
+    with raw_session(broker, authority, A) as idle, listening(broker, lambda _payload: None) as service:
+        idle.sendall(bytes((0x82, len(subscribe))) + subscribe)
+        while b"\x90\x03\x00\x01\x01" not in idle.recv(4096):
+            pass
+        for _ in range(MAX_UNACKNOWLEDGED * 5 // 2):
+            service.publish(wire.receipt_topic(A), bytes(8000), qos=1)
+        service.publish(wire.receipt_topic(B), b"end", qos=1)
+        wait_until(lambda: heard == [b"end"])
+        assert broker._amqtt is not None
+        session, _ = broker._amqtt._sessions[A]
+        assert 0 < len(session.inflight_out) <= MAX_UNACKNOWLEDGED
 
 
 def test_a_session_ends_with_its_certificate(broker: EmbeddedBroker, authority: TestAuthority, visit) -> None:

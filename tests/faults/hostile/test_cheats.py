@@ -30,7 +30,7 @@ from collector.ingest.mqtt.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from collector.judging import fast_lane, patterns, place_facts, server_samples, shared_seats
 from collector.judging.evaluate import judge_group
-from collector.speedtests import fetches
+from collector.speedtests import challenges, fetches
 from collector.speedtests.measure.record import Record, RecordedDirection, encode
 from collector.store import Store, nonces, schema
 from tests.collector.conftest import Gateway
@@ -131,6 +131,7 @@ class Collector:
                 patterns.look(conn, self.now_ms)
                 shared_seats.look(conn, self.now_ms)
                 fast_lane.look(conn, self.now_ms)
+                challenges.settle(conn, self.now_ms)
         return self.now_ms - began_ms
 
 
@@ -324,6 +325,105 @@ def share_a_line(here: Collector, mine: Gateway) -> None:
             here.see(here.grant(gateway), gateway, asn=PTCL, network="AS17557 PTCL", address="203.0.113.77")
 
 
+def change_the_provider(here: Collector, mine: Gateway) -> None:
+    """A cheaper line than the one that is paid for."""
+    for hour in range(8):
+        here.now_ms = NOON + hour * HOUR
+        here.see(here.grant(mine), mine, asn=OTHER, network="AS9541 CYBERNET")
+
+
+def share_a_telephone(here: Collector, mine: Gateway) -> None:
+    for hour in range(8):
+        here.now_ms = NOON + hour * HOUR
+        here.see(here.grant(mine), mine, asn=45669, network="AS45669 Mobilink")
+
+
+def play_a_good_hour_again(here: Collector, mine: Gateway) -> None:
+    """The link's own good hour stands twice in place of a bad one, with new times."""
+    dice = random.Random(5)
+    hour = [(round(dice.gauss(18, 2), 2), round(dice.gauss(25, 3), 2), round(dice.uniform(0, 4), 2)) for _ in range(60)]
+    for back_h in (20, 9, 5):
+        raws = []
+        for minute, (median, p95, jitter) in enumerate(hour):
+            reading = wire.LinkReading(subject="wan", rtt_median_ms=median, rtt_p95_ms=p95, jitter_ms=jitter)
+            raws.append(wire.encode_reading(here.stamped(reading, here.now_ms - back_h * HOUR + minute * MINUTE)))
+        here.send(mine.batch(raws, live=False))
+
+
+def seats_in_containers(here: Collector, mine: Gateway) -> None:
+    """Each with load of its own and an address of its own; the kernel beneath them began once."""
+    seats, dice = [f"s{n}" for n in range(6)], random.Random(5)
+    columns = wire.SeatColumns(
+        id=seats, state=["healthy"] * 6, why=[""] * 6, cpu_pct=[round(dice.uniform(1, 60), 1) for _ in seats],
+        memory_pct=[round(dice.uniform(20, 60), 1) for _ in seats], uptime_s=[4000.0 + n / 10 for n in range(6)],
+    )  # fmt: skip
+    here.live(mine, wire.SeatsReading(known=6, healthy=6, seats=columns))
+
+
+def a_ups_that_carries_nothing(here: Collector, mine: Gateway) -> None:
+    """It stands beside the PCs, which are plugged into the wall."""
+    now_ms, seats = here.now_ms, wire.SeatColumns(id=["s1"], state=["healthy"], why=[""])
+    for first in range(0, 640, 40):
+        raws = []
+        for minute in range(first, first + 40):
+            at_ms = now_ms - (650 - minute) * MINUTE
+            empty = wire.UpsReading(output_state="online", input_voltage_v=226.0 + minute % 4, load_pct=0.0)
+            work = wire.SeatsReading(known=1, healthy=1, seats=seats)
+            raws += [wire.encode_reading(here.stamped(one, at_ms)) for one in (empty, work)]
+        here.send(mine.batch(raws, live=False))
+
+
+def a_ups_that_sees_no_cut(here: Collector, mine: Gateway) -> None:
+    """A script, where the neighbours on the feeder lose the mains each day."""
+    neighbours = [enrolled(here.store, f"LHR-{n}") for n in range(2, 6)]
+    with here.store.write() as conn:
+        conn.execute(sa.update(schema.centers).values(feeder="F-1"))
+    for gateway in (mine, *neighbours):
+        here.live(gateway, wire.UpsReading(output_state="online", input_voltage_v=228.0))
+    facts = {"subject": "ups", "revision": 0, "open": False, "facts": "{}"}
+    rows = [
+        {"center": gateway.center, "noted_ms": at_ms, "recorded_ms": at_ms, "from_ms": at_ms, "last_ms": at_ms, **facts}
+        for gateway in neighbours
+        for at_ms in range(here.now_ms - 6 * DAY, here.now_ms, DAY)
+    ]
+    with here.store.write() as conn:
+        conn.execute(sa.insert(schema.cuts), rows)
+
+
+def a_ups_that_promised_more(here: Collector, mine: Gateway) -> None:
+    """The gateway dies of a cut, two minutes after half an hour was left."""
+    here.live(mine, wire.UpsReading(output_state="battery", runtime_s=1800.0))
+    died_ms = here.now_ms + 2 * MINUTE
+    here.now_ms += HOUR
+    here.live(mine, wire.BootReading(previous_end="power", last_alive_ms=died_ms))
+
+
+def answer_no_question(here: Collector, mine: Gateway) -> None:
+    """A script sends what is expected each minute, and knows nothing of questions."""
+    row = {"center": mine.center, "device": mine.device, "due_ms": here.now_ms, "state": "open", "id": "ask-1"}
+    with here.store.write() as conn:
+        conn.execute(sa.insert(schema.challenges).values(**row, expires_ms=here.now_ms + challenges.ANSWER_MS))
+    for _ in range(20):
+        here.now_ms += MINUTE
+        here.live(mine, wire.GatewayReading(machine="ab" * 8, hardware="physical"))
+
+
+def fetch_no_file(here: Collector, mine: Gateway) -> None:
+    """A fetch would show the line as it is."""
+    for day in range(14):
+        here.now_ms = NOON + day * DAY
+        here.live(mine)
+        row = {"id": f"f{day}", "center": mine.center, "device": mine.device, "due_ms": here.now_ms, "parts": 16}
+        times = {"expires_ms": here.now_ms + HOUR, "part_bytes": 500_000, "state": "missed"}
+        with here.store.write() as conn:
+            conn.execute(sa.insert(schema.fetches).values(**row, **times))
+
+
+def one_router_for_two(here: Collector, mine: Gateway) -> None:
+    for number, gateway in enumerate((mine, enrolled(here.store, "KHI-1"))):
+        here.live(gateway, wire.GatewayReading(machine=f"a{number}" * 8, router="cd" * 8, hardware="physical"))
+
+
 def put_the_clock_back(here: Collector, mine: Gateway) -> None:
     """A time server of the owner's own says that it is two hours ago."""
     here.live(mine)
@@ -356,17 +456,27 @@ CHEATS: dict[str, tuple[Callable[[Collector, Gateway], None], str, int]] = {
     "tests go through a tunnel": (tunnel, "vpn", MINUTE),
     "only tests go by a better line": (go_by_another_line, "other_line", MINUTE),
     "tests have a lane of their own": (give_tests_the_better_way, "fast_lane", MINUTE),
-    "one PC is forty seats": (one_pc_as_forty_seats, "twin_seats", MINUTE),
+    "one PC is forty seats": (one_pc_as_forty_seats, "twin_seats", DAY),
     "a machine poses as seats: its disk": (many_seats_of_one_machine, "one_machine", MINUTE),
     "a machine poses as seats: its address": (many_seats_of_one_machine, "one_address", MINUTE),
     "seats are virtual machines": (many_seats_of_one_machine, "virtual_seats", MINUTE),
     "seats of another center": (seats_of_another_center, "shared_seat", MINUTE),
-    "a UPS is a script": (pretend_a_ups, "ups_frozen", MINUTE),
+    "a UPS is a script": (pretend_a_ups, "ups_frozen", DAY),
     "yesterday is played again": (play_yesterday_again, "repeated_values", DAY),
     "an old backup is a second gateway": (work_with_an_old_backup, "equivocation", 0),
     "two centers test over one line": (share_a_line, "shared_address", HOUR),
     "the clock is put back": (put_the_clock_back, "past", 0),
     "one machine is two centers": (one_machine_for_two, "shared_machine", MINUTE),
+    "one router is two centers'": (one_router_for_two, "shared_router", MINUTE),
+    "another provider's line": (change_the_provider, "other_network", MINUTE),
+    "a telephone's line": (share_a_telephone, "hotspot", MINUTE),
+    "a good hour is played again": (play_a_good_hour_again, "repeated_values", DAY),
+    "seats are containers": (seats_in_containers, "one_boot", MINUTE),
+    "a UPS carries nothing": (a_ups_that_carries_nothing, "ups_unloaded", DAY),
+    "a UPS sees no cut": (a_ups_that_sees_no_cut, "ups_never_cut", MINUTE),
+    "a UPS promised more": (a_ups_that_promised_more, "ups_contradicted", DAY),
+    "no question is answered": (answer_no_question, "challenge_missed", MINUTE),
+    "no file is fetched": (fetch_no_file, "fetch_missed", MINUTE),
     "the gateway is a virtual machine": (a_virtual_gateway, "virtual", MINUTE),
 }
 QUICK = ("a bad result is thrown away", "the past is invented", "a good result again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 import time
@@ -29,6 +30,7 @@ from tests.helpers.waiting import wait_until
 
 SHORT = HttpSection(connections=40, connections_per_address=16, handshake_s=1, head_s=1, body_s=1)
 BODY_BYTES = 4096
+MIDDLING_BYTES = 50_000
 HEAD = b"POST /echo HTTP/1.1\r\nHost: nabz\r\nContent-Length: 10\r\n"
 
 
@@ -52,6 +54,18 @@ def application() -> FastAPI:
 
         return StreamingResponse(pieces())
 
+    @app.post("/slow-echo")
+    async def slow_echo(request: Request) -> StreamingResponse:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"begun"
+            yield await request.body()
+
+        return StreamingResponse(pieces())
+
+    @app.get("/middling")
+    def middling() -> Response:
+        return Response(bytes(MIDDLING_BYTES))
+
     @app.get("/long")
     def long() -> Response:
         return Response(bytes(16 << 20))
@@ -61,7 +75,9 @@ def application() -> FastAPI:
 
 
 @contextlib.contextmanager
-def served(tls_folder: Path | None = None, proxies: tuple[str, ...] = ()) -> Iterator[tuple[str, int]]:
+def served(
+    tls_folder: Path | None = None, proxies: tuple[str, ...] = (), send_buffer_bytes: int | None = None
+) -> Iterator[tuple[str, int]]:
     files = None
     if tls_folder is not None:
         settings = Settings(
@@ -72,6 +88,8 @@ def served(tls_folder: Path | None = None, proxies: tuple[str, ...] = ()) -> Ite
         files = (own.server.cert, own.server.key)
     with bound("127.0.0.1:0", "[web] listen", SHORT, proxies) as place:
         address = place.getsockname()
+        if send_buffer_bytes:
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
         server = WebServer(application(), place, lambda: None, files, SHORT, proxies)
         server.start()
         try:
@@ -96,6 +114,28 @@ def seconds_until_closed(client: socket.socket) -> float:
         while client.recv(4096):
             pass
     return time.monotonic() - start_s
+
+
+def read_all(client: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := client.recv(4096):
+            received += piece
+    return received
+
+
+def is_reset(client: socket.socket) -> bool:
+    try:
+        client.send(b"G")
+    except OSError:
+        return True
+    return False
+
+
+def is_established(port: int) -> bool:
+    """Whether the server holds a connection; a client that neither sends nor reads does not learn of its end."""
+    rows = (row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -212,14 +252,75 @@ def test_who_does_not_read_the_answer_is_closed(place: tuple[str, int]) -> None:
         client.connect(place)
         client.sendall(b"GET /long HTTP/1.1\r\nHost: nabz\r\n\r\n")
 
-        def is_reset() -> bool:
-            try:
-                client.send(b"G")
-            except OSError:
-                return True
-            return False
+        wait_until(lambda: is_reset(client), "the end of a connection whose client reads nothing")
 
-        wait_until(is_reset, "the end of a connection whose client reads nothing")
+
+GET, POST = b"GET /address HTTP/1.1\r\nHost: nabz\r\n", b"POST /echo HTTP/1.1\r\nHost: nabz\r\n"
+LENGTH, CODING = b"Content-Length: 2\r\n", b"Transfer-Encoding: chunked\r\n"
+TWO_WAYS = {
+    "a length and a coding": POST + LENGTH + CODING + b"\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: nabz\r\n\r\n",
+    "two lengths": POST + LENGTH * 2 + b"\r\nab",
+    "a list of lengths": POST + b"Content-Length: 2, 2\r\n\r\nab",
+    "a coding in HTTP/1.0": POST.replace(b"1.1", b"1.0") + CODING + b"\r\n0\r\n\r\n",
+    "bare line ends": GET.replace(b"\r\n", b"\n") + b"\n",
+    "one bare line end": GET + b"A: b\n\r\n",
+    "a folded line": GET + b"A: b\r\n c\r\n\r\n",
+    "a folded length": POST + b"A: b\r\n Content-Length: 5\r\n" + LENGTH + b"\r\nab",
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
+    "a version to come": GET.replace(b"1.1", b"1.2") + b"\r\n",
+    "3,000 fields": GET + b"a:\r\n" * 3000 + b"\r\n",
+}
+
+
+@pytest.mark.row(55)
+@pytest.mark.parametrize("sent", TWO_WAYS.values(), ids=list(TWO_WAYS))
+def test_what_a_proxy_in_front_could_read_otherwise_is_refused_once(place: tuple[str, int], sent: bytes) -> None:
+    with ExitStack() as stack:
+        client = client_of(place, stack)
+        client.sendall(GET + b"\r\n" + sent)  # also behind one that is good
+        assert re.findall(rb"HTTP/1.1 (\d+)", read_all(client)) == [b"200", b"400"]
+
+
+def test_a_head_in_two_pieces_is_one(place: tuple[str, int]) -> None:
+    whole = POST + LENGTH + b"\r\nab"
+    for cut in range(1, len(whole)):
+        with ExitStack() as stack:
+            client = client_of(place, stack)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.sendall(whole[:cut])
+            client.sendall(whole[cut:])
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+BROKEN = {"before the answer": (b"/address", [b"400"]), "inside the answer": (b"/slow-echo", [])}
+
+
+@pytest.mark.row(55)
+@pytest.mark.parametrize(("path", "answers"), BROKEN.values(), ids=list(BROKEN))
+def test_a_body_that_breaks_off_costs_no_line_of_the_log(
+    place: tuple[str, int], path: bytes, answers: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        client = client_of(place, stack)
+        begun = POST.replace(b"/echo", path) + CODING + b"\r\n2\r\nab\r\n"
+        if not answers:
+            client.sendall(begun)
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+            begun = b""
+        client.sendall(begun + b"no number\r\n")
+        assert re.findall(rb"HTTP/1.1 (\d+)", read_all(client)) == answers
+    assert httpx.post(f"http://127.0.0.1:{place[1]}/echo", content=b"1").text == "1"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_who_reads_nothing_of_an_answer_that_ends_the_connection_is_closed() -> None:
+    """What is left of it is too little for the transport to say that its client is slow."""
+    with served(send_buffer_bytes=4096) as place, ExitStack() as stack:
+        client = stack.enter_context(socket.socket())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(place)
+        client.sendall(b"GET /middling HTTP/1.1\r\nHost: nabz\r\nConnection: close\r\n\r\n")
+        wait_until(lambda: not is_established(place[1]), "the end of a connection whose client reads nothing")
 
 
 def test_the_places_of_a_flood_that_ended_are_free(place: tuple[str, int]) -> None:
