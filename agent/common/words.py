@@ -184,7 +184,9 @@ class Renderer(Generic[S]):
             return self.duration(value * _SECONDS[unit])
         if unit == "s" and value <= -MINUTE_S:
             return self.figure(value / MINUTE_S, "min")
-        return self.ltr(f"{_digits(value)}{self.space}{self._unit(unit, value)}" if unit else _digits(value))
+        word = self._unit(unit, value) if unit else ""
+        text = f"{_digits(value)}{self.space}{word}" if word else _digits(value)
+        return self.name(text) if _has_rtl(word) else self.ltr(text)
 
     def exact(self, value: float, unit: str) -> S:
         """A figure with all its digits."""

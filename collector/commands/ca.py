@@ -11,7 +11,7 @@ from collector.access import devices
 from collector.access.ca import Authority
 from collector.commands.console import answers, complain, say, settings_of, verb_arguments
 from collector.common.config import Settings
-from collector.store.database import opened
+from collector.store.database import existing, opened
 
 EXAMPLE = "nabz-collector ca retire --dry-run"
 EXAMPLES = {
@@ -39,7 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 @answers
 def run(options: argparse.Namespace) -> int:
     settings, now_ms = settings_of(options), time.time_ns() // 1_000_000
-    with opened(settings, keys=True):  # a lost authority is no reason for a new one
+    reach = existing if options.verb in ("show", "retire") else opened  # what reads makes neither database nor root
+    with reach(settings, keys=True):  # a lost authority is no reason for a new one
         authority = Authority(settings.data_dir, now_ms, settings.enrolment.certificate_days)
     words = ""
     if options.verb == "retire" and (code := _kept_from_it(settings, authority, options, now_ms)) is not None:

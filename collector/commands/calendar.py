@@ -22,6 +22,7 @@ from collector.commands.console import (
     answers,
     clock_ms,
     complain,
+    none_yet,
     proof_of,
     say,
     settings_of,
@@ -135,7 +136,7 @@ def _say(options: argparse.Namespace, found: Sequence[CalendarEntry], now_ms: in
         )
         for entry in found
     ]  # fmt: skip
-    say(table(SHOWN, cells))
+    say(table(SHOWN, cells, none_yet(EXAMPLE)))
 
 
 def plain(entry: CalendarEntry, now_ms: int) -> dict[str, object]:

@@ -21,6 +21,7 @@ from collector.commands.console import (
     answers,
     clock_ms,
     complain,
+    none_yet,
     say,
     say_rows,
     settings_of,
@@ -169,7 +170,8 @@ def _list(options: argparse.Namespace) -> int:
     if options.csv:
         say_rows(options, tuple(centers.COLUMNS), rows)
     else:
-        say(json.dumps(rows) if options.json else table(SHOWN, [[row[name] for name in SHOWN] for row in rows]))
+        none = "none" if options.province else none_yet(EXAMPLE.removesuffix(" --dry-run"))
+        say(json.dumps(rows) if options.json else table(SHOWN, [[row[name] for name in SHOWN] for row in rows], none))
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import getpass
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ from collector.store import Store, StoreError
 from collector.store.database import KEY_FILE
 
 T = TypeVar("T")
+LEAST_WIDTH = 8  # of a column that is cut
 
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -247,16 +249,43 @@ class Bar:
         now_s = time.monotonic()
         if self._is_seen and (now_s - self._shown_s >= self.EVERY_S or is_last):
             self._shown_s = now_s
-            sys.stderr.write(f"\r{text}")
+            room = shutil.get_terminal_size().columns - 1  # a line that wraps is not written over
+            sys.stderr.write(f"\r{text[:room]}")
             sys.stderr.flush()
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns padded to their widest cell."""
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]], none: str = "none", width: int | None = None) -> str:
+    """Columns padded to their widest cell; `none` where there are no rows. On a terminal the widest columns are cut so
+    that a row is a line of it (or of `width`); whoever reads a pipe or a file gets all."""
+    if not rows:
+        return none
     cells = [[str(cell) for cell in row] for row in [heads, *rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    widths = _narrowed(widths, _terminal_width() if width is None else width)
+    lines = ("  ".join(map(_cut, row, widths)) for row in cells)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def none_yet(example: str) -> str:
+    """What a list says that is filled by a command."""
+    return f"none yet; for example: {example.splitlines()[0]}"
+
+
+def _terminal_width() -> int:
+    """Columns of the terminal that is printed to; 0 where it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def _narrowed(widths: Sequence[int], most: int) -> list[int]:
+    """The widths of a table's columns, the widest of them less so that all fit; as they are for `most` of 0."""
+    found = list(widths)
+    while most and sum(found) + 2 * (len(found) - 1) > most and max(found) > LEAST_WIDTH:
+        found[found.index(max(found))] -= 1
+    return found
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell.ljust(width) if len(cell) <= width else cell[: width - 1] + "…"
 
 
 def form_arguments(parser: argparse.ArgumentParser) -> None:
@@ -271,15 +300,16 @@ def say_rows(
     columns: Sequence[str],
     rows: Sequence[Mapping[str, object]],
     shown: Sequence[str] = (),
+    none: str = "none",
 ) -> None:
-    """Flat rows as a table with the columns `shown` (default: all), as JSON or as CSV."""
+    """Flat rows as a table with the columns `shown` (default: all), as JSON or as CSV; `none` as of `table`."""
     if options.json:
         say(json.dumps([{name: row[name] for name in columns} for row in rows]))
     elif options.csv:
         sys.stdout.write(as_csv(columns, rows))
     else:
         heads = shown or columns
-        say(table(heads, [[_shown(name, row[name]) for name in heads] for row in rows]))
+        say(table(heads, [[_shown(name, row[name]) for name in heads] for row in rows], none))
 
 
 def _shown(name: str, value: object) -> object:

@@ -15,6 +15,7 @@ from collector.commands.console import (
     acting,
     answers,
     complain,
+    none_yet,
     say,
     scope_arguments,
     scope_of,
@@ -88,7 +89,7 @@ def _list(options: argparse.Namespace) -> int:
          it.hours, scope_text(it.scope)]
         for it in found
     ]  # fmt: skip
-    say(json.dumps([contact.row() for contact in found]) if options.json else table(HEADS, cells))
+    say(json.dumps([contact.row() for contact in found]) if options.json else table(HEADS, cells, none_yet(EXAMPLE)))
     return 0
 
 

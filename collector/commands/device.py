@@ -19,6 +19,7 @@ from collector.commands.console import (
     answers,
     complain,
     moment,
+    none_yet,
     proof_of,
     say,
     settings_of,
@@ -100,7 +101,8 @@ def _list(options: argparse.Namespace) -> int:
         rows = devices.listing(conn, options.center)
     cells = [[moment(row[name]) if name.endswith("_ms") else row[name] or "" for name in SHOWN] for row in rows]
     heads = [name.removesuffix("_ms") for name in SHOWN]
-    say(json.dumps(rows) if options.json else table(heads, cells))
+    joined = none_yet("nabz-collector token LHR-014")
+    say(json.dumps(rows) if options.json else table(heads, cells, joined))
     return 0
 
 

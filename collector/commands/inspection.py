@@ -20,6 +20,7 @@ from collector.commands.console import (
     clock_ms,
     complain,
     moment,
+    none_yet,
     proof_of,
     say,
     settings_of,
@@ -129,7 +130,7 @@ def _list(options: argparse.Namespace) -> int:
         for one in found
     ]  # fmt: skip
     heads = ("inspection", "center", "at", "by", "list", "photos", "state", "answers")
-    say(msgspec.json.encode(found).decode() if options.json else table(heads, cells))
+    say(msgspec.json.encode(found).decode() if options.json else table(heads, cells, none_yet(EXAMPLE)))
     return 0
 
 

@@ -14,6 +14,7 @@ from collector.commands.console import (
     answers,
     complain,
     moment,
+    none_yet,
     say,
     scope_arguments,
     scope_of,
@@ -90,5 +91,5 @@ def _say_list(options: argparse.Namespace, rows: list[dict[str, object]]) -> int
          row["made_by"], moment(row["expires_ms"]), moment(row["revoked_ms"]), moment(row["used_ms"])]
         for row in rows
     ]  # fmt: skip
-    say(table(HEADS, cells))
+    say(table(HEADS, cells, none_yet(EXAMPLE)))
     return 0

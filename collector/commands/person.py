@@ -19,6 +19,7 @@ from collector.commands.console import (
     common_arguments,
     complain,
     moment,
+    none_yet,
     say,
     scope_arguments,
     scope_of,
@@ -112,7 +113,7 @@ def _list(options: argparse.Namespace) -> int:
          moment(person.added_ms), person.added_by, moment(person.removed_ms)]
         for person in people
     ]  # fmt: skip
-    say(json.dumps([_facts(person) for person in people]) if options.json else table(HEADS, cells))
+    say(json.dumps([_facts(person) for person in people]) if options.json else table(HEADS, cells, none_yet(EXAMPLE)))
     return 0
 
 

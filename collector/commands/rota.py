@@ -17,6 +17,7 @@ from collector.commands.console import (
     clock_ms,
     complain,
     moment,
+    none_yet,
     say,
     scope_arguments,
     scope_of,
@@ -168,7 +169,7 @@ def _who(options: argparse.Namespace) -> int:
         found = [(one, on_duty(one, at_ms, days)) for one in tables.rotas(conn)]
     facts = [{"id": one.id, "name": one.name, "scope": one.scope.parts, "on_duty": key} for one, key in found]
     cells = [(one.id, one.name, scope_text(one.scope), names.get(key or "", key) or "nobody") for one, key in found]
-    say(json.dumps(facts) if options.json else table(("id", "rota", "centers", "on duty"), cells))
+    say(json.dumps(facts) if options.json else table(("id", "rota", "centers", "on duty"), cells, none_yet(EXAMPLE)))
     return 0
 
 

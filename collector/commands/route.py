@@ -14,6 +14,7 @@ from collector.commands.console import (
     clock_ms,
     complain,
     moment,
+    none_yet,
     say,
     scope_arguments,
     scope_of,
@@ -93,7 +94,7 @@ def _list(options: argparse.Namespace) -> int:
          one.lang or "the person's", one.plan)
         for one in found
     ]  # fmt: skip
-    say(json.dumps(facts) if options.json else table(HEADS, cells))
+    say(json.dumps(facts) if options.json else table(HEADS, cells, none_yet(EXAMPLE)))
     return 0
 
 

@@ -12,13 +12,14 @@ from collector.commands.console import (
     answers,
     common_arguments,
     complain,
+    none_yet,
     say,
     settings_of,
     table,
     who_argument,
 )
 from collector.speedtests.servers import ServerError, add, listed, revoke
-from collector.store.database import opened
+from collector.store.database import existing, opened
 
 EXAMPLE = "nabz-collector server add pie-karachi https://speed.example.pk --tests 5"
 EXAMPLES = {
@@ -48,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
     settings, now_ms = settings_of(options), time.time_ns() // 1_000_000
     try:
         by = acting(options)
-        with opened(settings) as store, store.write() as conn:
+        reach = opened if options.verb == "add" else existing  # what reads or revokes makes no database
+        with reach(settings) as store, store.write() as conn:
             if options.verb == "add":
                 token = add(conn, options.name, options.url, options.tests, options.place, now_ms)
                 users.record(conn, "server_added", by, now_ms, subject=options.name, reason=options.url)
@@ -77,6 +79,5 @@ def _say_list(options: argparse.Namespace, found: list[dict[str, object]]) -> No
         say(json.dumps(found))
         return
     names = ("name", "state", "url", "place", "tests_at_once", "records")
-    say(
-        table(("NAME", "STATE", "URL", "PLACE", "TESTS", "RECORDS"), [[item[name] for name in names] for item in found])
-    )
+    heads = ("NAME", "STATE", "URL", "PLACE", "TESTS", "RECORDS")
+    say(table(heads, [[item[name] for name in names] for item in found], none_yet(EXAMPLE)))

@@ -22,6 +22,7 @@ from collector.commands.console import (
     collector_key_of,
     complain,
     moment,
+    none_yet,
     proof_of,
     say,
     settings_of,
@@ -96,7 +97,7 @@ def _list(options: argparse.Namespace) -> int:
         for one in found
     ]
     heads = ("list", "visits", "published", "by", "drawn", "by")
-    say(msgspec.json.encode(found).decode() if options.json else table(heads, cells))
+    say(msgspec.json.encode(found).decode() if options.json else table(heads, cells, none_yet(EXAMPLE)))
     return 0
 
 

@@ -14,6 +14,7 @@ from collector.commands.console import (
     clock_ms,
     complain,
     moment,
+    none_yet,
     say,
     settings_of,
     table,
@@ -80,7 +81,7 @@ def _list(options: argparse.Namespace) -> int:
          moment(until_ms), one.reason)
         for one, until_ms in found
     ]  # fmt: skip
-    say(json.dumps(facts) if options.json else table(HEADS, cells))
+    say(json.dumps(facts) if options.json else table(HEADS, cells, none_yet(EXAMPLE)))
     return 0
 
 

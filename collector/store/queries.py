@@ -236,6 +236,8 @@ def stated(row: Row, ranks: Ranks) -> dict[str, Any]:
     found["opens_ms"] = ranks.closed.get(found["opening"]) if found["state"] == "closed" else None
     if found["state"] in ("waiting", "paused"):
         found["state_since_ms"] = found["since_ms"]
+    elif found["state"] == "closed":  # what it had before it closed has another beginning
+        found["state_since_ms"] = None
     return found
 
 

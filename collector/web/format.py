@@ -167,11 +167,9 @@ class Show:
             return self.words("why.opens", time=self.at(row["opens_ms"]))
         return self.words(f"why.{row['state']}")
 
-    def hours_bar(self, row: Mapping[str, Any], is_open: Sequence[bool]) -> Markup:
-        """The last 24 hours of a center, as a bar and in words; hours outside of its opening are closed unless
-        something was wrong."""
-        pairs = zip(row["hours_ranks"], is_open, strict=False)
-        return _bar(self.words, "".join(mark if opened or mark not in _FINE else _CLOSED for mark, opened in pairs))
+    def hours_bar(self, marks: str) -> Markup:
+        """The last 24 hours of a center, as a bar and in words. `marks` as of `day_marks`."""
+        return _bar(self.words, marks)
 
     def reason(self, reason: Reason | str) -> Markup:
         """A reason, or one as the database has it."""
@@ -245,6 +243,13 @@ _FACT_UNITS = {
 _FACTS = re.compile(r"(\{[^{}]*\})")
 _FINE = {str(STATES.index(state)) for state in ("unknown", "meets")}
 _CLOSED = str(STATES.index("closed"))
+
+
+def day_marks(hours_ranks: str, is_open: Sequence[bool]) -> str:
+    """The rank of each of the last 24 hours of a center; hours outside of its opening are closed unless something was
+    wrong."""
+    pairs = zip(hours_ranks, is_open, strict=False)
+    return "".join([mark if opened or mark not in _FINE else _CLOSED for mark, opened in pairs])
 
 
 @lru_cache(maxsize=4096)  # most centers of a list have the same day behind them

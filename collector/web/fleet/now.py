@@ -105,6 +105,7 @@ def _page(site: Site, request: Request, mistake: str = "", status: int = 200) ->
         rows = lists.get(tab, [] if tab in TABS else every)[:SHOWN]
         names = _names(conn, rows)
         handover = users.newest(conn, "handed_over")
+        has_centers = conn.scalar(sa.select(sa.exists().select_from(schema.centers)))
         telephones = contacts.numbers_of_many(conn, {row["id"]: row["family"] for row in rows})
     tabs = {name: len(found) for name, found in lists.items()}
     tabs |= {"failed": len(messages)} if auth.may(request, "alerts.read") else {}
@@ -114,7 +115,7 @@ def _page(site: Site, request: Request, mistake: str = "", status: int = 200) ->
         numbers=telephones, steps={row["id"]: next_step(row, account.name) for row in rows}, messages=messages,
         findings=findings, handover=handover if account.scope.is_all else None,
         keys=KEYS, mistake=mistake, done=_number(params.get("done", "")),
-        panel=_panel(site, request), urgent=sum(not row["is_snoozed"] for row in every),
+        panel=_panel(site, request), has_centers=has_centers, urgent=sum(not row["is_snoozed"] for row in every),
     )  # fmt: skip
 
 

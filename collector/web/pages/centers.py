@@ -34,7 +34,7 @@ from collector.store import center_states, queries, rollups
 from collector.web import auth
 from collector.web.api import filter_of, known_code, test_network
 from collector.web.errors import Mistaken
-from collector.web.fleet import lists
+from collector.web.fleet import list_rows, lists
 from collector.web.pages import test_now
 from collector.web.site import Site
 from collector.web.view import View
@@ -54,11 +54,11 @@ RANGES_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400, "90
 
 
 def router(site: Site) -> APIRouter:
-    routes = APIRouter()
+    routes, markup = APIRouter(), list_rows.RowMarkup(site)
 
     @routes.get("/")
     def centers(request: Request) -> Response:
-        return _list(site, request)
+        return _list(site, request, markup)
 
     @routes.get("/rows")
     def rows(request: Request, codes: str = "") -> Response:
@@ -69,7 +69,8 @@ def router(site: Site) -> APIRouter:
             scope = auth.asker(request).account.scope
             found = center_states.some(conn, site.ranks(conn), codes_asked, scope, site.now())
             hours, risks = site.open_hours(conn, found), month_risks.of_centers(conn, {row["center"] for row in found})
-        return View.of(site, request).page("rows.html", rows=found, hours=hours, risks=risks)
+        view = View.of(site, request)
+        return view.page("rows.html", rows=markup.rows(view, found, hours, risks))
 
     @routes.get("/centers/{code}")
     def center(request: Request, code: str) -> Response:
@@ -78,7 +79,7 @@ def router(site: Site) -> APIRouter:
     return routes
 
 
-def _list(site: Site, request: Request) -> Response:
+def _list(site: Site, request: Request, markup: list_rows.RowMarkup) -> Response:
     """The page; for a search in it the list alone, without what stands around it."""
     wanted, is_part = filter_of(request), request.headers.get("hx-request-type") == "partial"
     number = _page_number(request.query_params.get("page", "1"))
@@ -91,10 +92,11 @@ def _list(site: Site, request: Request) -> Response:
         own, hours = lists.views(conn, auth.asker(request).account.key), site.open_hours(conn, rows)
         risks = month_risks.of_centers(conn, {row["center"] for row in rows})
     found = counts[wanted.state] if wanted.state else sum(counts.values())
-    return View.of(site, request).page(
-        "list.html" if is_part else "centers.html", views=own, hours=hours, risks=risks, event=event,
+    view = View.of(site, request)
+    return view.page(
+        "list.html" if is_part else "centers.html", views=own, event=event,
         query=lists.view_of(request.url.query), left_out=lists.left_out(request), choice=lists.CHOICE,
-        rows=rows, counts=counts, wanted=wanted, found=found, number=number, **around,
+        rows=markup.rows(view, rows, hours, risks), counts=counts, wanted=wanted, found=found, number=number, **around,
         pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES, standard=_standard(site),
     )  # fmt: skip
 

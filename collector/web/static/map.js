@@ -145,6 +145,7 @@ async function load() {
   at = new Map(points.codes.map((code, i) => [code, i]));
   const place = document.getElementById("placed");
   place.textContent = form(JSON.parse(place.dataset.forms), points.codes.length).replace("{n}", points.codes.length.toLocaleString("en"));
+  document.getElementById("unplaced").hidden = points.codes.length > 0;
   return points;
 }
 

@@ -33,10 +33,14 @@ addEventListener("keydown", (event) => {
   q.select();
 });
 
-const menu = document.querySelector(".menu");
-addEventListener("click", (event) => { if (menu && !menu.contains(event.target)) menu.open = false; });
+// A menu ends with a click beside it, with Escape, and when another one is opened. They are looked for anew each time:
+// a search replaces some.
+const opened = () => document.querySelectorAll("details.menu[open]");
+addEventListener("click", (event) => { for (const menu of opened()) if (!menu.contains(event.target)) menu.open = false; });
 addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || !menu?.open) return;
-  menu.open = false;
-  menu.querySelector("summary").focus();
+  if (event.key !== "Escape") return;
+  for (const menu of opened()) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
 });

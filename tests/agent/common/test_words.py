@@ -53,6 +53,11 @@ def test_durations_have_two_units_at_most(seconds: float, en: str, ur: str) -> N
     assert UR.duration(seconds).strip(LTR + AUTO + END) == ur
 
 
+def test_a_unit_of_an_urdu_word_is_read_after_its_figure() -> None:
+    assert [UR.figure(20, "s")[0], UR.age(20)[0], UR.figure(20, "min")[0]] == [AUTO] * 3
+    assert [UR.figure(20, "ms")[0], UR.figure(20, "°C")[0], UR.figure(20)[0]] == [LTR] * 3
+
+
 def test_an_age_does_not_tick() -> None:
     assert (EN.age(3.11), EN.age(59.9), EN.age(119)) == ("3 s", "59 s", "1 min")
 

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.common.command_line import parser_of
 from collector.__main__ import main
+from collector.commands import PROGRAM
+from collector.commands.console import table
 from collector.store import Store
 
 
@@ -48,6 +51,42 @@ def test_who_only_looks_makes_no_register(
     assert code == 1
     assert "holds no register; check [database] url" in capsys.readouterr().err
     assert not folder.exists()
+
+
+READS = {"list", "show", "ids", "imports", "stories", "who", "status", "history", "funnel", "diff", "keys", "files"}
+READING = [path for path in parser_of(PROGRAM, (), whole=True).leaves() if path[-1] in READS]
+
+
+@pytest.mark.parametrize("path", READING, ids=" ".join)
+def test_no_verb_that_reads_makes_anything(path: tuple[str, ...], tmp_path: Path) -> None:
+    leaf = parser_of(PROGRAM, path[:1]).leaves()[path]
+    words = ["7" for action in leaf._actions if not action.option_strings and action.nargs not in ("?", "*")]
+    folder = tmp_path / "mistyped"
+    with contextlib.suppress(SystemExit):  # an option of its own is wanting: nothing was done
+        main([*path, *words, "--data", str(folder)])
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("width", [0, 30, 60])
+def test_a_table_is_cut_to_the_terminal_and_whole_in_a_pipe(width: int) -> None:
+    text = table(("code", "name"), [("LHE-1", "x" * 80), ("LHE-2", "short")], width=width)
+    assert max(map(len, text.splitlines())) == (width or 87)
+    assert ("…" in text) == bool(width)
+    assert "LHE-1  x" in text
+    assert "LHE-2  short" in text
+
+
+def test_a_list_of_nothing_says_so_and_how_it_is_filled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Store.open(f"sqlite:///{tmp_path / 'nabz.db'}").close()
+    for words, said in {
+        "flag list": "none\n", "incident list": "none\n",
+        "center list": "none yet; for example: nabz-collector center import centers.csv\n",
+        "device list": "none yet; for example: nabz-collector token LHR-014\n",
+    }.items():  # fmt: skip
+        assert main([*words.split(), "--data", str(tmp_path)]) == 0
+        assert capsys.readouterr().out == said
+        assert main([*words.split(), "--data", str(tmp_path), "--json"]) == 0
+        assert capsys.readouterr().out == "[]\n"
 
 
 PLAY = """

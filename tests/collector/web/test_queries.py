@@ -53,7 +53,9 @@ def test_a_center_outside_its_hours_is_closed_unless_something_is_wrong(center, 
     def state() -> str:
         with center.read() as conn:
             row = queries.one(conn, closed, "LHR-014")
-        assert row["opens_ms"] == (7 if row["state"] == "closed" else None)
+        is_closed = row["state"] == "closed"
+        assert row["opens_ms"] == (7 if is_closed else None)
+        assert (row["state_since_ms"] is None) == is_closed, "not since what it had before it closed"
         return row["state"]
 
     assert state() == "closed"  # although nothing is known of its link

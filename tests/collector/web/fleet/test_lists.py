@@ -72,6 +72,35 @@ def test_hours_outside_of_the_opening_are_closed_unless_something_was_wrong(site
     assert [name for name, _ in re.findall(r'class="(\w+)" x="(\d+)"', bar[0])] == ["meets", "closed", "below", "meets"]
 
 
+def test_a_row_that_was_made_before_shows_what_has_changed_since_and_its_ages(site, cast) -> None:
+    def row() -> str:
+        page = client.get("/?q=LHE-0000").text.replace("\u00a0", " ")
+        return re.search(r'<tr id="c-LHE-0000".*?</tr>', page, re.DOTALL)[0]
+
+    with site.client() as client:
+        before = row()
+        assert row() == before
+        site.now.append(cast.NOW_MS + cast.HOUR_MS)
+        assert (">2 h<" in before, ">3 h<" in row()) == (True, True)
+        assert "Silent 6 h" in before
+        assert "Silent 7 h" in row()
+        with site.store.write() as conn:
+            c = schema.centers.c
+            conn.execute(sa.update(schema.centers).where(c.center == "LHE-0000").values(isp="Another"))
+            conn.execute(sa.update(schema.pulse).values(heard_ms=cast.NOW_MS - 50 * cast.MINUTE_MS))
+            conn.execute(
+                sa.update(schema.flags)
+                .where(schema.flags.c.center == "LHE-0000")
+                .values(since_ms=cast.NOW_MS - 30 * cast.MINUTE_MS)
+            )
+            center_states.refresh(conn, ["LHE-0000"], site.now[-1])
+        after = row()
+        assert "Another" in after
+        assert re.search(r"Nothing heard since <time[^>]*>(<bdi[^>]*>)?2026-11-18 15:16", after)
+        assert ("1 h 50 min" in after, "1 h 30 min" in after) == (True, True)
+        assert "کوئی خبر نہیں" in client.get("/?q=LHE-0000&lang=ur").text
+
+
 def test_a_filter_may_name_an_owner_a_provider_a_city_a_district_a_feeder_an_exchange(site) -> None:
     with site.client() as client:
         everybody = table(client)
