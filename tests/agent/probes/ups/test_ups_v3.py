@@ -187,7 +187,10 @@ class Between(asyncio.DatagramProtocol):
     def answered(self, data: bytes) -> None:
         for _ in range(MUTANTS):
             again = self.old and self.dice.random() < 0.3
-            self.front.sendto(self.dice.choice(self.old) if again else mutate(data, self.dice), self.reader)
+            changed = self.dice.choice(self.old) if again else mutate(data, self.dice)
+            while changed.startswith(data):  # the answer itself, whatever stands behind it: the truth of this moment
+                changed = mutate(data, self.dice)
+            self.front.sendto(changed, self.reader)
             self.changed += 1
         self.old = [*self.old[-40:], data]
         if not self.dead:
