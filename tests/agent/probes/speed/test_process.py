@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
+import socket
 import sys
 import time
 from pathlib import Path
@@ -17,7 +17,7 @@ from agent.probes.probe import ProbeFailed
 from agent.probes.speed.process import SpeedOrder, in_child
 from tests.helpers.measure_server import measure_server
 from tests.helpers.processes import child
-from tests.helpers.waiting import until
+from tests.helpers.waiting import until, wait_until
 
 
 def order(server: str, deadline_s: float = 20.0) -> SpeedOrder:
@@ -94,17 +94,20 @@ PARENT = """
 import asyncio, sys
 from agent.config import SpeedSection
 from agent.probes.speed.process import SpeedOrder, in_child
-order = SpeedOrder(server=sys.argv[1], deadline_s=60, test_id="t1", token="", wan_interface="", section=SpeedSection())
-asyncio.run(in_child(order, lambda line: print(line, flush=True)))
+section = SpeedSection(engine="ookla")
+order = SpeedOrder(server=sys.argv[1], deadline_s=600, test_id="t1", token="", wan_interface="", section=section)
+asyncio.run(in_child(order, print))
 """
 
 
-def test_a_test_ends_with_its_parent() -> None:
-    with measure_server() as (server, _records):
-        with child([sys.executable, "-c", PARENT, server], stdout=subprocess.PIPE, text=True) as parent:
-            assert parent.stdout is not None
-            assert parent.stdout.readline()
-            (test,) = psutil.Process(parent.pid).children()
+def test_a_test_ends_with_its_parent_and_with_it_the_program_that_it_runs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        server = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        with child([sys.executable, "-c", PARENT, server]) as parent:
+            wait_until(lambda: len(psutil.Process(parent.pid).children(recursive=True)) == 2)
+            started = psutil.Process(parent.pid).children(recursive=True)
             parent.send_signal(signal.SIGKILL)
-        psutil.wait_procs([test], timeout=30)
-        assert not test.is_running()
+        _gone, alive = psutil.wait_procs(started, timeout=60)
+        for left in alive:
+            left.kill()
+        assert alive == []

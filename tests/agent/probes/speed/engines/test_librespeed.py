@@ -407,6 +407,8 @@ def test_a_server_that_cuts_every_download_short_gives_no_figure(body_bytes: int
         head = await reader.readuntil(b"\r\n\r\n")
         writer.write(RAW + bytes(body_bytes) if b"garbage" in head and body_bytes else OK)
         await writer.drain()
+        while b"POST" in head and await reader.read(1 << 20):
+            pass
 
     with stand_in(handler) as server:
         assert cause(request(server)) == named
@@ -425,6 +427,9 @@ def test_a_server_that_ends_every_upload_young_gives_no_figure() -> None:
             left = 2 << 20
             while left > 0 and (block := await reader.read(left)):
                 left -= len(block)
+            writer.write_eof()  # an end in good order, not a reset
+            while await reader.read(1 << 20):
+                pass
         await writer.drain()
 
     with stand_in(handler) as server:
