@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -91,23 +91,25 @@ def test_a_process_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) 
 
 
 PARENT = """
-import asyncio, sys
+import asyncio
 from agent.config import SpeedSection
 from agent.probes.speed.process import SpeedOrder, in_child
-section = SpeedSection(engine="ookla")
-order = SpeedOrder(server=sys.argv[1], deadline_s=600, test_id="t1", token="", wan_interface="", section=section)
+section = SpeedSection(engine="iperf3")
+order = SpeedOrder(server="127.0.0.1", deadline_s=600, test_id="t1", token="", wan_interface="", section=section)
 asyncio.run(in_child(order, print))
 """
 
 
-def test_a_test_ends_with_its_parent_and_with_it_the_program_that_it_runs() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        server = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        with child([sys.executable, "-c", PARENT, server]) as parent:
-            wait_until(lambda: len(psutil.Process(parent.pid).children(recursive=True)) == 2)
-            started = psutil.Process(parent.pid).children(recursive=True)
-            parent.send_signal(signal.SIGKILL)
-        _gone, alive = psutil.wait_procs(started, timeout=60)
-        for left in alive:
-            left.kill()
-        assert alive == []
+def test_a_test_ends_with_its_parent_and_with_it_the_program_that_it_runs(tmp_path: Path) -> None:
+    program = tmp_path / "iperf3"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with child([sys.executable, "-c", PARENT], env=environment) as parent:
+        wait_until(lambda: len(psutil.Process(parent.pid).children(recursive=True)) == 2)
+        started = psutil.Process(parent.pid).children(recursive=True)
+        parent.send_signal(signal.SIGKILL)
+    _gone, alive = psutil.wait_procs(started, timeout=30)
+    for left in alive:
+        left.kill()
+    assert alive == []
