@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import sys
-import urllib.request
 
 from agent import config_file
+from agent.common import http
 from agent.common.causes import REFUSALS
+from agent.common.errors import describe
 from agent.common.words import plain
 
 MAX_PAGE_BYTES = 1024 * 1024
@@ -33,8 +33,8 @@ def run(options: argparse.Namespace) -> int:
     except config_file.SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        why = getattr(error, "reason", error)
+    except (OSError, ValueError) as error:
+        why = describe(error)
         print(f"nabz-agent: no agent answers at {address} ({why}): start it with `nabz-agent run`", file=sys.stderr)
         return 1
     print(json.dumps(view, ensure_ascii=False, indent=2) if options.json else "\n".join(lines(view)))
@@ -43,9 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 def fetch(address: str) -> dict[str, object]:
     """The status page's data. Raises OSError when nobody answers, ValueError when it is not an agent's."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not know this machine
-    with opener.open(f"http://{address}/status.json", timeout=TIMEOUT_S) as answer:
-        view = json.loads(answer.read(MAX_PAGE_BYTES))
+    view = json.loads(http.ask(f"http://{address}/status.json", limit=MAX_PAGE_BYTES, within_s=TIMEOUT_S).body)
     if not isinstance(view, dict) or "uplink" not in view:
         raise ValueError("not a Nabz agent")
     return view

@@ -23,7 +23,7 @@ Cause = Literal[
     "bad_engine", "bad_mode", "bad_server", "bad_ca_file", "no_server", "no_iperf3",
     # speed: what happened
     "bad_output", "busy", "failed", "interrupted", "memory", "no_counters", "no_interface", "no_turn",
-    "not_a_speed_server", "stopped", "uncounted", "stalled", "mtu",
+    "not_a_speed_server", "stopped", "uncounted", "stalled", "mtu", "portal", "dns", "certificate",
     # speed: due, and left out
     "skipped_on_battery", "skipped_battery_low", "skipped_failover", "skipped_budget", "skipped_no_turn",
 ]  # fmt: skip

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from agent.common import tls
+from agent.common import http, tls
 from agent.common.causes import UplinkCause
 from agent.common.errors import describe
 from agent.diagnostics.diagnosis import Diagnosis, Installation
@@ -26,7 +23,6 @@ from agent.uplink.keepalive import STEPS_S
 PAGE_S = 5.0
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 QUIET_S = 600.0  # batches go each minute, and each has a receipt
-_no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 FIXES: Mapping[UplinkCause, str] = {
     "refused": "ask the desk whether this gateway is revoked; if it is not, enrol it again with --force",
@@ -86,9 +82,9 @@ def running(page: Mapping[str, Any], now_ms: float) -> Iterator[Diagnosis]:
 def page_of(status_listen: str) -> dict[str, Any] | None:
     """The status page of a running agent; None where none answers."""
     try:
-        with _no_proxy.open(f"http://{status_listen}/status.json", timeout=PAGE_S) as answer:
-            page = json.loads(answer.read(MAX_PAGE_BYTES))
-    except (OSError, ValueError, RecursionError, http.client.HTTPException):
+        answer = http.ask(f"http://{status_listen}/status.json", limit=MAX_PAGE_BYTES, within_s=PAGE_S)
+        page = json.loads(answer.body)
+    except (OSError, ValueError, RecursionError):
         return None
     return page if isinstance(page, dict) and "uplink" in page else None
 

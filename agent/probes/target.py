@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 import secrets
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -16,12 +17,16 @@ from urllib.parse import urlencode, urlsplit
 
 from agent import __version__
 from agent.common import tls
+from agent.common.causes import Cause
+from agent.common.errors import describe
 from agent.probes.probe import ProbeFailed
 
 # Ours and LibreSpeed's Go backend; its PHP backend at the root; the same two in the usual folder.
 PLACES = ("/empty", "/empty.php", "/backend/empty.php", "/backend/empty")
 ANSWER_BYTES = 64 * 1024
 CONNECT_S = 5.0
+NAME_S = 8.0  # a name server that is silent costs 5 s before the next is asked (resolv.conf(5))
+NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")  # what answers does not speak TLS
 ATTEMPT_DELAY_S = 0.25  # RFC 8305 section 5
 
 
@@ -98,7 +103,7 @@ def trust(ca_file: str) -> ssl.SSLContext:
 
 async def find(target: Target) -> Target:
     """The target as it really is: which address answers and where LibreSpeed's pages are.
-    Raises ProbeFailed(``unreachable``, ``not_a_speed_server``)."""
+    Raises ProbeFailed(``portal``, ``not_a_speed_server``) and what `connected` raises."""
     statuses = []
     for place in PLACES:
         folder, _, name = place.rpartition("/")
@@ -121,7 +126,25 @@ async def _ask(target: Target) -> tuple[int, bool, Target]:
         while not reader.at_eof() and len(answer) < ANSWER_BYTES and not is_whole(answer):
             answer += await reader.read(ANSWER_BYTES)
         head, _, body = answer.partition(b"\r\n\r\n")
+        if leads_away(target, head):
+            raise portal(target)
         return status_of(head), bool(body.strip()) and not body.startswith(b"0\r\n"), found
+
+
+def leads_away(target: Target, head: bytes) -> bool:
+    """Whether an answer sends us to another host, as captive portals do and no measurement server does; they may also
+    name themselves (511, RFC 6585 section 6)."""
+    status = status_of(head)
+    place = re.search(rb"\r\nlocation:[ \t]*https?://([^/?#\s]+)", head, re.IGNORECASE)
+    if status == 511 or place is None or not 300 <= status < 400:
+        return status == 511
+    host = place[1].decode("latin-1").rpartition("@")[2].lower()
+    return host not in (target.place.lower(), target.host.lower()) and host.rpartition(":")[0] != target.host.lower()
+
+
+def portal(target: Target) -> ProbeFailed:
+    why = f"in the place of the speed server {target.place} a portal answers: it wants a log-in or a payment"
+    return ProbeFailed("portal", f"{why}; open any http:// page in a browser there")
 
 
 def is_whole(answer: bytes) -> bool:
@@ -138,7 +161,10 @@ Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter, Target]
 
 @contextlib.asynccontextmanager
 async def connected(target: Target) -> AsyncIterator[Connected]:
-    """One connection for CONNECT_S at most, and the target with its addresses. Raises ProbeFailed(``unreachable``)."""
+    """One connection for CONNECT_S at most, and the target with its addresses. Raises ProbeFailed(``dns``,
+    ``certificate``, ``not_a_speed_server``, ``unreachable``)."""
+    if not target.address:
+        await _resolved(target)
     try:
         async with asyncio.timeout(CONNECT_S):
             # RFC 8305: a dead address family must not hold up the other. An address that is given is the only one.
@@ -157,7 +183,25 @@ async def connected(target: Target) -> AsyncIterator[Connected]:
     except (OSError, ValueError) as error:  # TimeoutError and ssl.SSLError among them
         why = _why(error)
         sentence = f"the speed server {target.place} cannot be reached ({why}); check the address and that it runs"
-        raise ProbeFailed("unreachable", sentence) from error
+        raise ProbeFailed(_cause(error), sentence) from error
+
+
+async def _resolved(target: Target) -> None:
+    """Raises ProbeFailed(``dns``): a line whose names do not resolve is another fault than a server that is away."""
+    try:
+        async with asyncio.timeout(NAME_S):
+            await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:  # TimeoutError and UnicodeError among them
+        why = f"no answer within {NAME_S:g} s" if isinstance(error, TimeoutError) else describe(error)
+        sentence = f"the name of the speed server {target.host} does not resolve ({why}); check the name servers"
+        raise ProbeFailed("dns", sentence) from error
+
+
+def _cause(error: Exception) -> Cause:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "certificate"
+    is_no_tls = isinstance(error, ssl.SSLError) and error.reason in NO_TLS
+    return "not_a_speed_server" if is_no_tls else "unreachable"
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
 import urllib.parse
-import urllib.request
 
+from agent.common import http
 from agent.common.errors import describe
 from agent.seat import snapshot as contract
 
 MAX_ANSWER_BYTES = 4096
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the gateway is on this LAN
 
 
 class PostFailed(Exception):
@@ -39,21 +36,15 @@ def check_gateway(url: str) -> str:
 def post(snapshot: contract.Snapshot, url: str, key: bytes, timeout_s: float = 10.0) -> contract.GatewayReply:
     """Raises PostFailed when the gateway does not answer, refuses, or is not the one that holds the key."""
     payload = contract.seal(contract.encode(snapshot), key, contract.SNAPSHOT)
-    request = urllib.request.Request(url, data=payload, headers={"Content-Type": "application/json"}, method="POST")  # noqa: S310
+    headers = {"Content-Type": "application/json"}
     try:
-        with _direct.open(request, timeout=timeout_s) as response:
-            sealed = response.read(MAX_ANSWER_BYTES)
-    except urllib.error.HTTPError as refusal:
-        with refusal:
-            sealed = refusal.read(MAX_ANSWER_BYTES)
-        if refusal.code != 403:
-            raise PostFailed(
-                f"the gateway refused ({refusal.code}): {sealed.decode('utf-8', 'replace')[:200]}",
-                is_key=refusal.code == 401,
-            ) from None
-    except (OSError, http.client.HTTPException) as error:
+        page = http.ask(url, body=payload, headers=headers, limit=MAX_ANSWER_BYTES, within_s=timeout_s)
+    except OSError as error:
         raise PostFailed(f"no gateway answers at {url}: {describe(error)}") from None
-    return read_answer(sealed, snapshot.nonce, key)
+    if page.status not in (200, 403):  # a refusal of the latter kind is sealed
+        text = page.body.decode("utf-8", "replace")[:200]
+        raise PostFailed(f"the gateway refused ({page.status}): {text}", is_key=page.status == 401)
+    return read_answer(page.body, snapshot.nonce, key)
 
 
 def fetch_release(
@@ -63,15 +54,12 @@ def fetch_release(
     snapshots go, `what` the last part of the address. Raises OSError."""
     payload = contract.seal(contract.encode_wish(seat_id, digest), key, contract.WISH)
     address = f"{url.removesuffix('/seat')}/{what}"
-    request = urllib.request.Request(address, data=payload, method="POST")  # noqa: S310
-    try:
-        with _direct.open(request, timeout=timeout_s) as response:
-            content: bytes = response.read(limit + 1)
-    except http.client.HTTPException as error:
-        raise OSError(describe(error)) from None
-    if len(content) > limit:
+    page = http.ask(address, body=payload, limit=limit + 1, within_s=timeout_s)
+    if page.status != 200:
+        raise OSError(f"the gateway answered {page.status}")
+    if len(page.body) > limit:
         raise OSError(f"the release is over {limit} bytes")
-    return content
+    return page.body
 
 
 def read_answer(sealed: bytes, nonce: str, key: bytes) -> contract.GatewayReply:

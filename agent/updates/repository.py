@@ -8,13 +8,10 @@ belongs together (TUF specification 1.0, section 5). Raises RepositoryError for 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import ssl
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -23,11 +20,12 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthM
 from tuf.api.exceptions import RepositoryError as TufError
 from tuf.ngclient import FetcherInterface, TargetFile, Updater, UpdaterConfig
 
+from agent.common import http
 from agent.common.errors import describe
 from agent.common.files import sync_folder
 from agent.updates.offers import INDEX, MAX_RELEASE_BYTES, PACE, OfferedRelease, Pace, ReleaseIndex
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 900.0  # for a whole file: 1 MB over a poor line
 CHUNK = 16 * 1024
 LIMITS = UpdaterConfig(
     max_root_rotations=32, root_max_length=64_000, timestamp_max_length=16_000, snapshot_max_length=64_000,
@@ -64,10 +62,11 @@ class CountingFetcher(FetcherInterface):
                     if self.bytes > self._max_bytes:
                         raise BudgetSpent(f"{url}: over the {self._max_bytes} bytes that are left for updates")
                     yield chunk
-        except urllib.error.HTTPError as error:
-            with error:
-                raise DownloadHTTPError(f"{url}: answered {error.code}", error.code) from None
-        except (OSError, http.client.HTTPException) as error:
+        except http.HttpFailed as error:
+            if error.status:
+                raise DownloadHTTPError(f"{url}: answered {error.status}", error.status) from None
+            raise DownloadError(f"{url}: no answer ({describe(error)})") from None
+        except (OSError, HTTPException) as error:
             raise DownloadError(f"{url}: no answer ({describe(error)})") from None
 
 
@@ -78,10 +77,7 @@ def opener(context: ssl.SSLContext | None) -> Open:
 
 def open_url(url: str, context: ssl.SSLContext | None = None) -> IO[bytes]:
     """By HTTP or HTTPS. Raises OSError."""
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise urllib.error.URLError("its address is no http:// or https:// URL")
-    answer: IO[bytes] = urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context)  # noqa: S310
-    return answer
+    return http.open_page(url, within_s=TIMEOUT_S, context=context)
 
 
 class Repository:

@@ -9,22 +9,19 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 
 import msgspec
 
+from agent.common import http
 from agent.common.errors import describe
 from agent.probes.probe import Context, ProbeFailed
 from agent.probes.seats import reachability
 from agent.wire import Reading, SeatsReading
 
 MAX_PAGE_BYTES = 1024 * 1024
-_no_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 async def probe(context: Context) -> Sequence[Reading]:
@@ -51,10 +48,9 @@ def last_call(status_listen: str, timeout_s: float) -> SeatsReading:
     """The seats reading on a running agent's status page. Raises ProbeFailed."""
     url = f"http://{status_listen}/status.json"
     try:
-        with _no_proxy.open(url, timeout=timeout_s) as answer:
-            page = json.loads(answer.read(MAX_PAGE_BYTES))
+        page = json.loads(http.ask(url, limit=MAX_PAGE_BYTES, within_s=timeout_s).body)
         return msgspec.convert(page["last"]["seats"], SeatsReading)
-    except (urllib.error.URLError, OSError) as error:
+    except OSError as error:
         raise ProbeFailed(
             "no_agent", f"no agent answers at {url} ({describe(error)}): start it with `nabz-agent run`"
         ) from None
@@ -62,7 +58,7 @@ def last_call(status_listen: str, timeout_s: float) -> SeatsReading:
         raise ProbeFailed(
             "no_reading", "the running agent has not called the roll yet: try again in a minute"
         ) from None
-    except (ValueError, RecursionError, http.client.HTTPException) as error:
+    except (ValueError, RecursionError) as error:
         raise ProbeFailed(
             "not_an_agent", f"what answers at {url} is not a Nabz agent: {describe(error)[:80]}"
         ) from None

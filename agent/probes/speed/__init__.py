@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal, cast
@@ -13,7 +11,6 @@ from agent.probes.link import interfaces
 from agent.probes.probe import Context, ProbeFailed
 from agent.probes.speed.engine import Engine, SpeedRequest, Throughput
 from agent.probes.speed.line.wan import WanLine, line_now
-from agent.probes.speed.server_view import ServerView, seen_by
 from agent.probes.target import is_self_test
 from agent.wire import Reading, SpeedReading
 
@@ -37,39 +34,31 @@ Purpose = Literal["routine", "self-test", "retest", "desk", "manual"]
 
 
 async def probe(context: Context) -> Sequence[Reading]:
-    """One speed test, in a thread of its own, and on which line it was. Raises ProbeFailed."""
-    from agent.probes.speed import cross_traffic  # costs memory only where a test is made
+    """One speed test, in a process of its own, and on which line it was. Raises ProbeFailed."""
+    from agent.probes.speed import process  # costs memory only where a test is made
 
-    began_s = time.monotonic()
     settings = context.settings.speed
-    engine, server = _engine(context), _server(context)
-    at_home = is_self_test(server)
-    line = WanLine(None, None) if at_home else line_now(context.settings.link)
-    seen = ServerView() if at_home else await seen_by(server, settings.ca_file)
-    request = SpeedRequest(
+    _check_engine(settings.engine)
+    server = _server(context)
+    line = WanLine(None, None) if is_self_test(server) else line_now(context.settings.link)
+    order = process.SpeedOrder(
         server=server,
-        mode=settings.mode,
-        deadline_s=context.deadline_s - (time.monotonic() - began_s),
+        deadline_s=context.deadline_s - process.START_S,
         test_id=context.test_id or secrets.token_hex(16),
         token=context.test_token,
         wan_interface=_counted(settings.wan_interface, line),
-        plan_mbps=settings.plan_mbps,
-        ca_file=settings.ca_file,
-        locate_url=settings.locate_url,
-        explain=context.explain,
+        section=settings,
     )
-    try:
-        result = await asyncio.to_thread(cross_traffic.measure, engine, request, settings)
-    finally:
-        request.stop.set()  # a thread cannot be cancelled: it looks at this
-    values = asdict(result.found) | {"flags": list(result.found.flags)}
+    report = await process.in_child(order, context.explain)
+    assert report.found is not None
+    values = asdict(report.found) | {"flags": list(report.found.flags)}
     return [
         SpeedReading(
             purpose=cast(Purpose, context.purpose),
-            test_id=request.test_id,
-            others_from=result.others_from,
-            public_address=seen.address,
-            network=seen.network,
+            test_id=order.test_id,
+            others_from=report.others_from,
+            public_address=report.address,
+            network=report.network,
             wan_interface=line.interface,
             failover=line.failover,
             **values,
@@ -77,12 +66,9 @@ async def probe(context: Context) -> Sequence[Reading]:
     ]
 
 
-def _engine(context: Context) -> Engine:
-    name = context.settings.speed.engine
-    engine = ENGINES.get(name)
-    if engine is None:
+def _check_engine(name: str) -> None:
+    if name not in ENGINES:
         raise ProbeFailed("bad_engine", f"speed engine {name!r} must be one of {', '.join(ENGINES)}")
-    return engine
 
 
 def _server(context: Context) -> str:

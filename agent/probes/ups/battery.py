@@ -1,7 +1,7 @@
 """What is in the battery, by all the evidence. Pure.
 
 1. Zero is seldom a number: a runtime of 0 on mains, or with charge left, is not known; a charge of 0 that a driver
-   reckoned from one cell's voltage, or that a battery's voltage contradicts, is none either.
+   reckoned from one cell's voltage, or that a battery's voltage or its runtime contradicts, is none either.
 2. "Low" is held against the limits that the UPS itself tells; where they contradict, it is a doubt.
 3. "No battery" of a battery that has a voltage and a charge is a word to be forgotten.
 4. A voltage that no battery of this UPS has (by its nominal voltage, else by the size of the UPS), and whose tenth or
@@ -17,6 +17,7 @@ from agent.probes.ups.draft import Draft
 from agent.probes.ups.scales import CODES, FACTORS
 from agent.probes.ups.words import ON_MAINS
 
+LASTING_S = 300.0  # no battery without a charge lasts so long
 LEFT_PCT = 10.0  # so much charge is not "nothing left"
 MOST_LOW_PCT, MOST_LOW_S = 60.0, 900.0  # limits beyond are no limits: some UPSs tell 100 % or 59,940 s
 CELL_SHARE = 0.5  # of the nominal voltage: less is one cell's, or no battery's
@@ -77,8 +78,15 @@ def _zeros(draft: Draft, *, cell: bool) -> None:
     stands = volts is not None and nominal is not None and volts >= nominal
     if draft.get("battery_charge_pct") == 0 and (cell or stands):
         draft.refuse("battery_charge_pct", "from_one_cell" if cell else "against_voltage")
+    if draft.get("battery_charge_pct") == 0 and _has_runtime(draft):
+        draft.refuse("battery_charge_pct", "zero")
     if draft.get("runtime_s") == 0 and not _is_empty(draft, stands=stands or cell):
         draft.refuse("runtime_s", "zero")
+
+
+def _has_runtime(draft: Draft) -> bool:
+    """Whether the UPS itself calls its battery well and lasting: then it is not empty."""
+    return draft.get("battery_status") == "normal" and (draft.get("runtime_s") or 0) >= LASTING_S
 
 
 def _is_empty(draft: Draft, *, stands: bool) -> bool:

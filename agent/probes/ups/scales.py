@@ -25,8 +25,10 @@ MOST_LOAD_PCT = 250.0
 LEAST_TENTHS_PCT = 200.0  # a charge of 120 % is a full battery to some UPSs, and 12 % in tenths to others
 
 # All-ones of 8 to 32 bits and their kin: what agents and drivers send for "I do not know".
-ALL_ONES = frozenset({-1, 65534, 65535, 655350, 2147483647, -2147483648, 4294967294, 4294967295, -9999})
-SCALED_ONES = frozenset(round(ones * factor, 3) for ones in (65535, 4294967295) for factor in (0.1, 0.01, 60.0))
+ALL_ONES = frozenset({-1, 32767, -32768, 65534, 65535, 655350, 2147483647, -2147483648, 4294967294, 4294967295, -9999})
+SCALED_ONES = frozenset(round(ones * factor, 3) for ones in (32767, 65535, 4294967295) for factor in (0.1, 0.01, 60.0))
+NINES = frozenset({9999, 99999})  # all that a display of so many digits can show
+NINES_MEAN_NOTHING = frozenset({"runtime_s", "load_pct", "input_voltage_v", "output_voltage_v", "battery_voltage_v"})
 ONES_OF_A_BYTE = frozenset({"battery_charge_pct", "battery_temp_c", "load_pct"})  # fields in which 255 means unknown
 
 CODES = {0.1: "tenths", 0.01: "hundredths", 0.001: "thousandths"}
@@ -103,6 +105,8 @@ def is_unknown(field: str, value: float, scale: float = 1.0) -> bool:
     """Whether a number is one of those that mean "unknown", as it was sent or as it was scaled."""
     raw = round(value / scale, 3) if scale else value
     if value in ALL_ONES or raw in ALL_ONES or round(value, 3) in SCALED_ONES:
+        return True
+    if field in NINES_MEAN_NOTHING and (raw in NINES or (field == "load_pct" and value == 999)):
         return True
     if field == "battery_temp_c" and value in (0, -273):
         return True  # no sensor

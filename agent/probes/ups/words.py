@@ -138,6 +138,9 @@ def _output(draft: Draft) -> None:
     out, state = draft.get("output_voltage_v"), draft.get("output_state")
     if out is None or state not in (*ON_MAINS, "battery") or out > MOST_MAINS_V:
         return
+    if out < DEAD_V and (draft.get("load_pct") or 0) > 0:
+        draft.refuse("output_voltage_v", "too_low_to_feed")
+        return
     nominals = [volts for name in ("output_nominal_v", "input_nominal_v") if (volts := draft.limit(name))]
     if draft.source("output_voltage_v") != "nut" and not nominals:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import op
 
-revision, down_revision = "0066", "0055"
+revision, down_revision = "0066", "0061"
 
 
 def upgrade() -> None:

@@ -82,6 +82,9 @@ beacons = sa.Table(
     sa.Column("at_s", sa.BigInteger, nullable=False),  # by its own clock, in seconds: the next one must be later
     sa.Column("received_ms", Ms, nullable=False),
     sa.Column("path", sa.String(8), nullable=False),  # line | sms
+    # A gateway whose clock is wrong: the time of its last such beacon, and how far that was ahead (negative: behind).
+    sa.Column("off_at_s", sa.BigInteger),
+    sa.Column("off_s", sa.BigInteger),
 )
 
 nonces = sa.Table(

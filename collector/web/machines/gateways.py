@@ -116,13 +116,13 @@ class EnrolmentDesk:
             raise Mistaken(429, "beacon: too many were refused from this address; wait a minute")
         with self._site.store.read() as conn:
             outcome = beacons.judge(conn, beacon, self._site.now())
-        if outcome == "taken":
+        if outcome in beacons.TAKEN:
             with self._site.store.write() as conn:
                 outcome = beacons.take(conn, beacon, "line", self._site.now())
-        if outcome != "taken":
+        if outcome not in beacons.TAKEN:
             self._refusals.add(names)
             raise Mistaken(403, f"beacon: is not taken ({outcome})")
-        return Response(status_code=204)
+        return Response(status_code=204) if outcome == "taken" else reply({"beacon": outcome})
 
     def _answer(self, body: bytes, address: str, claimant: Claimant, answer: Answer) -> Response:
         names: Sequence[str] = (f"address {address_group(address)}",)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import select
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -23,6 +26,7 @@ from tests.faults.power.spool_work import STAMP, T0, Promises, Truth, broken_cha
 pytestmark = pytest.mark.root
 
 SHORT_CUTS, CUTS = 12, 300
+SHORT_CUTS_OF_ALL, CUTS_OF_ALL = 2, 40
 CUTS_A_LIFE = 6  # then another spool is made on the same disk, so that its making is cut too
 
 
@@ -123,3 +127,54 @@ def test_without_a_sync_at_each_commit_power_cuts_lose_what_was_promised(mode: s
     with plugged_in() as power:
         figures = suffer(power, CUTS_A_LIFE, seed, rig.plant(tmp_path, bug))
     assert figures["lost"] > 0
+
+
+# ---------------------------------------------------------------- the whole agent
+
+
+def cut_whole_agent(power: Power, folder: Path, cuts: int, seed: int, source: Path = rig.ROOT) -> rig.Account:
+    """The program as it runs, with all its files on the disk whose power is cut, at work and while it starts. What each
+    cut had left on the disk is accounted for at the collector in the end."""
+    house, found = rig.House(folder, source=source), dict[str, tuple[int, bytes]]()
+    (power.live / "agent").mkdir()
+    (folder / "agent").symlink_to(power.live / "agent")
+
+    def blow(turn: int, chance: random.Random) -> None:
+        if chance.random() < 0.7:  # otherwise it may be starting still
+            before = rig.newest(house, "gateway")
+            rig.wait_for(lambda: rig.newest(house, "gateway") != before, "a receipt after a power cut")
+        group = house.processes["agent"].pid
+        power.lose(lambda: os.killpg(group, signal.SIGSTOP), lambda: house.kill("agent"))
+        found.update(heads_of(power.live / "agent", folder / f"found{turn}"))
+        house.start("agent")
+
+    account = rig.suffer(house, "agent", cuts, seed, blow=blow, centers=0).agent
+    gone = {spool: head for spool, head in found.items() if spool not in house.heads()}
+    return account + rig.account(house, gone)
+
+
+def heads_of(state: Path, copy: Path) -> rig.Heads:
+    """Of a spool as it was left, which is read from a copy: to read it is to recover it."""
+    copy.mkdir()
+    for file in state.glob("spool.db*"):
+        shutil.copy(file, copy)
+    if not (copy / "spool.db").exists():
+        return {}
+    with contextlib.closing(sqlite3.connect(copy / "spool.db")) as file:
+        try:
+            rows = file.execute("SELECT spool, seq, chain FROM spools").fetchall()
+        except sqlite3.OperationalError:  # it was being made
+            return {}
+    return {spool: (seq, bytes(chain)) for spool, seq, chain in rows}
+
+
+@pytest.mark.slow
+@pytest.mark.row(6)
+def test_a_power_cut_of_the_whole_agent_takes_back_nothing_and_it_starts_again(
+    seed: int, torture: bool, tmp_path: Path
+) -> None:
+    with plugged_in() as power:
+        account = cut_whole_agent(power, tmp_path, CUTS_OF_ALL if torture else SHORT_CUTS_OF_ALL, seed)
+    print(account)
+    assert account.clean
+    assert account.promised > 0

@@ -7,6 +7,7 @@ time, takes no token and signs nothing, so its results are unwitnessed. Bytes ar
 from __future__ import annotations
 
 import os
+import socket
 import time
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -79,6 +80,10 @@ def measure(request: SpeedRequest, program: str = NAME) -> Throughput:
         raise ProbeFailed("bad_mode", f"speed mode {request.mode!r} must be one of {', '.join(SECONDS)}")
     host, port = place(request.server)
     started = time.monotonic()
+    try:
+        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ProbeFailed("dns", f"the name {host} does not resolve ({describe(error)})") from None
     down = _way(request, program, host, port, ["--reverse"])
     up = _second(request, started + request.deadline_s, program, host, port)
     return Throughput(
@@ -120,6 +125,8 @@ def parse_output(output: str) -> Iperf3Direction:
         raise _failure(report.error)
     if report.end.sum_received is None:
         raise ProbeFailed("bad_output", "iperf3's answer has no figure of what arrived")
+    if not report.end.sum_received.bytes:
+        raise ProbeFailed("stalled", "iperf3: not a byte arrived; the line to the server carried nothing")
     rtts = [stream.sender.mean_rtt for stream in report.end.streams if stream.sender.mean_rtt]
     return Iperf3Direction(
         version=report.start.version.removeprefix("iperf").strip(),
@@ -161,6 +168,8 @@ def _failure(error: str) -> ProbeFailed:
     text = error.removeprefix("error - ")[:150]
     if "busy" in text:
         return ProbeFailed("busy", f"the iperf3 server takes one test at a time: {text}")
+    if "unknown control message" in text:
+        return ProbeFailed("not_a_speed_server", f"what answers is no iperf3 server: {text}")
     if "unable to connect" in text or "unable to send control" in text:
         return ProbeFailed("unreachable", f"iperf3: {text}; check the address and that `iperf3 -s` runs there")
     return ProbeFailed("failed", f"iperf3: {text}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.error
-import urllib.request
+import socket
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from agent import __version__, wire
+from agent.common import http
+from agent.common.causes import Cause
 from agent.common.errors import describe
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.multistream.stream import Direction
@@ -67,16 +68,13 @@ def _pair(near: _Near, scheme: str) -> dict[Direction, str]:
 
 
 def _get(url: str) -> tuple[int, bytes]:
-    request = urllib.request.Request(url, headers={"User-Agent": f"nabz-agent/{__version__}"})  # noqa: S310  (checked)
+    headers = {"User-Agent": f"nabz-agent/{__version__}"}
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310
-            return answer.status, answer.read(ANSWER_BYTES)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read(ANSWER_BYTES)
-    except (OSError, ValueError) as error:  # URLError and TimeoutError among them
-        reason = getattr(error, "reason", error)
-        raise ProbeFailed("unreachable", f"{_host(url)} cannot be reached: {reason}") from None
+        page = http.ask(url, headers=headers, limit=ANSWER_BYTES, within_s=ANSWER_S)
+    except OSError as error:
+        cause: Cause = "dns" if isinstance(error, socket.gaierror) else "unreachable"
+        raise ProbeFailed(cause, f"{_host(url)} cannot be reached: {describe(error)}") from None
+    return page.status, page.body
 
 
 def _host(url: str) -> str:

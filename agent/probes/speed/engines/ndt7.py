@@ -38,6 +38,8 @@ SUBPROTOCOL = "net.measurementlab.ndt.v7"
 FOLDER = "/ndt/v7"
 NAMES: dict[Direction, str] = {"down": "download", "up": "upload"}
 LEAST_MESSAGE, SCALE = 1 << 13, 16  # a message doubles while it is no more than a sixteenth of what was sent
+OVERHEAD = 1.1  # of frames and TLS, that the kernel counts and we do not
+LEAST_SHARE, MOST_SHARE, SLACK_S = 0.5, 1.25, 1.0  # of a run: its last measurement may be late, or begin before it
 MAX_MEASUREMENTS = 500  # ten seconds at ten a second, and room
 # The server ends it ten seconds after the handshake; ending just before needs no farewell.
 MODE = Mode(
@@ -268,12 +270,25 @@ def _mbps(run: TransferPlan) -> float | None:
     if run.streams.direction == "down":
         return moved * 8 / 1e6 / seconds
     for item in reversed(talk.measurements):
-        if item.tcp is not None and item.tcp.received is not None and item.tcp.elapsed is not None:
-            return item.tcp.received * 8 / item.tcp.elapsed
-        if item.app is not None:
-            return item.app.bytes * 8 / item.app.elapsed
+        for counted, elapsed in counts(item):
+            if is_possible(counted, elapsed, moved, seconds):
+                return counted * 8 / elapsed
     infos = run.streams.lanes[-1].info
     return infos[-1].acked * 8 / 1e6 / seconds if infos else None
+
+
+def counts(item: Measurement) -> Iterator[tuple[int, float]]:
+    """(bytes, microseconds) as the server counted them, its kernel's before its process's."""
+    if item.tcp is not None and item.tcp.received is not None and item.tcp.elapsed is not None:
+        yield item.tcp.received, item.tcp.elapsed
+    if item.app is not None:
+        yield item.app.bytes, item.app.elapsed
+
+
+def is_possible(counted: int, elapsed: float, moved: int, seconds: float) -> bool:
+    """Whether a server's count can be of this run: no more than was handed over here, and within its time by our own
+    clock, since a server's clock may jump or count from another moment."""
+    return counted <= moved * OVERHEAD and LEAST_SHARE * seconds <= elapsed / 1e6 <= MOST_SHARE * seconds + SLACK_S
 
 
 def _talk(run: TransferPlan) -> tuple[Talk, int, float]:

@@ -26,6 +26,9 @@ MEMORY_BYTES = 384 * 1024 * 1024
 MISSING_PING_MS = 1e6  # it reports 1800000 when no latency.txt was reached
 OUTPUT_BYTES = 64 * 1024
 
+UNRESOLVED = ("[Errno -2]", "[Errno -3]", "[Errno -5]")  # EAI_NONAME, EAI_AGAIN, EAI_NODATA of <netdb.h>
+NO_SERVER = ("ExpatError", "Malformed speedtest.net", "HTTP Error 511")  # a page in the place of its settings
+
 # The child bounds itself before it loads the tool: address space, and thread stacks that fit into it.
 _SHIM = f"""
 import resource, runpy, threading, warnings
@@ -62,7 +65,7 @@ def measure(request: SpeedRequest) -> Throughput:
     )
     request.explain(f"speedtest-cli: {done.output.strip()[:200]}")
     if done.code != 0:
-        raise _failure(done.errors, request.server)
+        raise failure(done.errors, request.server)
     return parse_output(done.output, request.mode, round(time.monotonic() - started, 2))
 
 
@@ -72,6 +75,8 @@ def parse_output(output: str, mode: str, seconds: float) -> Throughput:
         report = msgspec.json.decode(output.encode(), type=_OoklaReport)
     except wire.UNREADABLE as error:
         raise ProbeFailed("bad_output", f"speedtest-cli's answer is not its JSON: {describe(error)}") from None
+    if report.download <= 0 or report.upload <= 0 or not report.bytes_received or not report.bytes_sent:
+        raise ProbeFailed("interrupted", "speedtest-cli: its server took or gave nothing, which it reports as 0 bit/s")
     from importlib import metadata  # 3 MB that a gateway without this engine need not hold
 
     return Throughput(
@@ -99,11 +104,19 @@ def _environment(server: str) -> dict[str, str]:
     return kept | {"http_proxy": f"http://{urlsplit(server).netloc}", "no_proxy": target.host}
 
 
-def _failure(errors: str, server: str) -> ProbeFailed:
+def failure(errors: str, server: str) -> ProbeFailed:
+    """What speedtest-cli's last words mean."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     text = lines[-1].removeprefix("ERROR: ")[:150] if lines else "no output"
     if "MemoryError" in errors:
         return ProbeFailed("memory", f"speedtest-cli needed more than its {MEMORY_BYTES >> 20} MB")
+    place = server or "its public service"
+    if any(word in errors for word in UNRESOLVED):
+        return ProbeFailed("dns", f"speedtest-cli: the name of {place} does not resolve: {text}")
+    if any(word in errors for word in NO_SERVER):
+        return ProbeFailed("not_a_speed_server", f"speedtest-cli: what answers at {place} is no such server: {text}")
+    if "CERTIFICATE_VERIFY_FAILED" in errors:
+        return ProbeFailed("certificate", f"speedtest-cli: {text}")
     if "urlopen error" in errors or "Cannot retrieve" in errors or "Unable to connect" in errors:
-        return ProbeFailed("unreachable", f"speedtest-cli cannot reach {server or 'its public service'}: {text}")
+        return ProbeFailed("unreachable", f"speedtest-cli cannot reach {place}: {text}")
     return ProbeFailed("failed", f"speedtest-cli: {text}")

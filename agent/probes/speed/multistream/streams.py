@@ -13,7 +13,7 @@ from typing import ClassVar
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.multistream.stream import Direction, Lane
 from agent.probes.speed.multistream.tcpinfo import Read
-from agent.probes.target import CONNECT_S, Target, status_of
+from agent.probes.target import CONNECT_S, Target, leads_away, portal, status_of
 
 BLOCK_BYTES = 64 * 1024
 BODY_BLOCKS = 320  # 20 MiB a POST, what LibreSpeed's own client sends; its servers are set up for that
@@ -22,6 +22,7 @@ WAKE_BYTES = 16 * 1024
 UNSENT_BYTES = 64 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: what is still queued must not go on loading the line
 FAILURES = 3  # a stream that fails so often in a row is not tried again
+LEAST_BODY_BYTES = 16 << 20  # a server that ends a body sooner cuts it: TCP would hardly find the line's rate
 
 
 class Stream(asyncio.BaseProtocol):
@@ -66,7 +67,9 @@ class Stream(asyncio.BaseProtocol):
         head, _, rest = bytes(self.head).partition(b"\r\n\r\n")
         self.head = None
         status = status_of(head)
-        if status != self.answer:
+        if leads_away(self.target, head):
+            self.end(portal(self.target))
+        elif status != self.answer:
             self.end(_refusal(self.target, status, head, rest))
         elif is_page(head, rest):
             self.end(_no_server(self.target))
@@ -77,7 +80,8 @@ class Stream(asyncio.BaseProtocol):
         """The first answer's head, and what came with it."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.end(exc)
+        is_cut = exc is None and not self.once and self.moved < LEAST_BODY_BYTES
+        self.end(ConnectionAbortedError(f"it was ended after {self.moved} bytes") if is_cut else exc)
         self.closed.set()
 
     def abort(self) -> None:
@@ -103,6 +107,10 @@ class Download(Stream, asyncio.BufferedProtocol):
 
     def request_head(self) -> bytes:
         return self.target.head("GET", "garbage", {"ckSize": "1024"}, "Connection: close")
+
+    def answered(self, head: bytes, rest: bytes) -> None:  # noqa: ARG002  (of others)
+        if re.search(rb"\r\ncontent-length:[ \t]*0+[ \t]*(\r\n|$)", head, re.IGNORECASE):
+            self.end(_no_server(self.target, "with nothing"))
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  (asyncio names it)
         return self.buffer
@@ -190,14 +198,16 @@ def is_page(head: bytes, rest: bytes) -> bool:
     )
 
 
-def _no_server(target: Target) -> ProbeFailed:
-    why = f"{target.place} answers with a page: a portal stands in the way, or the address is that of another server"
+def _no_server(target: Target, what: str = "with a page") -> ProbeFailed:
+    why = f"{target.place} answers {what}: a portal stands in the way, or the address is that of another server"
     return ProbeFailed("not_a_speed_server", f"{why}; check what a browser shows there")
 
 
 def _refusal(target: Target, status: int, head: bytes, rest: bytes) -> ProbeFailed:
     text = rest[:120].decode("utf-8", "replace").split("\n", 1)[0].strip()
-    sentence = f"the speed server {target.place} answered {status or 'no HTTP'}{': ' + text if text else ''}"
+    sentence = f"the speed server {target.place} answered {status}{': ' + text if text else ''}"
+    if status < 400:  # of any other kind than was asked for, or no HTTP at all
+        return _no_server(target, f"with {status}" if status else "with no HTTP")
     if status in (429, 503):
         return Busy(sentence, retry_after_s(head))
     if text.partition(":")[0] == "no_token":  # a refusal of our server begins with its code

@@ -62,6 +62,16 @@ def test_no_impossible_number_is_believed(field: str, value: float, held: Scale 
         ("battery_temp_c", 98, 1, 9.8),
         ("battery_temp_c", 70, 1, None),  # a hot battery, or 7.0 degrees
         ("runtime_s", 65535, 1, None),
+        ("runtime_s", 32767, 1, None),
+        ("runtime_s", 32767 * 60, 60, None),
+        ("runtime_s", 9999 * 60, 60, None),
+        ("runtime_s", 999 * 60, 60, 59940),
+        ("output_voltage_v", 3276.7, 0.1, None),
+        ("input_voltage_v", -32768, 1, None),
+        ("input_voltage_v", 9999, 1, None),  # not 99.99 V
+        ("input_voltage_v", 99.9, 0.1, 99.9),
+        ("load_pct", 999, 1, None),
+        ("load_pct", 99.9, 0.1, 99.9),
         ("runtime_s", 3932100, 1, None),  # 65535 minutes
         ("runtime_s", 257698037760, 60, None),
         ("on_battery_s", 2345678901 * 0.01 * 10, 0.01, None),

@@ -139,6 +139,31 @@ def test_minutes_that_are_zero_are_believed_on_battery_when_charge_or_the_low_fl
     assert ("zero:field=runtime_s,raw=0,mib=rfc1628" in reading.corrected) == (runtime is None)
 
 
+@pytest.mark.parametrize(
+    ("state", "status", "minutes", "charge"),
+    [(3, 2, 45, None), (5, 2, 45, None), (5, 2, 4, 0), (5, 3, 45, 0), (3, 2, None, 0)],
+    ids=["mains", "battery", "battery-nearly-empty", "battery-low-flag", "nothing-contradicts"],
+)
+def test_a_charge_of_zero_is_unknown_where_the_battery_is_well_and_lasts(
+    state: int, status: int, minutes: int | None, charge: int | None
+) -> None:
+    reading = read(answers(o2_1_0=status, o2_3_0=minutes, o2_4_0=0, o4_1_0=state))
+
+    assert reading is not None
+    assert reading.battery_charge_pct == charge
+    assert ("zero:field=battery_charge_pct,raw=0,mib=rfc1628" in reading.corrected) == (charge is None)
+
+
+@pytest.mark.parametrize(
+    ("volts", "load", "believed"), [(0, 9, None), (2, 9, None), (0, 0, 0), (0, None, 0), (230, 9, 230)]
+)
+def test_an_output_that_feeds_a_load_has_a_voltage(volts: int, load: int | None, believed: int | None) -> None:
+    reading = read(answers(o2_1_0=2, o2_4_0=90, o4_1_0=3, o4_4_1_2_1=volts, o4_4_1_5_1=load))
+
+    assert reading is not None
+    assert reading.output_voltage_v == believed
+
+
 def test_a_state_that_no_object_names_follows_from_the_seconds_on_battery() -> None:
     on_mains = read(answers(o2_2_0=0, o2_4_0=90, o3_3_1_3_1=228))
     on_battery = read(answers(o2_2_0=12, o2_4_0=90, o3_3_1_3_1=0))

@@ -164,7 +164,8 @@ class Between(asyncio.DatagramProtocol):
     dice: random.Random
     dead: bool = False
     changed: int = 0
-    old: list[bytes] = field(default_factory=list)
+    old: list[bytes] = field(default_factory=list)  # of earlier polls
+    fresh: list[bytes] = field(default_factory=list)  # of this one: late, they would still be true
     reader: Any = None
     front: Any = None
     back: Any = None
@@ -175,6 +176,9 @@ class Between(asyncio.DatagramProtocol):
         at_card = ("127.0.0.1", self.card_port)
         self.back, _ = await loop.create_datagram_endpoint(lambda: Behind(self), remote_addr=at_card)
         return int(self.front.get_extra_info("sockname")[1])
+
+    def begin(self, *, dead: bool) -> None:
+        self.old, self.fresh, self.dead = [*self.old, *self.fresh][-40:], [], dead
 
     def leave(self) -> None:
         self.front.close()
@@ -187,9 +191,12 @@ class Between(asyncio.DatagramProtocol):
     def answered(self, data: bytes) -> None:
         for _ in range(MUTANTS):
             again = self.old and self.dice.random() < 0.3
-            self.front.sendto(self.dice.choice(self.old) if again else mutate(data, self.dice), self.reader)
+            changed = self.dice.choice(self.old) if again else mutate(data, self.dice)
+            while changed.startswith(data):  # the answer itself, whatever stands behind it: the truth of this moment
+                changed = mutate(data, self.dice)
+            self.front.sendto(changed, self.reader)
             self.changed += 1
-        self.old = [*self.old[-40:], data]
+        self.fresh.append(data)
         if not self.dead:
             self.front.sendto(data, self.reader)
 
@@ -211,7 +218,7 @@ async def besieged(target: SnmpTarget, dice: random.Random, wanted: int) -> Coun
     probe = UpsProbe(wait_s=0.5)
     at = replace(target, port=await between.stand())
     while between.changed < wanted or (not figures["read"] and figures["polls"] < MOST_POLLS):
-        between.dead = dice.random() < DEAD
+        between.begin(dead=dice.random() < DEAD)
         began_s = time.monotonic()
         try:
             async with asyncio.timeout(LIMIT_S):

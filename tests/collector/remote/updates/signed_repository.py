@@ -10,6 +10,7 @@ from typing import IO
 
 from securesystemslib.signer import CryptoSigner
 
+from agent.common.http import HttpFailed
 from agent.updates.offers import Choice, GatewayPlace, OfferedRelease, Ring, choose
 from agent.updates.repository import Repository
 from collector.remote.updates.repository import UpdateRepository
@@ -62,14 +63,11 @@ def opening(folder: Path, url: str = URL) -> Callable[[str], IO[bytes]]:
     """As a web server would serve the folder."""
 
     def open_url(wanted: str) -> IO[bytes]:
-        import email.message
-        import urllib.error
-
         assert wanted.startswith(url)
         try:
             return (folder / wanted.removeprefix(url).lstrip("/")).open("rb")
         except OSError:
-            raise urllib.error.HTTPError(wanted, 404, "not found", email.message.Message(), None) from None
+            raise HttpFailed("answered 404", 404) from None
 
     return open_url
 

@@ -79,6 +79,8 @@ def test_a_round_trip_that_no_kernel_told_is_unknown() -> None:
         (json.dumps({"end": {"sum_received": {"bits_per_second": -1.0}}}), "bad_output"),
         (json.dumps({"error": "error - the server is busy running a test. try again later"}), "busy"),
         (json.dumps({"error": "unable to connect to server: Connection refused"}), "unreachable"),
+        (json.dumps({"error": "received an unknown control message"}), "not_a_speed_server"),
+        (json.dumps({"end": {"sum_received": {"bits_per_second": 0.0, "bytes": 0}}}), "stalled"),
         (json.dumps({"error": "control socket has closed unexpectedly"}), "failed"),
     ],
 )

@@ -24,7 +24,7 @@ from agent.probes.speed.engine import SpeedRequest
 from agent.probes.speed.engines import librespeed
 from agent.probes.speed.engines.librespeed import measure
 from agent.probes.speed.multistream.streams import retry_after_s
-from agent.probes.target import find, parse, status_of
+from agent.probes.target import find, leads_away, parse, status_of
 from agent.wire import SpeedReading
 from collector.speedtests.measure.admission import ByToken, UsedTokens
 from collector.speedtests.measure.limits import Limits
@@ -177,10 +177,6 @@ def test_a_server_that_is_not_there_is_unreachable(free_port: int) -> None:
     assert caught.value.cause == "unreachable"
     assert f"127.0.0.1:{free_port}" in caught.value.detail
     assert "Connection refused" in caught.value.detail
-
-
-def test_a_name_that_does_not_exist_is_unreachable() -> None:
-    assert cause(request("http://no-such-host.invalid:8474")) == "unreachable"
 
 
 @pytest.mark.parametrize("server", ["", "speed.example", "ftp://host", "http://", "http://[::1", "http://host:99999"])
@@ -350,7 +346,7 @@ def test_the_engine_of_record_goes_over_https_both_ways_and_says_so(tmp_path: Pa
     files = TestAuthority(tmp_path).server("127.0.0.1")
     with measure_server(tls=server_context(files.cert, files.key), limits=Limits(test_idle_s=2.0)) as (server, records):
         found = measure(request(server, ca_file=str(files.ca)))
-        assert cause(request(server)) == "unreachable"  # the system does not know this authority
+        assert cause(request(server)) == "certificate"  # the system does not know this authority
         assert cause(request(server.replace("https", "http"))) in ("unreachable", "not_a_speed_server")
     assert (found.tls, found.server) == (True, server)
     assert (found.download_mbps or 0) > 50
@@ -365,3 +361,76 @@ def test_a_file_of_authorities_that_cannot_be_read_is_named(tmp_path: Path) -> N
             measure(request("https://127.0.0.1:1", ca_file=str(tmp_path / name)))
         assert caught.value.cause == "bad_ca_file"
         assert "speed.ca_file" in caught.value.detail
+
+
+# ---------------------------------------------------------------- what answers is not the server, or not for long
+
+AWAY = b"HTTP/1.1 302 Found\r\nLocation: http://login.portal.example/?u=1\r\nContent-Length: 0\r\n\r\n"
+LOG_IN = b"HTTP/1.1 511 Network Authentication Required\r\nContent-Type: text/html\r\n\r\n<html>log in</html>"
+RAW = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n"
+
+
+@pytest.mark.parametrize("answer", [AWAY, LOG_IN])
+@pytest.mark.parametrize("only_for", [b"", b"garbage"])
+def test_a_portal_is_named(answer: bytes, only_for: bytes) -> None:
+    with stand_in(says(answer, only_for=only_for)) as server:
+        assert cause(request(server)) == "portal"
+
+
+def test_a_redirect_within_the_server_is_no_portal() -> None:
+    with stand_in(says(OK)) as server:
+        target = parse(server, {})
+    head = f"HTTP/1.1 301 Moved\r\nLocation: https://{target.host}/empty\r\n".encode()
+    assert not leads_away(target, head)
+    assert leads_away(target, head.replace(target.host.encode(), b"10.0.0.1"))
+    assert not leads_away(target, head.replace(b"301 Moved", b"200 OK"))
+
+
+def test_a_name_that_does_not_exist_is_told_apart_from_a_server_that_is_away() -> None:
+    assert cause(request("http://no-such-host.invalid:8474")) == "dns"
+
+
+def test_what_answers_without_tls_where_tls_is_meant_is_no_server_of_ours() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with stand_in(handler) as server:
+        assert cause(request(server.replace("http:", "https:"))) == "not_a_speed_server"
+
+
+@pytest.mark.parametrize(("body_bytes", "named"), [(0, "not_a_speed_server"), (200_000, "interrupted")])
+def test_a_server_that_cuts_every_download_short_gives_no_figure(body_bytes: int, named: str) -> None:
+    """What came before each cut divided by the time with its connections says nothing of the line."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(RAW + bytes(body_bytes) if b"garbage" in head and body_bytes else OK)
+        await writer.drain()
+        while b"POST" in head and await reader.read(1 << 20):
+            pass
+
+    with stand_in(handler) as server:
+        assert cause(request(server)) == named
+
+
+def test_a_server_that_ends_every_upload_young_gives_no_figure() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"garbage" in head:
+            writer.write(RAW)
+            while True:
+                writer.write(bytes(1 << 20))
+                await writer.drain()
+        writer.write(OK)
+        if b"POST" in head:
+            left = 2 << 20
+            while left > 0 and (block := await reader.read(left)):
+                left -= len(block)
+            writer.write_eof()  # an end in good order, not a reset
+            while await reader.read(1 << 20):
+                pass
+        await writer.drain()
+
+    with stand_in(handler) as server:
+        assert cause(request(server)) == "interrupted"

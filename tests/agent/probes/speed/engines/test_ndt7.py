@@ -163,7 +163,7 @@ def test_it_goes_over_tls_when_the_authority_is_named_and_not_otherwise(tmp_path
     assert (found.download_mbps or 0) > 20
     assert (found.upload_mbps or 0) > 20
     assert records
-    assert failure.cause == "unreachable"
+    assert failure.cause == "certificate"
     assert "certificate verify failed" in failure.detail
 
 
@@ -315,3 +315,38 @@ def test_a_server_that_goes_away_in_the_middle_gives_no_figure() -> None:
 )
 def test_a_measurement_that_cannot_be_is_passed_over(text: bytes) -> None:
     assert list(measurement(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("counted", "elapsed_us", "possible"),
+    [
+        (10_000_000, 9_400_000, True),
+        (10_000_000, 6_000_000, True),  # the last measurement that came is of three seconds before the end
+        (10_000_000, 1, False),  # of a clock that jumped
+        (10_000_000, 3_600_000_000, False),
+        (20_000_000, 9_400_000, False),  # more than was sent
+    ],
+)
+def test_a_servers_count_is_believed_within_what_was_sent_and_when(
+    counted: int, elapsed_us: float, possible: bool
+) -> None:
+    assert ndt7.is_possible(counted, elapsed_us, 10_000_000, 9.5) is possible
+
+
+async def _lies(connection: ServerConnection) -> None:
+    """A server whose clock jumped: a microsecond for all that it received."""
+    if "upload" not in (connection.request.path if connection.request else ""):
+        await talks(connection)
+        return
+    reading = asyncio.create_task(_drain(connection))
+    for _ in range(10):
+        await asyncio.sleep(0.1)
+        await connection.send(json.dumps({"TCPInfo": {"ElapsedTime": 1, "BytesReceived": 2_500_000}}))
+    reading.cancel()
+
+
+def test_a_server_whose_clock_jumps_gives_no_figure_of_its_own() -> None:
+    with library_server(_lies) as server:
+        found = measure(request(server))
+    assert found.upload_mbps is not None
+    assert found.upload_mbps < 1e5  # a microsecond would make 20 Tbit/s of it

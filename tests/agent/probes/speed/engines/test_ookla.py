@@ -14,6 +14,7 @@ import pytest
 
 from agent.probes.probe import ProbeFailed
 from agent.probes.speed.engine import SpeedRequest
+from agent.probes.speed.engines import ookla
 from agent.probes.speed.engines.ookla import measure, parse_output
 
 SAID: dict[str, Any] = {
@@ -47,6 +48,29 @@ def test_an_answer_that_is_not_its_json_is_refused(output: str) -> None:
     with pytest.raises(ProbeFailed) as caught:
         parse_output(output, "quick", 1)
     assert caught.value.cause == "bad_output"
+
+
+@pytest.mark.parametrize("nothing", [{"download": 0.0}, {"upload": 0.0}, {"bytes_received": 0}])
+def test_its_zeros_are_no_figures(nothing: dict[str, Any]) -> None:
+    """It reports 0 bit/s where no request of a direction ended well."""
+    with pytest.raises(ProbeFailed) as caught:
+        parse_output(json.dumps(SAID | nothing), "quick", 1)
+    assert caught.value.cause == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("errors", "cause"),
+    [
+        ("ERROR: <urlopen error [Errno -3] Temporary failure in name resolution>", "dns"),
+        ("NameError: name 'ExpatError' is not defined", "not_a_speed_server"),
+        ("ERROR: Malformed speedtest.net configuration: no element found: line 1, column 0", "not_a_speed_server"),
+        ("ERROR: HTTP Error 511: Network Authentication Required", "not_a_speed_server"),
+        ("<urlopen error [SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate>", "certificate"),
+        ("ERROR: <urlopen error [Errno 111] Connection refused>", "unreachable"),
+    ],
+)
+def test_its_errors_are_told_apart(errors: str, cause: str) -> None:
+    assert ookla.failure(errors, "http://10.0.0.1").cause == cause
 
 
 @pytest.fixture
