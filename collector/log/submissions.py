@@ -71,7 +71,9 @@ def answer(body: bytes, key: NoteKey, known: WitnessedHead | None, cosign: Cosig
         return WitnessAnswer(400, "the old size is larger than the checkpoint's\n")
     if request.old != known.size or (head.size == known.size and head.root != known.root):
         return WitnessAnswer(409, f"{known.size}\n", SIZE)
-    proven = not request.proof if not known.size else extends(known.size, known.root, head.size, head.root, request.proof)
+    proven = (
+        not request.proof if not known.size else extends(known.size, known.root, head.size, head.root, request.proof)
+    )
     if not proven:
         return WitnessAnswer(422, "the consistency proof does not show that the log has only grown\n")
     return WitnessAnswer(200, str(cosign(head, request.note.text)))
