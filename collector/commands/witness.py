@@ -57,7 +57,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit codes: 0 cosigned, 1 the log was rewritten or is another one, 2 it cannot be reached or used."""
     try:
-        witness = Witness(
+        witness = HeadWitness(
             NoteKey.parse(options.key), options.state, options.name,
             _own_key(options.key_file or options.state.with_name(KEY_FILE)),
         )  # fmt: skip
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _listen(options: argparse.Namespace, witness: Witness) -> int:
+def _listen(options: argparse.Namespace, witness: HeadWitness) -> int:
     """Until it is told to end. Raises what a listener does."""
     from collector.run.listeners.witness import serve  # slow to load
 
@@ -109,7 +109,7 @@ def _own_key(path: Path) -> Ed25519PrivateKey:
 
 
 @dataclass(frozen=True)
-class Witness:
+class HeadWitness:
     """Of one log, by its key. `own` is what this witness cosigns with, `state` holds the head that it saw last."""
 
     key: NoteKey

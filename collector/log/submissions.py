@@ -59,19 +59,21 @@ class WitnessAnswer:
 def answer(body: bytes, key: NoteKey, known: WitnessedHead | None, cosign: Cosign) -> WitnessAnswer:
     """`known` is the head of that log that was cosigned last; nobody may keep another while this runs."""
     try:
-        told = Submission.parse(body)
+        request = Submission.parse(body)
     except NoteError as error:
         return WitnessAnswer(400, f"{error}\n")
-    known, head = known or WitnessedHead(0, EMPTY_ROOT), told.head
+    known, head = known or WitnessedHead(0, EMPTY_ROOT), request.head
     if head.origin != key.name:
         return WitnessAnswer(404, "this log is not witnessed here\n")
-    if told.note.signed_by(key) is None:
+    if request.note.signed_by(key) is None:
         return WitnessAnswer(403, "the checkpoint is not signed with the key of its log\n")
-    if told.old > head.size:
+    if request.old > head.size:
         return WitnessAnswer(400, "the old size is larger than the checkpoint's\n")
-    if told.old != known.size or (head.size == known.size and head.root != known.root):
+    if request.old != known.size or (head.size == known.size and head.root != known.root):
         return WitnessAnswer(409, f"{known.size}\n", SIZE)
-    proven = not told.proof if not known.size else extends(known.size, known.root, head.size, head.root, told.proof)
+    proven = (
+        not request.proof if not known.size else extends(known.size, known.root, head.size, head.root, request.proof)
+    )
     if not proven:
         return WitnessAnswer(422, "the consistency proof does not show that the log has only grown\n")
-    return WitnessAnswer(200, str(cosign(head, told.note.text)))
+    return WitnessAnswer(200, str(cosign(head, request.note.text)))

@@ -181,7 +181,7 @@ def merged(sheets: Iterable[DaySheet]) -> MergedMonth:
 # ---------------------------------------------------------------- as it is stored
 
 
-class Tally(msgspec.Struct, frozen=True, array_like=True):
+class SheetTally(msgspec.Struct, frozen=True, array_like=True):
     """Of one criterion and subject what a draft of a standard needs. Of its `distinct` values, in thousandths, `least`
     and `most`; `valued` samples have one. `codes`: as which types of `array` the values, less `least`, and how often
     each was found are stored; a value as "d" is itself, not in thousandths."""
@@ -204,11 +204,11 @@ class Tally(msgspec.Struct, frozen=True, array_like=True):
         return self.distinct * ITEM_BYTES[self.codes[0]], self.distinct * ITEM_BYTES[self.codes[1]]
 
 
-class Tallies(msgspec.Struct, frozen=True, array_like=True):
+class SheetTallies(msgspec.Struct, frozen=True, array_like=True):
     """`minutes` in the order of BUCKETS."""
 
     minutes: tuple[int, ...]
-    criteria: tuple[Tally, ...]
+    criteria: tuple[SheetTally, ...]
 
 
 TALLIED = ("criterion", "subject", "counted", "met", "covered", "slots")  # of a criterion's day, in both parts
@@ -239,17 +239,17 @@ def sheet_body(sheet: DaySheet) -> bytes:
     return APART + len(head).to_bytes(4, "little") + len(middle).to_bytes(4, "little") + head + middle + tail
 
 
-def tallied(sheet: DaySheet) -> tuple[Tallies, bytes]:
+def tallied(sheet: DaySheet) -> tuple[SheetTallies, bytes]:
     """What a draft needs, and the values."""
     figures, tallies = bytearray(), []
     for day in sheet.criteria:
         tally, part = _tally(day)
         tallies.append(tally)
         figures += part
-    return Tallies(tuple(sheet.minutes.get(name, 0) for name in BUCKETS), tuple(tallies)), bytes(figures)
+    return SheetTallies(tuple(sheet.minutes.get(name, 0) for name in BUCKETS), tuple(tallies)), bytes(figures)
 
 
-def _tally(day: CriterionDay) -> tuple[Tally, bytes]:
+def _tally(day: CriterionDay) -> tuple[SheetTally, bytes]:
     pairs = sorted(day.values)
     values: array[Any] = array("d", [value for value, _ in pairs])
     counts = [count for _, count in pairs]
@@ -258,7 +258,7 @@ def _tally(day: CriterionDay) -> tuple[Tally, bytes]:
         least, most = thousandths[0], thousandths[-1]
         values = _narrow([value - least for value in thousandths])
     often = _narrow(counts)
-    tally = Tally(
+    tally = SheetTally(
         day.criterion, day.subject, day.counted, day.met, day.covered, day.slots, len(pairs), least, most, sum(counts),
         values.typecode + often.typecode,
     )  # fmt: skip
@@ -278,7 +278,7 @@ def _narrow(numbers: list[int]) -> array[Any]:
     return array("B" if most < 1 << 8 else "H" if most < 1 << 16 else "I", numbers)
 
 
-def tallies_of(body: bytes) -> tuple[Tallies, bytes] | None:
+def tallies_of(body: bytes) -> tuple[SheetTallies, bytes] | None:
     """What a draft needs, and the values, which are still compressed; None where a body is of another format."""
     if body[:1] == APART:
         head, middle, _ = _parts(body)
@@ -311,7 +311,7 @@ def stored_sheet(body: bytes) -> DaySheet | None:
         return None
 
 
-def _whole(sheet: DaySheet, tallies: Tallies, figures: memoryview) -> DaySheet:
+def _whole(sheet: DaySheet, tallies: SheetTallies, figures: memoryview) -> DaySheet:
     """Raises ValueError."""
     criteria, at = [], 0
     for day, tally in zip(sheet.criteria, tallies.criteria, strict=True):
@@ -349,7 +349,7 @@ def _former_sheet(body: bytes) -> DaySheet | None:
     return msgspec.structs.replace(sheet, criteria=tuple(criteria))
 
 
-_tallies = msgspec.json.Decoder(Tallies)
+_tallies = msgspec.json.Decoder(SheetTallies)
 _sheets = msgspec.json.Decoder(DaySheet)
 
 

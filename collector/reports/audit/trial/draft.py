@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from collector.judging.flags.judge import bound_of
 from collector.register.centers import Center
-from collector.reports.day_sheets import Samples, Tally, numbers_of, tallies_of, uncollected
+from collector.reports.day_sheets import Samples, SheetTally, numbers_of, tallies_of, uncollected
 from collector.reports.ledger import BUCKETS
 from collector.reports.monthly_verdicts import NOT_ENOUGH, decide
 from collector.standard.criteria import Criterion, Standard
@@ -45,13 +45,13 @@ class Bounds:
     both: tuple[float | None, float | None]
     edges: tuple[int | None, int | None]
 
-    def met(self, tally: Tally, values: Sequence[float], counts: Sequence[int]) -> tuple[int, int]:
+    def met(self, tally: SheetTally, values: Sequence[float], counts: Sequence[int]) -> tuple[int, int]:
         """Samples that meet each; no bound: none of them does."""
         was, now = (0 if bound is None or edge is None else self._met(tally, values, counts, bound, edge)
                     for bound, edge in zip(self.both, self.edges, strict=True))  # fmt: skip
         return was, now
 
-    def _met(self, tally: Tally, values: Sequence[float], counts: Sequence[int], bound: float, edge: int) -> int:
+    def _met(self, tally: SheetTally, values: Sequence[float], counts: Sequence[int], bound: float, edge: int) -> int:
         if tally.codes[0] == "d":
             at = bisect_left(values, bound) if self.at_least else bisect_right(values, bound)
         else:
@@ -60,7 +60,7 @@ class Bounds:
         short = sum(counts[:at]) if 2 * at < tally.distinct else tally.valued - sum(counts[at:])
         return tally.valued - short if self.at_least else short
 
-    def known(self, tally: Tally) -> tuple[int, int] | None:
+    def known(self, tally: SheetTally) -> tuple[int, int] | None:
         """The same where the least and the most of the values tell it; None where one must look at them."""
         if tally.codes[0] == "d" or any(edge is not None and tally.least < edge <= tally.most for edge in self.edges):
             return None
@@ -116,7 +116,7 @@ class TriedPeriod:
         if self.bounds:
             self._add_values(tallies.criteria, packed)
 
-    def _add_values(self, days: Sequence[Tally], packed: bytes) -> None:
+    def _add_values(self, days: Sequence[SheetTally], packed: bytes) -> None:
         """Unpacks the values only where one of the bounds lies among them."""
         figures, at = None, 0
         for day in days:
