@@ -9,6 +9,7 @@ __all__ = [
     "command_line",
     "errors",
     "files",
+    "http",
     "keys",
     "logs",
     "mqtt",
