@@ -42,8 +42,8 @@ def load(path: Path) -> AgentSettings:
         raise SettingsError([f"{path}: cannot be read ({error.strerror}); create it or name another"]) from None
     except (ValueError, RecursionError) as error:  # tomllib's own, broken UTF-8, numbers of thousands of digits
         raise SettingsError([f"{path}: is not TOML ({describe(error)}); correct that line"]) from None
-    if found := [*mistakes(table)]:
-        raise SettingsError([f"{path}: {mistake}" for mistake in found])
+    if problems := [*mistakes(table)]:
+        raise SettingsError([f"{path}: {mistake}" for mistake in problems])
     return msgspec.convert(table, AgentSettings)
 
 

@@ -43,7 +43,7 @@ def make(device: str, at_s: int, sign: Callable[[bytes], bytes]) -> str:
 
 def parse(text: str) -> Beacon | None:
     """The beacon in a text, whatever stands around it; None where there is none."""
-    found = _BEACON.search(text)
-    if found is None:
+    match = _BEACON.search(text)
+    if match is None:
         return None
-    return Beacon(device=found[1], at_s=int(found[2]), signature=base64url.decode(found[3]))
+    return Beacon(device=match[1], at_s=int(match[2]), signature=base64url.decode(match[3]))

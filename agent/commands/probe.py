@@ -144,11 +144,11 @@ def table(reading: Reading) -> str:
 
 def _graded(reading: Reading) -> dict[str, Any]:
     """What the load of a speed test did to round trips."""
-    found = bloat(reading) if isinstance(reading, SpeedReading) else None
-    if found is None:
+    inflation = bloat(reading) if isinstance(reading, SpeedReading) else None
+    if inflation is None:
         return {}
-    increases = ((word, ms) for word, ms in (("down", found.down_ms), ("up", found.up_ms)) if ms is not None)
-    return {"bufferbloat": f"{found.grade} ({', '.join(f'+{ms:.0f} ms {word}' for word, ms in increases)})"}
+    increases = ((word, ms) for word, ms in (("down", inflation.down_ms), ("up", inflation.up_ms)) if ms is not None)
+    return {"bufferbloat": f"{inflation.grade} ({', '.join(f'+{ms:.0f} ms {word}' for word, ms in increases)})"}
 
 
 def _cell(value: object) -> str:

@@ -131,16 +131,16 @@ def _row(seat: SeatRecord, name: str) -> dict[str, object]:
     }
 
 
-def _show(found: list[dict[str, object]], verb: str, orders: int, *, as_json: bool) -> None:
+def _show(seats: list[dict[str, object]], verb: str, orders: int, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(seats, indent=2))
         return
-    for row in found:
+    for row in seats:
         key = "own key" if row["own_key"] else "center's key"
         memory, disks = row["memory_mb"], row["disks_gb"]
         made_of = f"{memory} MB" + "".join(f", {size:g} GB" for size in disks) if isinstance(disks, list) else ""
         print(f"{row['name']!s:<33}{row['state']!s:<9}{key:<14}{made_of if memory else 'parts unknown'}")
-    if verb == "list" and not found:
+    if verb == "list" and not seats:
         print("no seat has reported to this gateway yet")
     elif verb != "list":
         print(f"{verb}: {orders} seat{'' if orders == 1 else 's'}; the running agent takes it up within a minute")

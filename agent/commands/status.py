@@ -89,15 +89,15 @@ def _settings(report: object) -> list[str]:
 def troubles(view: dict[str, object]) -> list[str]:
     """What is wrong between this gateway and its collector, in sentences."""
     words = plain()
-    found = [words.word("uplink", str(view["uplink_cause"]))] if view.get("uplink_cause") else []
+    sentences = [words.word("uplink", str(view["uplink_cause"]))] if view.get("uplink_cause") else []
     for name, key in (("messages_refused", "uplink.receipts_refused"), ("batches_disputed", "uplink.batches_disputed")):
         number = view.get(name)
         if isinstance(number, int) and number:
-            found.append(words.many(key, number))
+            sentences.append(words.many(key, number))
     known = REFUSALS.get(str(view.get("collector_refusal")))
     if known is not None and known != view.get("uplink_cause"):
-        found.append(words.word("uplink", known))
-    return found
+        sentences.append(words.word("uplink", known))
+    return sentences
 
 
 def line(key: str, reading: object, title: str) -> str:

@@ -56,10 +56,10 @@ def contents(base: AgentSettings) -> dict[str, str]:
     """The files of the bundle by name. What cannot be had is said in its place."""
     settings = trial.in_force(base)
     known = secrets_of(settings) | secrets_of(base)
-    found = {name: _tried(part, base) for name, part in PARTS.items()}
+    by_name = {name: _tried(part, base) for name, part in PARTS.items()}
     texts = {
         name: value if isinstance(value, str) else json.dumps(cleaned(value, known), ensure_ascii=False, indent=1)
-        for name, value in found.items()
+        for name, value in by_name.items()
     }
     return {name: redacted(text, known) if name.endswith(".txt") else text for name, text in texts.items()}
 

@@ -72,16 +72,16 @@ def _look(settings: AgentSettings, mine: identity.Identity, options: argparse.Na
     place = GatewayPlace(center=mine.center, device=mine.device, running=__version__, installed=installed)
     try:
         update, context = _source(settings, mine)
-        found = take.look(
+        outcome = take.look(
             update, settings.state_dir, place, time.time_ns() // 1_000_000, take=options.verb == "take",
             open_url=repository.opener(context),
         )  # fmt: skip
     except OSError as error:
         logs.complain(f"{settings.state_dir}: cannot be written ({describe(error)})", "nabz-agent")
         return 1
-    text = " ".join(filter(None, (found.code, found.version, found.detail)))
-    print(json.dumps(dataclasses.asdict(found)) if options.json else text)
-    return 1 if found.code in ("unreachable", "refused") else 0
+    text = " ".join(filter(None, (outcome.code, outcome.version, outcome.detail)))
+    print(json.dumps(dataclasses.asdict(outcome)) if options.json else text)
+    return 1 if outcome.code in ("unreachable", "refused") else 0
 
 
 def _source(settings: AgentSettings, mine: identity.Identity) -> tuple[UpdateSection, ssl.SSLContext | None]:

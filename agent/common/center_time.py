@@ -13,10 +13,10 @@ CENTER_TIME = timezone(timedelta(milliseconds=UTC_AHEAD_MS), "PKT")
 
 def slot_minutes(slot: str) -> tuple[int, int]:
     """(start, end) in minutes of the day, of HH:MM-HH:MM. Raises ValueError."""
-    found = re.fullmatch(r"(\d\d):([0-5]\d)-(\d\d):([0-5]\d)", slot)
-    if found is None:
+    match = re.fullmatch(r"(\d\d):([0-5]\d)-(\d\d):([0-5]\d)", slot)
+    if match is None:
         raise ValueError(slot)
-    start_h, start_m, end_h, end_m = map(int, found.groups())
+    start_h, start_m, end_h, end_m = map(int, match.groups())
     start, end = start_h * 60 + start_m, end_h * 60 + end_m
     if not start < end <= 24 * 60:
         raise ValueError(slot)

@@ -27,10 +27,10 @@ def encode(reasons: Iterable[Reason]) -> str:
 
 def decode(text: str, room: str) -> tuple[Reason, ...]:
     """The codes of a room, those of later versions too; whatever else it is, a sentence that is shown as it stands."""
-    found = [_CODE.fullmatch(part) for part in text.split(";")] if text else []
-    if not all(found):
+    matches = [_CODE.fullmatch(part) for part in text.split(";")] if text else []
+    if not all(matches):
         return (Reason.text(text),)
-    return tuple(Reason(f"{room}.{match[1]}", _params(match[2] or "")) for match in found if match)
+    return tuple(Reason(f"{room}.{match[1]}", _params(match[2] or "")) for match in matches if match)
 
 
 def _encode_one(reason: Reason) -> str:

@@ -59,8 +59,8 @@ class Parser(argparse.ArgumentParser):
 
     def verbs(self) -> dict[str, Parser]:
         """What may stand next, each with its own parser; empty below the last verb."""
-        found = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
-        return {name: parser for action in found for name, parser in action.choices.items()}
+        actions = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        return {name: parser for action in actions for name, parser in action.choices.items()}
 
     def leaves(self, *above: str) -> dict[tuple[str, ...], Parser]:
         """{verbs: the parser that takes the rest}."""

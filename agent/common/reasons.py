@@ -79,10 +79,10 @@ def decode_all(text: str | bytes) -> tuple[Reason, ...]:
     try:
         if len(text) > MAX_BYTES:
             return (Reason.text(_plain(text)),)
-        found = _many.decode(text)
+        entries = _many.decode(text)
     except UNREADABLE:
         return (Reason.text(_plain(text)),)
-    reasons = tuple(item if isinstance(item, Reason) else Reason.text(item) for item in found)
+    reasons = tuple(item if isinstance(item, Reason) else Reason.text(item) for item in entries)
     return reasons if all(_depth(item) <= MAX_DEPTH for item in reasons) else (Reason.text(_plain(text)),)
 
 

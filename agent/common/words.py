@@ -81,8 +81,8 @@ class Catalogue:
 def languages(folder: Path = FOLDER) -> Mapping[str, str]:
     """The languages there are, with the name each gives itself; English first."""
     names = (path.name.removesuffix(".json") for path in folder.iterdir() if path.name.endswith(".json"))
-    found = sorted(names, key=lambda lang: (lang != ENGLISH, lang))
-    return {lang: catalogue(lang, folder).name for lang in found}
+    codes = sorted(names, key=lambda lang: (lang != ENGLISH, lang))
+    return {lang: catalogue(lang, folder).name for lang in codes}
 
 
 @cache

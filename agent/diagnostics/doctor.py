@@ -179,12 +179,12 @@ def _interfaces(here: Installation) -> Iterator[Diagnosis]:
     }
     for key, wanted in named.items():
         for name in filter(None, wanted):
-            found = interfaces.find(name, present)
-            if found is None:
+            interface = interfaces.find(name, present)
+            if interface is None:
                 fix = f"plug it in or dial up, or correct {key}; there are {', '.join(present)}"
                 yield Diagnosis(what="interface", detail=f"{name} of {key} does not exist", fix=fix)
             else:
-                yield Diagnosis(what="interface", detail=f"{name} of {key} is {found}")
+                yield Diagnosis(what="interface", detail=f"{name} of {key} is {interface}")
 
 
 def _measure_server(here: Installation) -> Iterator[Diagnosis]:

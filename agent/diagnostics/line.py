@@ -93,9 +93,9 @@ def _measured(context: Context) -> LinkReading:
 
 
 async def _link_reading(context: Context) -> LinkReading:
-    (found,) = await PROBES["link"](context)
-    assert isinstance(found, LinkReading)
-    return found
+    (reading,) = await PROBES["link"](context)
+    assert isinstance(reading, LinkReading)
+    return reading
 
 
 def _names(reading: LinkReading) -> Iterator[Diagnosis]:

@@ -58,8 +58,8 @@ Answer = Callable[[AnswerSources], Awaitable[object]]
 async def _doctor(sources: AnswerSources) -> object:
     from agent.diagnostics import doctor  # costs memory only where somebody asks
 
-    found = await asyncio.to_thread(lambda: list(doctor.diagnose(sources.settings)))
-    return [{"what": one.what, "ok": one.ok, "detail": one.detail, "fix": one.fix} for one in found]
+    diagnoses = await asyncio.to_thread(lambda: list(doctor.diagnose(sources.settings)))
+    return [{"what": one.what, "ok": one.ok, "detail": one.detail, "fix": one.fix} for one in diagnoses]
 
 
 async def _log(sources: AnswerSources) -> object:
@@ -139,9 +139,9 @@ async def answer(kind: str, sources: AnswerSources) -> str:
     """JSON without secrets, cut to what a message carries. What cannot be found out is said so."""
     try:
         async with asyncio.timeout(WITHIN_S):
-            found = await ANSWERS[kind](sources)
+            content = await ANSWERS[kind](sources)
     except Exception as error:  # the desk asks because something is broken here
-        found = {"failed": describe(error)}
+        content = {"failed": describe(error)}
     known = await asyncio.to_thread(secrets_of, sources.settings)
-    text = json.dumps(cleaned(found, known), ensure_ascii=False, indent=1, default=str)
+    text = json.dumps(cleaned(content, known), ensure_ascii=False, indent=1, default=str)
     return text if len(text) <= wire.MAX_ANSWER_CHARS else text[: wire.MAX_ANSWER_CHARS - len(CUT)] + CUT

@@ -28,18 +28,18 @@ SHAPES = (
 )
 
 
-def cleaned(found: object, known: Iterable[str]) -> object:
+def cleaned(content: object, known: Iterable[str]) -> object:
     """What is to become JSON, without secrets in its texts or under keys that are named after one."""
-    if isinstance(found, str):
-        return redacted(found, known)
-    if isinstance(found, Mapping):
+    if isinstance(content, str):
+        return redacted(content, known)
+    if isinstance(content, Mapping):
         return {
             key: GONE if NAMED.search(str(key)) and isinstance(value, str) and value else cleaned(value, known)
-            for key, value in found.items()
+            for key, value in content.items()
         }
-    if isinstance(found, list | tuple):
-        return [cleaned(part, known) for part in found]
-    return found
+    if isinstance(content, list | tuple):
+        return [cleaned(part, known) for part in content]
+    return content
 
 
 def redacted(text: str, known: Iterable[str]) -> str:
@@ -53,11 +53,11 @@ def redacted(text: str, known: Iterable[str]) -> str:
 
 def secrets_of(settings: AgentSettings) -> frozenset[str]:
     """All that this gateway keeps to itself, in every way of writing it."""
-    found = set(_written(settings))
+    secrets = set(_written(settings))
     for name in (KEY_FILE, SEAT_KEY_FILE, TLS_KEY_FILE):
         with suppress(OSError):
-            found |= set(_forms((settings.state_dir / name).read_bytes()))
-    return frozenset(secret for secret in found if len(secret) >= SHORTEST and secret not in PUBLIC)
+            secrets |= set(_forms((settings.state_dir / name).read_bytes()))
+    return frozenset(secret for secret in secrets if len(secret) >= SHORTEST and secret not in PUBLIC)
 
 
 def _written(settings: AgentSettings) -> Iterator[str]:

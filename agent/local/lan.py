@@ -129,10 +129,10 @@ class _SeatListener:
 
     def offered(self, snapshot: contract.Snapshot) -> str:
         """Only to a seat under its own key: whoever has the center's could pose as this gateway."""
-        found = self.handed_on()
-        if found is None or not is_older(snapshot.version, found[0].version):
+        offer = self.handed_on()
+        if offer is None or not is_older(snapshot.version, offer[0].version):
             return ""
-        return f"{found[0].version} {found[0].digest}"
+        return f"{offer[0].version} {offer[0].digest}"
 
     async def program(self, request: http.HttpRequest, claimed: str) -> http.HttpAnswer:
         """The file of the release, or the signed list that it is in, for a seat under its own key."""
@@ -144,10 +144,10 @@ class _SeatListener:
             raise HttpRefused(401, "the signature is not made with a key of this seat's own")
         if not self.rate.admits(claimed, self.mono() / 1000):
             raise HttpRefused(429, "this seat sends too often")
-        found = self.handed_on()
-        if found is None or found[0].digest != digest:
+        offer = self.handed_on()
+        if offer is None or offer[0].digest != digest:
             raise HttpRefused(404, "there is no such release here")
-        read = found[1].read_bytes if request.path == "/release" else partial(signers.collect, self.seen)
+        read = offer[1].read_bytes if request.path == "/release" else partial(signers.collect, self.seen)
         try:
             content = await asyncio.to_thread(read)  # half a megabyte
         except OSError as error:

@@ -195,8 +195,8 @@ def speed_rows(reading: Reading, view: StatusView, words: PageWords) -> tuple[li
         (say(words, "upload"), words.figure(reading.upload_mbps, "Mbit/s")),
         (say(words, "engine"), words.listed([engine, words.word("word.purpose", reading.purpose)])),
     ]
-    if (found := bloat(reading)) is not None:
-        rows.append((say(words, "bloat"), words.ltr(found.grade)))
+    if (bufferbloat := bloat(reading)) is not None:
+        rows.append((say(words, "bloat"), words.ltr(bufferbloat.grade)))
     if reading.failover:
         rows.append((NOTHING, toned("warn", say(words, "failover"))))
     rows += [(NOTHING, words.word("word.flags", flag)) for flag in reading.flags]

@@ -108,9 +108,9 @@ async def find(target: Target) -> Target:
     for place in PLACES:
         folder, _, name = place.rpartition("/")
         tried = replace(target, folder=target.folder + folder, suffix=".php" if name.endswith(".php") else "")
-        status, says, found = await _ask(tried)
+        status, says, server = await _ask(tried)
         if status == 200 and not says:
-            return found
+            return server
         statuses.append(f"{place} {'a page' if status == 200 else status}")
     raise ProbeFailed(
         "not_a_speed_server", f"{target.place} answers but does not speak LibreSpeed: {', '.join(statuses)}"
@@ -120,7 +120,7 @@ async def find(target: Target) -> Target:
 async def _ask(target: Target) -> tuple[int, bool, Target]:
     """The status of GET empty, whether the answer says anything, and the target with the addresses of the connection
     used. LibreSpeed's `empty` is empty on every server; a page, of a portal or of any web server, is not."""
-    async with connected(target) as (reader, writer, found):
+    async with connected(target) as (reader, writer, server):
         writer.write(target.head("GET", "empty", {}, "Connection: close"))
         answer = await reader.read(ANSWER_BYTES)
         while not reader.at_eof() and len(answer) < ANSWER_BYTES and not is_whole(answer):
@@ -128,7 +128,7 @@ async def _ask(target: Target) -> tuple[int, bool, Target]:
         head, _, body = answer.partition(b"\r\n\r\n")
         if leads_away(target, head):
             raise portal(target)
-        return status_of(head), bool(body.strip()) and not body.startswith(b"0\r\n"), found
+        return status_of(head), bool(body.strip()) and not body.startswith(b"0\r\n"), server
 
 
 def leads_away(target: Target, head: bytes) -> bool:

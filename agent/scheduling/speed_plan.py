@@ -261,12 +261,12 @@ def decide(
 
 
 def _standing(here: TestConditions) -> list[SkipTest]:
-    found = []
+    skips = []
     if here.supply == "battery":
-        found.append(SkipTest("skipped_on_battery", "the gateway runs on the UPS's battery"))
+        skips.append(SkipTest("skipped_on_battery", "the gateway runs on the UPS's battery"))
     if here.failover:
-        found.append(SkipTest("skipped_failover", "the center is on its metered backup line"))
-    return found
+        skips.append(SkipTest("skipped_failover", "the center is on its metered backup line"))
+    return skips
 
 
 def _spent(book: SpeedBook, speed: SpeedSection) -> str:

@@ -96,7 +96,7 @@ def parse(answer: bytes) -> Slow:
         days, products = facts.get("days"), facts.get("products")
     except (ValueError, AttributeError, RecursionError):
         return None, None
-    found = products if isinstance(products, list) else [products]
-    states = [state for state in found if type(state) is int]
+    entries = products if isinstance(products, list) else [products]
+    states = [state for state in entries if type(state) is int]
     is_on = any(state & PRODUCT_ON for state in states) if states else None
     return (float(days) if type(days) is int and 0 <= days < 36_500 else None), is_on

@@ -55,8 +55,8 @@ def read() -> tuple[Drive, ...] | None:
 
 
 def linux_drives(sys_dir: Path, smart: Smart) -> tuple[Drive, ...] | None:
-    found = [drive for disk in built_in(sys_dir) if (drive := _linux_drive(sys_dir, disk, smart))]
-    return tuple({drive.id: drive for drive in found}.values())[:MAX_DISKS] or None
+    drives = [drive for disk in built_in(sys_dir) if (drive := _linux_drive(sys_dir, disk, smart))]
+    return tuple({drive.id: drive for drive in drives}.values())[:MAX_DISKS] or None
 
 
 def built_in(sys_dir: Path) -> list[Path]:

@@ -43,9 +43,9 @@ class SeatIdentity:
     facts: tuple[str, ...]
 
 
-def facts_of(found: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+def facts_of(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """Hashes of what was found, ``(kind, value)`` pairs, without what many machines share."""
-    return tuple(sorted({fact(kind, value) for kind, value in found if not is_generic(value)}))
+    return tuple(sorted({fact(kind, value) for kind, value in pairs if not is_generic(value)}))
 
 
 def is_generic(value: str) -> bool:

@@ -69,17 +69,17 @@ def disks(
     sys_dir: Path = Path("/sys"),
 ) -> tuple[Disk, ...]:
     """Fixed disks, each device once, the system's first. No mount points: they can hold a person's name."""
-    found: dict[str, Disk] = {}
+    by_device: dict[str, Disk] = {}
     for part in psutil.disk_partitions(all=False) if partitions is None else partitions:
         is_system = part.mountpoint in ("/", "C:\\")
-        if part.device in found or (not is_system and _is_passing(part, sys_dir)):
+        if part.device in by_device or (not is_system and _is_passing(part, sys_dir)):
             continue
         # One fails in an empty card reader, in a folder this service may not enter, on a server that went away.
         used = sensed(part.mountpoint, lambda part=part: usage(part.mountpoint))  # type: ignore[misc]
         if used is not None and (used_pct := share_pct(used.percent)) is not None:
             role: Literal["system", "data"] = "system" if is_system else "data"
-            found[part.device] = Disk(role=role, total_gb=round(used.total / 1e9, 1), used_pct=used_pct)
-    return tuple(sorted(found.values(), key=lambda disk: disk.role != "system"))[:MAX_DISKS]
+            by_device[part.device] = Disk(role=role, total_gb=round(used.total / 1e9, 1), used_pct=used_pct)
+    return tuple(sorted(by_device.values(), key=lambda disk: disk.role != "system"))[:MAX_DISKS]
 
 
 def _is_passing(part: Any, sys_dir: Path) -> bool:
@@ -111,13 +111,13 @@ def _battery() -> tuple[float | None, bool | None]:
 
 def hardware() -> tuple[str, ...]:
     """Hashed facts of this machine, see agent.seat.identity. What this account may not read is left out."""
-    found = [("mac" if is_burnt_in(mac) and stays else "lmac", mac) for mac, stays in sensed("cards", _macs) or ()]
+    pairs = [("mac" if is_burnt_in(mac) and stays else "lmac", mac) for mac, stays in sensed("cards", _macs) or ()]
     if sys.platform == "win32":
-        return facts_of([*found, *windows.inventory().found])
-    found += [("disk", serial_of(disk)) for disk in built_in(Path("/sys"))]
-    found += [(kind, _line(DMI / file)) for kind, file in DMI_FACTS.items()]
-    found += [("machine", _line(Path("/etc/machine-id")))]
-    return facts_of(found)
+        return facts_of([*pairs, *windows.inventory().found])
+    pairs += [("disk", serial_of(disk)) for disk in built_in(Path("/sys"))]
+    pairs += [(kind, _line(DMI / file)) for kind, file in DMI_FACTS.items()]
+    pairs += [("machine", _line(Path("/etc/machine-id")))]
+    return facts_of(pairs)
 
 
 def is_virtual(dmi: Path = DMI) -> bool | None:

@@ -212,8 +212,8 @@ def unseal(payload: bytes, key: bytes, label: bytes) -> bytes:
 
 def claimed_id(payload: bytes) -> str:
     """The id that a sealed snapshot claims, unverified: enough to find the key that must prove it; or nothing."""
-    found = _CLAIM.match(payload)
-    return found[1].decode() if found else ""
+    match = _CLAIM.match(payload)
+    return match[1].decode() if match else ""
 
 
 _RELEASE = re.compile(r"\d{1,5}(\.\d{1,5}){1,3} [0-9a-f]{64}")

@@ -75,13 +75,13 @@ def parse(answer: bytes) -> Inventory:
     if not isinstance(facts, dict):
         return Inventory()
     kinds = ("uuid", "product", "board", "chassis", "machine")
-    found = [(kind, value[:200]) for kind in kinds if isinstance(value := facts.get(kind), str)]
+    pairs = [(kind, value[:200]) for kind in kinds if isinstance(value := facts.get(kind), str)]
     rows = facts.get("disks")
     listed = rows if isinstance(rows, list) else [rows]  # PowerShell 5 writes a list of one without its brackets
     disks = [row for row in listed if isinstance(row, dict) and row.get("bus") not in REMOVABLE]
     drives = {drive.id: drive for row in disks if (drive := _drive(row))}
-    found += [("disk", _serial(row)) for row in disks if _serial(row)]
-    return Inventory(found=tuple(found), drives=tuple(drives.values())[:MAX_DISKS] or None)
+    pairs += [("disk", _serial(row)) for row in disks if _serial(row)]
+    return Inventory(found=tuple(pairs), drives=tuple(drives.values())[:MAX_DISKS] or None)
 
 
 def _serial(row: dict[str, object]) -> str:

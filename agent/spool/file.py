@@ -223,10 +223,10 @@ class SpoolFile:
     def receipted_ranges(self) -> dict[str, list[KeyRange]]:
         """The numbers of each spool that were receipted, whether still held or not."""
         spools = self._spools()
-        found: dict[str, list[KeyRange]] = {}
+        by_spool: dict[str, list[KeyRange]] = {}
         for first, last in self._receipted:
-            found.setdefault(spools[first >> SEQ_BITS], []).append((first & SEQ_MASK, last & SEQ_MASK))
-        return found
+            by_spool.setdefault(spools[first >> SEQ_BITS], []).append((first & SEQ_MASK, last & SEQ_MASK))
+        return by_spool
 
     def spools_before(self) -> list[str]:
         """The spools that were begun before the present one."""

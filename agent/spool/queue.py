@@ -225,15 +225,15 @@ class Spool:
         with self._lock:
             passed = {*self._forgotten, *skip}
             files = self._files()
-            found: list[Group] = []
+            groups: list[Group] = []
             for file in reversed(files) if newest_first else files:
                 try:
-                    found += first_batch(file.groups(passed, newest_first=newest_first))
+                    groups += first_batch(file.groups(passed, newest_first=newest_first))
                 except DiskError as error:
                     if file is self._ram:
                         raise
                     self._lose_disk(error)
-            return found
+            return groups
 
     def _find(self, spool: str, last_seq: int) -> Group | None:
         if (spool, last_seq) in self._forgotten:

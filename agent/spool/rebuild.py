@@ -26,13 +26,13 @@ Accounts = Callable[[Head, Sequence[Lost]], list[Group]]
 def rebuild(path: Path, known: Head | None, marks: SpoolMarks, accounts: Accounts, now_ms: int) -> list[Lost]:
     """What can be read of a damaged file moves into a new one under a new spool id, with what was known beside it;
     every step may be cut and done again. Returns what cannot be read. Raises sqlite3.Error, OSError."""
-    found = Salvage(path, known)
+    salvage = Salvage(path, known)
     building = beside(path, BUILDING)
-    with _new_file(building, found.heads) as new:
-        new.keep(found.groups(), marks)
-        new.write(accounts(new.head, found.holes))
+    with _new_file(building, salvage.heads) as new:
+        new.keep(salvage.groups(), marks)
+        new.write(accounts(new.head, salvage.holes))
     _take_place(path, building, now_ms)
-    return found.holes
+    return salvage.holes
 
 
 def write_anew(path: Path, old: SpoolFile, accounts: Accounts, now_ms: int) -> list[Lost]:

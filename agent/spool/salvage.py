@@ -55,14 +55,14 @@ class Salvage:
                 yield group
 
     def _survey(self, groups: Iterable[Group], known: Head | None) -> None:
-        found: dict[Ident, set[_Found]] = defaultdict(set)
+        by_ident: dict[Ident, set[_Found]] = defaultdict(set)
         prevs: set[tuple[str, bytes]] = set()
         for group in groups:
             if known is None or group.spool != known.spool or group.last_seq <= known.seq:
-                found[group.ident].add(_Found(group.first_seq, group.wall_ms, group.after, _mark(group)))
+                by_ident[group.ident].add(_Found(group.first_seq, group.wall_ms, group.after, _mark(group)))
                 prevs.add((group.spool, group.prev))
         ends: dict[str, tuple[int, Head]] = {}
-        for (spool, last_seq), rivals in sorted(found.items()):
+        for (spool, last_seq), rivals in sorted(by_ident.items()):
             one = _agreed(rivals, {after for after in (rival.after for rival in rivals) if (spool, after) in prevs})
             if one is None:
                 continue

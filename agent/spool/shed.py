@@ -37,7 +37,7 @@ def make_room(file: SpoolFile, limit_bytes: int, forgotten: Container[Ident], *,
             return room
         room.victims[ident] = 0
         enough -= size
-    for group, size in (found for value in VALUES for found in file.oldest_of(value)):
+    for group, size in (pair for value in VALUES for pair in file.oldest_of(value)):
         if enough <= 0:
             break
         enough -= size
@@ -83,13 +83,13 @@ def _runs(gone: Lost, runs: Mapping[str, Sequence[DroppedRun]]) -> Sequence[Drop
 
 def reported_by(group: Group) -> list[Lost]:
     """What a group that is given up had itself accounted for: it must be reported again."""
-    found = []
+    losses = []
     for raw in group.raws:
         if raw.startswith(b'{"kind":"shed"'):
             with suppress(wire.WireError):
                 shed_before = wire.decode_reading(raw)
                 if isinstance(shed_before, wire.ShedReading):
-                    found.append(
+                    losses.append(
                         Lost(
                             shed_before.why,
                             shed_before.subject or group.spool,
@@ -97,7 +97,7 @@ def reported_by(group: Group) -> list[Lost]:
                             shed_before.last_seq,
                         )
                     )
-    return found
+    return losses
 
 
 def joined(lost: Iterable[Lost]) -> list[Lost]:

@@ -48,33 +48,33 @@ class SpoolMarks:
 def marks_in(path: Path) -> SpoolMarks:
     """What can be read of them in a file that is damaged, each part by itself: without the first, readings are sent
     again in vain; without the second, nobody can say which minutes a restored collector has lost."""
-    found = SpoolMarks()
+    marks = SpoolMarks()
     for part in (_read_receipted, _read_dropped, _read_epoch):
         with (
             suppress(sqlite3.Error, TypeError, UnicodeDecodeError),
             closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as sql,
         ):
-            part(sql, found)
-    return found
+            part(sql, marks)
+    return marks
 
 
-def _read_receipted(sql: sqlite3.Connection, found: SpoolMarks) -> None:
+def _read_receipted(sql: sqlite3.Connection, marks: SpoolMarks) -> None:
     spools = _spools(sql)
     for first, last, mark in sql.execute("SELECT first, last, proof FROM receipted"):
         spool, part = spools.get(first >> SEQ_BITS, ""), (first & SEQ_MASK, last & SEQ_MASK)
         if first <= last and mark == range_proof(spool, *part):
-            found.receipted[spool] = added(found.receipted.get(spool, ()), *part)
+            marks.receipted[spool] = added(marks.receipted.get(spool, ()), *part)
 
 
-def _read_dropped(sql: sqlite3.Connection, found: SpoolMarks) -> None:
+def _read_dropped(sql: sqlite3.Connection, marks: SpoolMarks) -> None:
     spools = _spools(sql)
     for run in read_dropped(sql, spools):
-        found.dropped.setdefault(spools[run.first >> SEQ_BITS], []).append(numbered(run))
+        marks.dropped.setdefault(spools[run.first >> SEQ_BITS], []).append(numbered(run))
 
 
-def _read_epoch(sql: sqlite3.Connection, found: SpoolMarks) -> None:
+def _read_epoch(sql: sqlite3.Connection, marks: SpoolMarks) -> None:
     for (epoch,) in sql.execute("SELECT epoch FROM collector"):
-        found.epoch = str(epoch)
+        marks.epoch = str(epoch)
 
 
 def _spools(sql: sqlite3.Connection) -> dict[int, str]:
@@ -163,12 +163,12 @@ def head_proof(epoch: int, head: Head, held: int) -> bytes:
 def read_receipted(sql: sqlite3.Connection, spools: Mapping[int, str]) -> list[KeyRange]:
     """The ranges of receipted keys, `spools` being the names by epoch. One that does not match its proof is left out:
     its readings are sent again, which is a no-op."""
-    found: list[KeyRange] = []
+    ranges: list[KeyRange] = []
     for first, last, mark in sql.execute("SELECT first, last, proof FROM receipted").fetchall():
         spool = spools.get(first >> SEQ_BITS, "")
         if isinstance(last, int) and mark == range_proof(spool, first & SEQ_MASK, last & SEQ_MASK):
-            found = added(found, first, last)
-    return found
+            ranges = added(ranges, first, last)
+    return ranges
 
 
 def put_receipted(
@@ -184,12 +184,12 @@ def put_receipted(
 
 def read_dropped(sql: sqlite3.Connection, spools: Mapping[int, str]) -> list[DroppedRun]:
     """Ascending. A run that does not match its proof is left out: nobody can say then when its readings were taken."""
-    found = []
+    runs = []
     for *known, mark in sql.execute("SELECT first, last, from_ms, to_ms, proof FROM dropped ORDER BY first").fetchall():
         run = DroppedRun(*known)
         if mark == run_proof(spools.get(run.first >> SEQ_BITS, ""), run):
-            found.append(run)
-    return found
+            runs.append(run)
+    return runs
 
 
 def put_dropped(

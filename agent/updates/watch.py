@@ -106,8 +106,8 @@ class ReleaseWatch:
 
     def handed_on(self) -> tuple[Release, Path] | None:
         """What seats may have of this gateway: the release that it runs and has proven."""
-        found = self._releases.handed_on if self._running else None
-        return found if found is not None and found[0].digest == self._running else None
+        offer = self._releases.handed_on if self._running else None
+        return offer if offer is not None and offer[0].digest == self._running else None
 
     async def look_nightly(self) -> None:
         """Never, without a window."""

@@ -22,8 +22,8 @@ _i = schema.integrity.c
 def record(conn: sa.Connection, names: Collection[str], now_ms: int) -> None:
     """One finding for each that is not out already; names of no gateway are passed over."""
     new = sorted(set(names) - current(conn, now_ms))
-    found = [DeviceFinding(name, "flood", Reason.of("refused.flood", device=name)) for name in new]
-    devices.record_findings(conn, found, now_ms)
+    findings = [DeviceFinding(name, "flood", Reason.of("refused.flood", device=name)) for name in new]
+    devices.record_findings(conn, findings, now_ms)
 
 
 def current(conn: sa.Connection, now_ms: int) -> frozenset[str]:

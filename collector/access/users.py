@@ -217,11 +217,11 @@ def forgive(store: Store, guesses: Collection[int]) -> None:
 def address_group(address: str) -> str:
     """The network that an address is counted with: 24 bits of IPv4, 56 of IPv6; empty for what is no address."""
     try:
-        found = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return ""
-    found = getattr(found, "ipv4_mapped", None) or found
-    return str(ipaddress.ip_network((found, GROUP_BITS[found.version]), strict=False))
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return str(ipaddress.ip_network((ip, GROUP_BITS[ip.version]), strict=False))
 
 
 def store_anew(conn: sa.Connection, proven: Proven, kept: str) -> None:

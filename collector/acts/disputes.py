@@ -32,9 +32,9 @@ def criteria_of(standards: Standards, month: str) -> tuple[str, ...]:
 def file(conn: sa.Connection, filing: Filing, who: ActingPerson, standards: Standards, days: int) -> Dispute:
     """`days` is for how long a closed month may be disputed. Raises DisputeError, centers.CenterError."""
     centers.get(conn, filing.center)
-    found = records.file(conn, filing, who.name, criteria_of(standards, filing.month), days, who.now_ms)
-    _record(conn, "dispute_filed", found, who, found.text)
-    return found
+    dispute = records.file(conn, filing, who.name, criteria_of(standards, filing.month), days, who.now_ms)
+    _record(conn, "dispute_filed", dispute, who, dispute.text)
+    return dispute
 
 
 def attach(conn: sa.Connection, number: int, name: str, body: bytes, who: ActingPerson) -> Attachment:
@@ -47,9 +47,9 @@ def attach(conn: sa.Connection, number: int, name: str, body: bytes, who: Acting
 
 def withdraw(conn: sa.Connection, number: int, who: ActingPerson) -> Dispute:
     """Raises DisputeError."""
-    found = records.withdraw(conn, records.get(conn, number), who.now_ms)
-    _record(conn, "dispute_dropped", found, who, "")
-    return found
+    dispute = records.withdraw(conn, records.get(conn, number), who.now_ms)
+    _record(conn, "dispute_dropped", dispute, who, "")
+    return dispute
 
 
 def arrange_test(
@@ -57,30 +57,30 @@ def arrange_test(
 ) -> Dispute:
     """Raises DisputeError, centers.CenterError."""
     dispute, test_id = records.get(conn, number), witnessed.new_id()
-    found = records.arrange_test(conn, dispute, witness, window, test_id, who.name, who.now_ms)
-    _record(conn, "dispute_test", found, who, found.witness)
+    result = records.arrange_test(conn, dispute, witness, window, test_id, who.name, who.now_ms)
+    _record(conn, "dispute_test", result, who, result.witness)
     text = Reason.of(
-        "notice.dispute_test", number=found.id, center=found.center, name=found.witness, begin=day_of(window[0]),
+        "notice.dispute_test", number=result.id, center=result.center, name=result.witness, begin=day_of(window[0]),
         end=day_of(window[1] - 1),
     )  # fmt: skip
-    _tell(conn, found, text, who, board)
-    return found
+    _tell(conn, result, text, who, board)
+    return result
 
 
 def decide(conn: sa.Connection, number: int, decision: Ruling, who: ActingPerson, board: NoticeBoard) -> Dispute:
     """The report of the month is revised, and a time that is taken out stands in the calendar by both persons. Raises
     DisputeError, centers.CenterError."""
-    found = records.decide(conn, records.get(conn, number), decision, who.name, who.now_ms)
+    dispute = records.decide(conn, records.get(conn, number), decision, who.name, who.now_ms)
     if decision.excused is not None:
-        _excuse(conn, found, decision.excused, who)
-    reopening.record_dispute(conn, found.center, month_span(found.month)[0], who.now_ms)
-    _record(conn, "dispute_decided", found, who, f"{found.outcome}: {found.reason}")
+        _excuse(conn, dispute, decision.excused, who)
+    reopening.record_dispute(conn, dispute.center, month_span(dispute.month)[0], who.now_ms)
+    _record(conn, "dispute_decided", dispute, who, f"{dispute.outcome}: {dispute.reason}")
     text = Reason.of(
-        "notice.dispute_decided", number=found.id, center=found.center, month=found.day or found.month,
-        outcome=Reason(OUTCOMES[decision.outcome]), text=found.reason[:400],
+        "notice.dispute_decided", number=dispute.id, center=dispute.center, month=dispute.day or dispute.month,
+        outcome=Reason(OUTCOMES[decision.outcome]), text=dispute.reason[:400],
     )  # fmt: skip
-    _tell(conn, found, text, who, board)
-    return found
+    _tell(conn, dispute, text, who, board)
+    return dispute
 
 
 def _excuse(conn: sa.Connection, dispute: Dispute, excused: Span, who: ActingPerson) -> None:

@@ -20,16 +20,16 @@ from collector.standard.form import form_of
 
 def publish(conn: sa.Connection, secret: bytes, name: str, number: int, who: ActingPerson) -> VisitList:
     """Raises VisitError."""
-    found = visit_lists.publish(conn, secret, name, number, who.name, who.now_ms)
-    _record(conn, "visits_published", who, f"visits {name}", f"{number}: {found.seed_hash}")
-    return found
+    visit_list = visit_lists.publish(conn, secret, name, number, who.name, who.now_ms)
+    _record(conn, "visits_published", who, f"visits {name}", f"{number}: {visit_list.seed_hash}")
+    return visit_list
 
 
 def draw(conn: sa.Connection, secret: bytes, name: str, who: ActingPerson) -> VisitList:
     """Raises VisitError."""
-    found = visit_lists.draw_list(conn, secret, name, who.name, who.now_ms)
-    _record(conn, "visits_drawn", who, f"visits {name}", f"{len(found.visits)} of {len(found.weights)}")
-    return found
+    visit_list = visit_lists.draw_list(conn, secret, name, who.name, who.now_ms)
+    _record(conn, "visits_drawn", who, f"visits {name}", f"{len(visit_list.visits)} of {len(visit_list.weights)}")
+    return visit_list
 
 
 def inspect(

@@ -78,10 +78,10 @@ def tell_holders(conn: sa.Connection, board: NoticeBoard, code: str, from_ms: in
 
 
 def _queue(conn: sa.Connection, rows: Iterable[dict[str, object]]) -> int:
-    found = list(rows)
-    if found:
-        conn.execute(sa.insert(schema.alerts), found)
-    return len(found)
+    alerts = list(rows)
+    if alerts:
+        conn.execute(sa.insert(schema.alerts), alerts)
+    return len(alerts)
 
 
 def _rows(

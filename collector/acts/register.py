@@ -17,9 +17,9 @@ from collector.register.facts import Fact
 # ---------------------------------------------------------------- facts
 
 
-def confirm_facts(conn: sa.Connection, found: Sequence[Fact], who: ActingPerson) -> list[Fact]:
+def confirm_facts(conn: sa.Connection, center_facts: Sequence[Fact], who: ActingPerson) -> list[Fact]:
     """They hold from the day that they name. Raises FactError."""
-    done = facts.confirm(conn, found, who.name, who.now_ms)
+    done = facts.confirm(conn, center_facts, who.name, who.now_ms)
     dated.apply(conn, {fact.center for fact in done}, who.now_ms)
     note_facts(conn, done, who, "")
     for code, from_ms in dated.touched(done).items():
@@ -27,18 +27,18 @@ def confirm_facts(conn: sa.Connection, found: Sequence[Fact], who: ActingPerson)
     return done
 
 
-def refuse_facts(conn: sa.Connection, found: Sequence[Fact], why: str, who: ActingPerson) -> None:
+def refuse_facts(conn: sa.Connection, center_facts: Sequence[Fact], why: str, who: ActingPerson) -> None:
     """Those that wait never hold. Raises FactError."""
-    waiting = [fact for fact in found if fact.state == "waiting"]
+    waiting = [fact for fact in center_facts if fact.state == "waiting"]
     if not waiting or not why.strip():
         raise facts.FactError("only what waits for a second person is refused, with a reason; give one")
     facts.withdraw(conn, waiting, who.name, why, who.now_ms)
     note_facts(conn, waiting, who, why)
 
 
-def note_facts(conn: sa.Connection, found: Sequence[Fact], who: ActingPerson, why: str) -> None:
+def note_facts(conn: sa.Connection, center_facts: Sequence[Fact], who: ActingPerson, why: str) -> None:
     """In the log of acts: whose facts a person recorded, confirmed or withdrew."""
-    for fact in found:
+    for fact in center_facts:
         text = f"{fact.name} ({fact.id}): {why}".removesuffix(": ")
         users.record(
             conn, "center_changed", who.name, who.now_ms, is_proven=who.is_proven, center=fact.center, reason=text
@@ -56,17 +56,17 @@ def add_entry(conn: sa.Connection, entry: CalendarEntry, who: ActingPerson) -> C
 
 
 def confirm_entries(
-    conn: sa.Connection, found: Sequence[CalendarEntry], who: ActingPerson, from_ms: int | None = None
+    conn: sa.Connection, entries: Sequence[CalendarEntry], who: ActingPerson, from_ms: int | None = None
 ) -> list[CalendarEntry]:
     """`from_ms` is the day on which a day of the moon came. Raises CalendarError, FactError."""
-    made = calendar.confirm(conn, found, who.name, who.now_ms, from_ms)
+    made = calendar.confirm(conn, entries, who.name, who.now_ms, from_ms)
     settle_entries(conn, made, who)
     return made
 
 
-def refuse_entries(conn: sa.Connection, found: Sequence[CalendarEntry], why: str, who: ActingPerson) -> None:
+def refuse_entries(conn: sa.Connection, entries: Sequence[CalendarEntry], why: str, who: ActingPerson) -> None:
     """Those that wait never hold. Raises CalendarError."""
-    waiting = [entry for entry in found if entry.state == "waiting"]
+    waiting = [entry for entry in entries if entry.state == "waiting"]
     if not waiting or not why.strip():
         raise calendar.CalendarError("only what waits is refused, with a reason; give one")
     calendar.withdraw(conn, waiting, who.name, why, who.now_ms, dated.today_ms(who.now_ms))

@@ -63,8 +63,8 @@ def _incidents(conn: sa.Connection, rows: Rows, splits: Rows, now_ms: int) -> No
     """Those that were merged first: one that they were taken into has members then; then those that were parted."""
     i, numbers = schema.incidents.c, set[int]()
     for scope, place, opened_ms in {(row["scope"], row["place"], row["opened_ms"]) for row in rows}:
-        found = tables.some(conn, (i.scope == scope) & (i.place == place) & (i.opened_ms == opened_ms))
-        numbers |= {incident.id for incident in found}
+        incidents = tables.some(conn, (i.scope == scope) & (i.place == place) & (i.opened_ms == opened_ms))
+        numbers |= {incident.id for incident in incidents}
     merged = set(conn.scalars(sa.select(i.id).where(i.id.in_(numbers), i.state == "merged")))
     for number in sorted(merged):
         _fit_members(conn, tables.get(conn, number), now_ms)

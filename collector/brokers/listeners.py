@@ -204,8 +204,8 @@ class WebSocketWriter(WriterAdapter):  # type: ignore[misc]
         return (address[0], address[1]) if address else None
 
     def get_ssl_info(self) -> ssl.SSLObject | None:
-        found: ssl.SSLObject | None = self._connection.transport.get_extra_info("ssl_object")
-        return found
+        ssl_object: ssl.SSLObject | None = self._connection.transport.get_extra_info("ssl_object")
+        return ssl_object
 
     async def close(self) -> None:
         await self._connection.close()

@@ -52,12 +52,12 @@ def chosen(broker: BrokerSection) -> str | None:
     """The program, where our own broker is to be Mosquitto; None for the embedded one. Raises ConfigError."""
     if broker.url != "embedded" or broker.kind == "embedded":
         return None
-    found = program()
-    if found is None and broker.kind == "mosquitto":
+    path = program()
+    if path is None and broker.kind == "mosquitto":
         raise ConfigError(
             f'[broker] kind: mosquitto is not installed; install Debian\'s package {PACKAGE}, or set kind = "auto"'
         )
-    return found
+    return path
 
 
 class MosquittoChild:

@@ -35,10 +35,10 @@ class SessionLog:
         if not line.startswith(ROUTINE):
             return False
         if len(line) <= MAX_LINE:
-            if found := BEGAN.fullmatch(line):
-                self._begin(*found.groups())
-            elif (found := TAKEN_OVER.fullmatch(line)) and found[1] in self._addresses:
-                self._ended.add(found[1])
+            if match := BEGAN.fullmatch(line):
+                self._begin(*match.groups())
+            elif (match := TAKEN_OVER.fullmatch(line)) and match[1] in self._addresses:
+                self._ended.add(match[1])
         return True
 
     def _begin(self, address: str, name: str, user: str) -> None:

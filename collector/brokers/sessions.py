@@ -19,11 +19,11 @@ def filters_of(topic: str) -> list[str]:
     levels = topic.split("/")
     if len(levels) > MAX_LEVELS:
         return []
-    found, starts = [], [""]
+    filters, starts = [], [""]
     for level in levels:
-        found += [start + "#" for start in starts]
+        filters += [start + "#" for start in starts]
         starts = [start + choice + "/" for start in starts for choice in (level, "+")]
-    return [*found, *(start[:-1] for start in starts), *(start + "#" for start in starts)]
+    return [*filters, *(start[:-1] for start in starts), *(start + "#" for start in starts)]
 
 
 class GatewayHandler(BrokerProtocolHandler):  # type: ignore[misc]

@@ -131,20 +131,20 @@ def _say(work: Work, options: argparse.Namespace, verb: str) -> int:
 
 def _show(store: Store, settings: Settings, options: argparse.Namespace) -> int:
     with store.read() as conn:
-        found = status.status(conn)
+        totals = status.status(conn)
     facts = {
-        **asdict(found),
-        "size": found.size,
-        "batch_bytes": found.batch_bytes,
+        **asdict(totals),
+        "size": totals.size,
+        "batch_bytes": totals.batch_bytes,
         "folder": settings.archive.url or str(settings.archive_folder),
         "available": parts.installed(),
     }
     if options.json:
         say(json.dumps(facts))
         return 0
-    say(f"{facts['folder']}: {found.parts} parts of {found.days} days, {found.first_day} to {found.last_day}")
-    say(f"{found.centers} centers, {found.batches} batches, {found.readings} readings, {found.size} bytes")
-    if found.batches:
-        rows = [[kind, size, round(size / found.batches, 1)] for kind, size in found.sizes.items()]
+    say(f"{facts['folder']}: {totals.parts} parts of {totals.days} days, {totals.first_day} to {totals.last_day}")
+    say(f"{totals.centers} centers, {totals.batches} batches, {totals.readings} readings, {totals.size} bytes")
+    if totals.batches:
+        rows = [[kind, size, round(size / totals.batches, 1)] for kind, size in totals.sizes.items()]
         say(table(["kind", "bytes", "a batch"], rows))
     return 0

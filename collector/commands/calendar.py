@@ -120,21 +120,21 @@ def _list(options: argparse.Namespace) -> int:
     from_ms = dated.day_ms(options.from_day) if options.from_day else now_ms - 31 * DAY_MS
     to_ms = dated.day_ms(options.to_day) + DAY_MS if options.to_day else now_ms + 366 * DAY_MS
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = calendar.listed(conn, from_ms, to_ms, options.kind or calendar.KINDS)
-    _say(options, found, now_ms)
+        entries = calendar.listed(conn, from_ms, to_ms, options.kind or calendar.KINDS)
+    _say(options, entries, now_ms)
     return 0
 
 
-def _say(options: argparse.Namespace, found: Sequence[CalendarEntry], now_ms: int) -> None:
+def _say(options: argparse.Namespace, entries: Sequence[CalendarEntry], now_ms: int) -> None:
     if options.json:
-        say(json.dumps([plain(entry, now_ms) for entry in found]))
+        say(json.dumps([plain(entry, now_ms) for entry in entries]))
         return
     cells = [
         (
             entry.id, entry.kind, entry.subject or entry.scope, _time(entry.from_ms), _time(entry.to_ms), entry.hours,
             entry.name, entry.state, entry.recorded_by, entry.confirmed_by, f"{_age_d(entry, now_ms)} d",
         )
-        for entry in found
+        for entry in entries
     ]  # fmt: skip
     say(table(SHOWN, cells, none_yet(EXAMPLE)))
 
@@ -153,11 +153,11 @@ def _holidays(options: argparse.Namespace) -> int:
     if not 2020 <= options.year <= 2100:
         raise ValueError(f"year {options.year}: must be from 2020 to 2100")
     now_ms = clock_ms()
-    found = calendar.public_holidays(options.year, acting(options), now_ms)
+    holidays = calendar.public_holidays(options.year, acting(options), now_ms)
     with opened(settings_of(options)) as store, store.write() as conn:
         span = dated.day_ms(f"{options.year}-01-01"), dated.day_ms(f"{options.year + 1}-01-01")
         known = {one.name for one in calendar.listed(conn, *span, ["holiday"]) if one.state != "withdrawn"}
-        new = [entry for entry in found if entry.name not in known]
+        new = [entry for entry in holidays if entry.name not in known]
         made = calendar.add(conn, new, dated.today_ms(now_ms))
         acts.settle_entries(conn, made, ActingPerson(name=acting(options), now_ms=now_ms))
     _say(options, made, now_ms)
@@ -223,13 +223,13 @@ def schedules(lines: Iterable[str]) -> list[tuple[str, str]]:
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise CalendarError(f"line {reader.line_num}: is not CSV ({describe(error)}); save the file as such") from None
-    found: dict[str, str] = {}
+    by_feeder: dict[str, str] = {}
     for line, row in rows:
         feeder, hours = (clean(row[name] or "") for name in COLUMNS)
-        if not feeder or not hours or feeder in found:
+        if not feeder or not hours or feeder in by_feeder:
             raise CalendarError(f"line {line}: needs a feeder, once, and its hours, such as daily 10:00-12:00")
-        found[feeder] = hours
-    return list(found.items())
+        by_feeder[feeder] = hours
+    return list(by_feeder.items())
 
 
 def _confirm(options: argparse.Namespace) -> int:
@@ -253,13 +253,13 @@ def _withdraw(options: argparse.Namespace) -> int:
         by = people.first
         with store.write() as conn:
             people.check(conn)
-            found = calendar.by_ids(conn, options.ids)
+            entries = calendar.by_ids(conn, options.ids)
             today_ms = dated.today_ms(now_ms)
-            gone = calendar.withdraw(conn, found, by, options.reason, now_ms, today_ms, people.second)
-            found = calendar.by_ids(conn, options.ids)
+            gone = calendar.withdraw(conn, entries, by, options.reason, now_ms, today_ms, people.second)
+            entries = calendar.by_ids(conn, options.ids)
             ended = {one.id for one in gone}
-            acts.settle_entries(conn, [one for one in found if one.id in ended], ActingPerson(name=by, now_ms=now_ms))
-    _say(options, found, now_ms)
+            acts.settle_entries(conn, [one for one in entries if one.id in ended], ActingPerson(name=by, now_ms=now_ms))
+    _say(options, entries, now_ms)
     return 0
 
 

@@ -224,13 +224,13 @@ def _ask(options: argparse.Namespace) -> int:
                 conn, "question_asked", acting(options), clock_ms(), center=options.code, reason=options.question
             )
         until_s = time.monotonic() + options.wait
-        while (found := _question(store, question)).answered_ms is None and time.monotonic() < until_s:
+        while (reply := _question(store, question)).answered_ms is None and time.monotonic() < until_s:
             time.sleep(LOOK_S)
     if options.json:
-        say(json.dumps(dataclasses.asdict(found)))
+        say(json.dumps(dataclasses.asdict(reply)))
     else:
-        say(found.answer or f"{options.code}: no answer yet; it will be on the center's page")
-    return 0 if found.answered_ms is not None else 1
+        say(reply.answer or f"{options.code}: no answer yet; it will be on the center's page")
+    return 0 if reply.answered_ms is not None else 1
 
 
 def _question(store: Store, question: str) -> questions.AskedQuestion:
@@ -240,9 +240,9 @@ def _question(store: Store, question: str) -> questions.AskedQuestion:
 
 def _turn(store: Store, test_id: str) -> sa.RowMapping:
     with store.read() as conn:
-        found = requests.by_id(conn, test_id)
-    assert found is not None, "turns are never deleted"
-    return found
+        turn = requests.by_id(conn, test_id)
+    assert turn is not None, "turns are never deleted"
+    return turn
 
 
 def _said(turn: sa.RowMapping) -> str:

@@ -278,10 +278,10 @@ def _terminal_width() -> int:
 
 def _narrowed(widths: Sequence[int], most: int) -> list[int]:
     """The widths of a table's columns, the widest of them less so that all fit; as they are for `most` of 0."""
-    found = list(widths)
-    while most and sum(found) + 2 * (len(found) - 1) > most and max(found) > LEAST_WIDTH:
-        found[found.index(max(found))] -= 1
-    return found
+    fitted = list(widths)
+    while most and sum(fitted) + 2 * (len(fitted) - 1) > most and max(fitted) > LEAST_WIDTH:
+        fitted[fitted.index(max(fitted))] -= 1
+    return fitted
 
 
 def _cut(cell: str, width: int) -> str:

@@ -83,13 +83,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = contacts.everyone(conn)
+        entries = contacts.everyone(conn)
     cells = [
         [it.id, it.kind, it.name, it.person, it.telephone, it.whatsapp, it.telegram, it.email, it.lang,
          it.hours, scope_text(it.scope)]
-        for it in found
+        for it in entries
     ]  # fmt: skip
-    say(json.dumps([contact.row() for contact in found]) if options.json else table(HEADS, cells, none_yet(EXAMPLE)))
+    say(json.dumps([contact.row() for contact in entries]) if options.json else table(HEADS, cells, none_yet(EXAMPLE)))
     return 0
 
 

@@ -111,34 +111,34 @@ def _file(options: argparse.Namespace) -> int:
     )  # fmt: skip
     with existing(settings) as store, store.write() as conn:
         who = ActingPerson(name=acting(options), now_ms=clock_ms())
-        found = disputes.file(conn, filing, who, standards_of(settings), settings.disputes.file_within_days)
-    return _say(options, found)
+        dispute = disputes.file(conn, filing, who, standards_of(settings), settings.disputes.file_within_days)
+    return _say(options, dispute)
 
 
 def _list(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
         states = OPEN if options.open else ()
-        found = records.listed(conn, EVERYWHERE, states=states, center=options.center, month=options.month)
-    say(json.dumps([dataclasses.asdict(one) for one in found]) if options.json else _table(found))
+        rows = records.listed(conn, EVERYWHERE, states=states, center=options.center, month=options.month)
+    say(json.dumps([dataclasses.asdict(one) for one in rows]) if options.json else _table(rows))
     return 0
 
 
-def _table(found: Sequence[Dispute]) -> str:
+def _table(rows: Sequence[Dispute]) -> str:
     cells = [
         (
             one.id, one.center, one.day or one.month, one.criterion, one.state, one.outcome, moment(one.filed_ms),
             one.filed_by, one.decided_by, one.text[:60],
         )
-        for one in found
+        for one in rows
     ]  # fmt: skip
     return table(HEADS, cells)
 
 
 def _show(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = records.get(conn, options.number)
-        result, files = witnessed.result(conn, found), attachments.of_dispute(conn, found.id)
-    facts = dataclasses.asdict(found) | {"test": dict(result) if result else None}
+        dispute = records.get(conn, options.number)
+        result, files = witnessed.result(conn, dispute), attachments.of_dispute(conn, dispute.id)
+    facts = dataclasses.asdict(dispute) | {"test": dict(result) if result else None}
     facts["files"] = [dataclasses.asdict(one) for one in files] if options.json else [one.name for one in files]
     rows = [(name, moment(value) if name.endswith("_ms") else value) for name, value in facts.items()]
     rows = [row for row in rows if row[1] not in ("", None, [])]
@@ -178,8 +178,8 @@ def _test(options: argparse.Namespace) -> int:
                 conn, name, proof, "dispute.decide", records.get(conn, options.number).center
             )
             who = ActingPerson(name=name, now_ms=now_ms, is_proven=is_proven)
-            found = disputes.arrange_test(conn, options.number, options.witness, window, who, board_of(settings))
-    return _say(options, found)
+            dispute = disputes.arrange_test(conn, options.number, options.witness, window, who, board_of(settings))
+    return _say(options, dispute)
 
 
 def _decide(options: argparse.Namespace) -> int:
@@ -196,19 +196,19 @@ def _decide(options: argparse.Namespace) -> int:
                 conn, name, proof, "dispute.decide", records.get(conn, options.number).center
             )
             who = ActingPerson(name=name, now_ms=now_ms, is_proven=is_proven)
-            found = disputes.decide(conn, options.number, decision, who, board_of(settings))
-    return _say(options, found)
+            dispute = disputes.decide(conn, options.number, decision, who, board_of(settings))
+    return _say(options, dispute)
 
 
 def _withdraw(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.write() as conn:
-        found = disputes.withdraw(conn, options.number, ActingPerson(name=acting(options), now_ms=clock_ms()))
-    return _say(options, found)
+        dispute = disputes.withdraw(conn, options.number, ActingPerson(name=acting(options), now_ms=clock_ms()))
+    return _say(options, dispute)
 
 
-def _say(options: argparse.Namespace, found: Dispute) -> int:
-    words = f"dispute {found.id}: {found.center} {found.day or found.month}: {found.outcome or found.state}"
-    say(json.dumps(dataclasses.asdict(found)) if options.json else words)
+def _say(options: argparse.Namespace, dispute: Dispute) -> int:
+    words = f"dispute {dispute.id}: {dispute.center} {dispute.day or dispute.month}: {dispute.outcome or dispute.state}"
+    say(json.dumps(dataclasses.asdict(dispute)) if options.json else words)
     return 0
 
 

@@ -100,19 +100,19 @@ def _gateway(
 
 def _funnel(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = funnel.survey(conn, time.time_ns() // 1_000_000)
+        stats = funnel.survey(conn, time.time_ns() // 1_000_000)
     if options.json:
-        troubles = [dataclasses.asdict(trouble) for trouble in found.troubles]
-        facts = {"provinces": found.provinces, "total": found.total, "versions": found.versions, "troubles": troubles}
+        troubles = [dataclasses.asdict(trouble) for trouble in stats.troubles]
+        facts = {"provinces": stats.provinces, "total": stats.total, "versions": stats.versions, "troubles": troubles}
         say(json.dumps(facts))
         return 0
-    rows = [(province or "(none)", counts) for province, counts in sorted(found.provinces.items())]
-    cells = [(name, *(counts[stage] for stage in funnel.STAGES)) for name, counts in [*rows, ("all", found.total)]]
+    rows = [(province or "(none)", counts) for province, counts in sorted(stats.provinces.items())]
+    cells = [(name, *(counts[stage] for stage in funnel.STAGES)) for name, counts in [*rows, ("all", stats.total)]]
     say(table(("province", *funnel.STAGES), cells))
-    if found.versions:
-        say("\n" + table(("version", "gateways"), sorted(found.versions.items())))
-    if found.troubles:
-        lines = [(one.center, one.device, one.kind, _text(one)) for one in found.troubles]
+    if stats.versions:
+        say("\n" + table(("version", "gateways"), sorted(stats.versions.items())))
+    if stats.troubles:
+        lines = [(one.center, one.device, one.kind, _text(one)) for one in stats.troubles]
         say("\n" + table(("center", "device", "trouble", "what"), lines))
     return 0
 

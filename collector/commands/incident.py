@@ -100,13 +100,13 @@ def run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     with existing(settings) as store, store.read() as conn:
-        found = queries.listing(
+        incidents = queries.listing(
             conn, read_standards(settings), clock_ms(), state=options.state, owner=options.owner, center=options.center
         )
     if options.csv:
-        say_rows(options, lists.INCIDENTS, [lists.flat_incident(one) for one in found])
+        say_rows(options, lists.INCIDENTS, [lists.flat_incident(one) for one in incidents])
     else:
-        say(json.dumps(found) if options.json else table(HEADS, [_cells(one) for one in found]))
+        say(json.dumps(incidents) if options.json else table(HEADS, [_cells(one) for one in incidents]))
     return 0
 
 

@@ -123,14 +123,14 @@ def _photo(path: Path) -> Photo:
 
 def _list(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = records.listed(conn, options.center)
+        rows = records.listed(conn, options.center)
     cells = [
         (one.inspection, one.center, moment(one.inspected_ms), one.recorded_by, one.visit_list, len(one.photos),
          "withdrawn" if one.withdrawn_ms else "counts", ", ".join(f"{k}={v}" for k, v in one.answers.items()))
-        for one in found
+        for one in rows
     ]  # fmt: skip
     heads = ("inspection", "center", "at", "by", "list", "photos", "state", "answers")
-    say(msgspec.json.encode(found).decode() if options.json else table(heads, cells, none_yet(EXAMPLE)))
+    say(msgspec.json.encode(rows).decode() if options.json else table(heads, cells, none_yet(EXAMPLE)))
     return 0
 
 

@@ -35,17 +35,17 @@ def run(options: argparse.Namespace) -> int:
         return 2
     weights = score.shipped()
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = [one for one in score.compute(conn, month, weights) if one.score >= options.least]
-    found = [one for one in found if options.center in ("", one.center)]
+        scores = [one for one in score.compute(conn, month, weights) if one.score >= options.least]
+    scores = [one for one in scores if options.center in ("", one.center)]
     if options.json:
-        rows = [{"center": one.center, "score": one.score, "reasons": one.reasons} for one in found]
+        rows = [{"center": one.center, "score": one.score, "reasons": one.reasons} for one in scores]
         facts = {"month": month, "weights": weights.id, "official": weights.official, "sha256": weights.digest}
         say(msgspec.json.encode(facts | {"visit_at": weights.visit_at, "centers": rows}).decode())
         return 0
-    for one in found:
+    for one in scores:
         visit = "visit" if one.score >= weights.visit_at else ""
         reasons = ", ".join(f"{row.finding} {row.days} d {row.points:g}" for row in one.reasons)
         say(f"{one.center:<16} {one.score:>6.1f}  {visit:<5}  {reasons}")
-    if not found:
+    if not scores:
         say(f"{month}: nothing was found of any center")
     return 0

@@ -24,6 +24,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 @answers
 def run(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = rows.rows(conn, clock_ms())
-    say_rows(options, COLUMNS, [dataclasses.asdict(row) for row in found])
+        jobs = rows.rows(conn, clock_ms())
+    say_rows(options, COLUMNS, [dataclasses.asdict(row) for row in jobs])
     return 0

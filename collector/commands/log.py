@@ -110,14 +110,14 @@ def _prove(conn: sa.Connection, note: Note, options: argparse.Namespace) -> int:
 
 def _check(conn: sa.Connection, key: NoteKey, *, as_json: bool) -> int:
     with Bar("of the leaves checked") as bar:
-        found, size = list(checking.check(conn, key, bar.share)), sequencing.size_of(conn)
+        faults, size = list(checking.check(conn, key, bar.share)), sequencing.size_of(conn)
     if as_json:
-        say(json.dumps({"leaves": size, "wrong": [one.code for one in found]}, indent=2))
-    elif found:
-        complain("\n".join(plain().reason(one) for one in found[:20]))
+        say(json.dumps({"leaves": size, "wrong": [one.code for one in faults]}, indent=2))
+    elif faults:
+        complain("\n".join(plain().reason(one) for one in faults[:20]))
     else:
         say(f"{size} leaves, and every tile and head is as it was signed")
-    return 1 if found else 0
+    return 1 if faults else 0
 
 
 def _cosign(conn: sa.Connection, options: argparse.Namespace) -> int:

@@ -158,8 +158,8 @@ def _act(conn: sa.Connection, options: argparse.Namespace, name: str, kept: str,
         case "role":
             directory.set_role(conn, name, options.role, scope_of(options), by, now_ms)
         case "oidc":
-            found = oidc.identity("email", options.email) or oidc.identity("sub", options.sub)
-            directory.set_identity(conn, name, found, by, now_ms)
+            identity = oidc.identity("email", options.email) or oidc.identity("sub", options.sub)
+            directory.set_identity(conn, name, identity, by, now_ms)
         case "end-sessions":
             sessions.end_all(conn, account, by, now_ms, proven=False)
         case "remove-factor":

@@ -63,8 +63,8 @@ def run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     words = plain()
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = tables.plans(conn)
-    rows = [(name, number, step) for name, plan in found.items() for number, step in enumerate(plan, 1)]
+        by_name = tables.plans(conn)
+    rows = [(name, number, step) for name, plan in by_name.items() for number, step in enumerate(plan, 1)]
     facts = [
         {"plan": name, "step": number, "after_s": step.after_s, "target": " | ".join(map(str, step.targets)),
          "via": step.via}

@@ -147,7 +147,7 @@ def _imported(options: argparse.Namespace, text: str, from_ms: int | None) -> in
 
 
 def _say_import(options: argparse.Namespace, done: centers.Import, *, written: bool) -> None:
-    found = {
+    summary = {
         "import": done.number,
         "added": len(done.added),
         "changed": len(done.changed),
@@ -158,7 +158,7 @@ def _say_import(options: argparse.Namespace, done: centers.Import, *, written: b
         "written": written,
     }
     if options.json:
-        say(json.dumps(found))
+        say(json.dumps(summary))
         return
     for difference in () if done.mistakes else done.differences:
         say(str(difference))
@@ -191,9 +191,9 @@ def _undo(options: argparse.Namespace) -> int:
             users.record(conn, "centers_imported", origin.by, now_ms, reason=f"-{options.undo}: {origin.reason}")
             held = [fact for fact in done.facts if fact.state == "holds" and fact.center not in done.removed]
             _revise(conn, dated.touched(held), now_ms)
-    found = {"import": options.undo, "withdrawn": len(done.facts), "removed": list(done.removed)}
+    summary = {"import": options.undo, "withdrawn": len(done.facts), "removed": list(done.removed)}
     words = f"import {options.undo}: taken back; {len(done.facts)} facts withdrawn, {len(done.removed)} centers gone"
-    say(json.dumps(found) if options.json else words)
+    say(json.dumps(summary) if options.json else words)
     return 0
 
 
@@ -245,14 +245,14 @@ def _facts(options: argparse.Namespace) -> int:
 def _history(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
         centers.get(conn, options.code)
-        found = facts.facts_of(conn, [options.code])[options.code]
-    _say_facts(options, [fact for fact in found if options.fact in ("", fact.name)])
+        center_facts = facts.facts_of(conn, [options.code])[options.code]
+    _say_facts(options, [fact for fact in center_facts if options.fact in ("", fact.name)])
     return 0
 
 
-def _say_facts(options: argparse.Namespace, found: Sequence[Fact]) -> None:
+def _say_facts(options: argparse.Namespace, center_facts: Sequence[Fact]) -> None:
     if options.json:
-        say(json.dumps([plain(fact) for fact in found]))
+        say(json.dumps([plain(fact) for fact in center_facts]))
         return
     cells = [
         (
@@ -260,7 +260,7 @@ def _say_facts(options: argparse.Namespace, found: Sequence[Fact]) -> None:
             moment(fact.recorded_ms), fact.recorded_by, fact.confirmed_by, fact.state,
             fact.withdrawn_why or fact.reason,
         )
-        for fact in found
+        for fact in center_facts
     ]  # fmt: skip
     say(table(HISTORY, cells))
 
@@ -314,8 +314,8 @@ def _confirm(options: argparse.Namespace) -> int:
         with store.write() as conn:
             users.check(conn, by, proof, "approve")
             who = ActingPerson(name=by, now_ms=now_ms, is_proven=bool(proof))
-            found = acts.confirm_facts(conn, _named(conn, options), who)
-    _say_count(options, found, f"confirmed by {by}")
+            center_facts = acts.confirm_facts(conn, _named(conn, options), who)
+    _say_count(options, center_facts, f"confirmed by {by}")
     return 0
 
 
@@ -326,15 +326,15 @@ def _withdraw(options: argparse.Namespace) -> int:
         by, second = people.first, people.second
         with store.write() as conn:
             people.check(conn)
-            found = [fact for fact in _named(conn, options) if fact.state != "withdrawn"]
-            held = [fact for fact in found if fact.state == "holds"]
+            center_facts = [fact for fact in _named(conn, options) if fact.state != "withdrawn"]
+            held = [fact for fact in center_facts if fact.state == "holds"]
             if any(fact.from_ms < dated.today_ms(now_ms) for fact in held):
                 facts.another(by, second)
-            facts.withdraw(conn, found, by, options.reason, now_ms)
-            acts.note_facts(conn, found, ActingPerson(name=by, now_ms=now_ms), options.reason)
-            dated.apply(conn, {fact.center for fact in found}, now_ms)
+            facts.withdraw(conn, center_facts, by, options.reason, now_ms)
+            acts.note_facts(conn, center_facts, ActingPerson(name=by, now_ms=now_ms), options.reason)
+            dated.apply(conn, {fact.center for fact in center_facts}, now_ms)
             _revise(conn, dated.touched(held), now_ms)
-    _say_count(options, found, f"withdrawn by {by}")
+    _say_count(options, center_facts, f"withdrawn by {by}")
     return 0
 
 
@@ -342,8 +342,8 @@ def _named(conn: sa.Connection, options: argparse.Namespace) -> list[Fact]:
     return facts.of_import(conn, options.number) if options.number else facts.by_ids(conn, options.ids)
 
 
-def _say_count(options: argparse.Namespace, found: Iterable[Fact], fate: str) -> None:
-    rows = [plain(fact) for fact in found]
+def _say_count(options: argparse.Namespace, center_facts: Iterable[Fact], fate: str) -> None:
+    rows = [plain(fact) for fact in center_facts]
     say(json.dumps(rows) if options.json else f"{len(rows)} {'fact' if len(rows) == 1 else 'facts'}: {fate}")
 
 

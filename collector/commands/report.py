@@ -143,10 +143,10 @@ def _check(
     report = schedule.told(conn, code, month, standards, now_ms)
     if "proof" not in report:
         return exit_code  # its leaf is in no head yet, or the log had not begun
-    found = list(schedule.unproven(report, LogSigner(origin, key).public if key is not None else None))
-    for sentence in found:
+    sentences = list(schedule.unproven(report, LogSigner(origin, key).public if key is not None else None))
+    for sentence in sentences:
         complain(f"{code} {month}: {sentence}")
-    return 1 if found else exit_code
+    return 1 if sentences else exit_code
 
 
 def _put_bundle(
@@ -172,13 +172,13 @@ def _put_fleet(conn: sa.Connection, options: argparse.Namespace) -> int:
     lang = next(iter(options.language or ()), "en")
     from_ms = period(options.month, TZ, clock_ms()).from_ms
     with Bar("of the reports read") as bar:
-        found = summary.of_month(conn, options.month, from_ms, options.by, taken=bar.over)
-    if not found.centers:
+        fleet = summary.of_month(conn, options.month, from_ms, options.by, taken=bar.over)
+    if not fleet.centers:
         raise ReportError(f"month {options.month}: no report of it is closed yet; see one with --center")
     if options.xlsx:
-        return _put(files.fleet_workbook(found, plain(lang)), options.xlsx)
+        return _put(files.fleet_workbook(fleet, plain(lang)), options.xlsx)
     is_csv = options.format == "csv" and not options.json
-    return _put(files.fleet_csv(found).encode() if is_csv else files.fleet_json(found), options.output)
+    return _put(files.fleet_csv(fleet).encode() if is_csv else files.fleet_json(fleet), options.output)
 
 
 def _record_recipient(settings: Settings, report: Mapping[str, Any], name: str) -> None:
@@ -209,19 +209,19 @@ def _put_pdf(report: Mapping[str, Any], options: argparse.Namespace, settings: S
 
 def _check_pdf(path: Path, roots: Path) -> int:
     try:
-        found = pades.checked(path.read_bytes(), roots.read_bytes())
+        signature = pades.checked(path.read_bytes(), roots.read_bytes())
     except OSError as error:
         complain(f"{error.filename}: cannot be read ({describe(error)}); name a file that exists")
         return 2
     except document.PdfError as error:
         complain(f"{path}: {error}")
         return 1
-    if not found.is_true:
-        complain(f"{path}: not as it was signed: {found.why}")
+    if not signature.is_true:
+        complain(f"{path}: not as it was signed: {signature.why}")
         return 1
-    when = f"{found.signed_at} by its own word"
-    when = f"before {found.stamped_at} by the word of a time-stamping authority" if found.stamped_at else when
-    say(f"{path}: as it was signed by {found.signer}, {when}")
+    when = f"{signature.signed_at} by its own word"
+    when = f"before {signature.stamped_at} by the word of a time-stamping authority" if signature.stamped_at else when
+    say(f"{path}: as it was signed by {signature.signer}, {when}")
     return 0
 
 
@@ -235,15 +235,15 @@ def _check_json(path: Path, text: str | None) -> int:
     except (NoteError, ValueError, RecursionError) as error:  # msgspec.DecodeError is a ValueError
         complain(f"{path}: is no report, or the key is none ({describe(error)[:120]})")
         return 2
-    found = list(schedule.unproven(report, key))
-    for sentence in found:
+    sentences = list(schedule.unproven(report, key))
+    for sentence in sentences:
         complain(f"{path}: {sentence}")
-    if not found:
+    if not sentences:
         proof = report["proof"]
         say(f"{path}: is leaf {proof['number']} of the log {proof['origin']}")
         if key is None:
             say("not proven: the log's key is the report's own word; give the one you know with --log-key")
-    return 1 if found else 0
+    return 1 if sentences else 0
 
 
 def _put(body: bytes, output: Path | None) -> int:

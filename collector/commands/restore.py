@@ -134,9 +134,9 @@ def _target(unpacked: server.Unpacked, options: argparse.Namespace) -> tuple[Set
 def _newest(path: Path) -> Path:
     if not path.is_dir():
         return path
-    if not (found := copies.listed(path)):
+    if not (backups := copies.listed(path)):
         raise StoreError(f"{path}: holds no backups; name a file, or a folder with nabz-….backup")
-    return found[-1]
+    return backups[-1]
 
 
 def _start(path: Path) -> bytes:

@@ -98,23 +98,23 @@ def run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     now_ms = clock_ms()
     with existing(settings_of(options)) as store, store.read() as conn:
-        found, days, names = tables.rotas(conn), directory.holidays(conn, now_ms), _names(conn)
+        rotas, days, names = tables.rotas(conn), directory.holidays(conn, now_ms), _names(conn)
     facts: list[dict[str, object]] = [
         {"id": one.id, "name": one.name, "scope": one.scope.parts, "members": one.members, "turn_s": one.turn_s,
          "hours": one.hours, "on_holidays": one.on_holidays, "on_duty": on_duty(one, now_ms, days),
          "turns": [{"from_ms": at_ms, "person": key} for at_ms, key in upcoming(one, now_ms, TURNS)],
          "overrides": [vars(item) for item in one.overrides if item.to_ms > now_ms]}
-        for one in found
+        for one in rotas
     ]  # fmt: skip
-    say(json.dumps(facts) if options.json else _told(found, facts, names))
+    say(json.dumps(facts) if options.json else _told(rotas, facts, names))
     return 0
 
 
-def _told(found: tuple[Rota, ...], facts: list[dict[str, object]], names: Mapping[str, str]) -> str:
+def _told(rotas: tuple[Rota, ...], facts: list[dict[str, object]], names: Mapping[str, str]) -> str:
     words = plain()
     heads = ("id", "rota", "centers", "on duty now", "next", "turn", "hours")
     cells = []
-    for one, row in zip(found, facts, strict=True):
+    for one, row in zip(rotas, facts, strict=True):
         on, turns = str(row["on_duty"] or ""), upcoming(one, clock_ms(), 2)
         after = f"{names.get(turns[1][1], turns[1][1])} from {moment(turns[1][0])}" if len(turns) > 1 else ""
         turn = words.duration(one.turn_s)
@@ -122,7 +122,7 @@ def _told(found: tuple[Rota, ...], facts: list[dict[str, object]], names: Mappin
     standing = [
         f"override {item.id} of rota {one.id}: {names.get(item.person, item.person) or 'nobody'}, "
         f"{moment(item.from_ms)} to {moment(item.to_ms)} ({item.reason})"
-        for one in found
+        for one in rotas
         for item in one.overrides
         if item.to_ms > clock_ms()
     ]
@@ -166,9 +166,9 @@ def _who(options: argparse.Namespace) -> int:
     at_ms = time_ms(options.at) if options.at else clock_ms()
     with existing(settings_of(options)) as store, store.read() as conn:
         days, names = directory.holidays(conn, at_ms), _names(conn)
-        found = [(one, on_duty(one, at_ms, days)) for one in tables.rotas(conn)]
-    facts = [{"id": one.id, "name": one.name, "scope": one.scope.parts, "on_duty": key} for one, key in found]
-    cells = [(one.id, one.name, scope_text(one.scope), names.get(key or "", key) or "nobody") for one, key in found]
+        duties = [(one, on_duty(one, at_ms, days)) for one in tables.rotas(conn)]
+    facts = [{"id": one.id, "name": one.name, "scope": one.scope.parts, "on_duty": key} for one, key in duties]
+    cells = [(one.id, one.name, scope_text(one.scope), names.get(key or "", key) or "nobody") for one, key in duties]
     say(json.dumps(facts) if options.json else table(("id", "rota", "centers", "on duty"), cells, none_yet(EXAMPLE)))
     return 0
 

@@ -83,16 +83,16 @@ def run(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = tables.routes(conn)
+        rows = tables.routes(conn)
     facts = [
         {"id": one.id, "scope": one.scope.parts, "severity": one.severity, "families": one.families,
          "hours": one.hours, "lang": one.lang, "plan": one.plan}
-        for one in found
+        for one in rows
     ]  # fmt: skip
     cells = [
         (one.id, scope_text(one.scope), one.severity, " ".join(one.families) or "all", one.hours or "always",
          one.lang or "the person's", one.plan)
-        for one in found
+        for one in rows
     ]  # fmt: skip
     say(json.dumps(facts) if options.json else table(HEADS, cells, none_yet(EXAMPLE)))
     return 0
@@ -119,9 +119,9 @@ def _test(options: argparse.Namespace) -> int:
     with existing(settings) as store, store.read() as conn:
         book = directory.book_of(conn, channels, now_ms)
         facts = tables.facts_of(conn, desk.get(conn, options.incident), now_ms)
-    found = rehearse(facts, book, now_ms)
-    rows = [_facts(at_ms, one) for at_ms, one in found]
-    say(json.dumps(rows) if options.json else _told(book, found, now_ms))
+    schedule = rehearse(facts, book, now_ms)
+    rows = [_facts(at_ms, one) for at_ms, one in schedule]
+    say(json.dumps(rows) if options.json else _told(book, schedule, now_ms))
     return 0
 
 
@@ -132,19 +132,19 @@ def _facts(at_ms: int, one: RoutedMessage) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _told(book: RoutingBook, found: list[tuple[int, RoutedMessage]], now_ms: int) -> str:
+def _told(book: RoutingBook, schedule: list[tuple[int, RoutedMessage]], now_ms: int) -> str:
     words = plain()
     if not book.channels:
         return (
             "no channel sends to persons: write a place such as {telephone} into the url of one, see docs/settings.md"
         )
-    if not found:
+    if not schedule:
         return "no route fits this incident; see `nabz-collector route list`"
     heads = ("after", "at", "route", "step", "who", "channel", "address", "why")
     cells = [
         (words.duration((at_ms - now_ms) / 1000), moment(at_ms), one.route, one.step + 1, one.name, one.channel or "–",
          one.address, words.reason(one.reason))
-        for at_ms, one in found
+        for at_ms, one in schedule
     ]  # fmt: skip
     return table(heads, cells)
 

@@ -74,10 +74,10 @@ def _say_token(options: argparse.Namespace, collector: str, token: str) -> None:
     say(json.dumps(facts) if options.json else text)
 
 
-def _say_list(options: argparse.Namespace, found: list[dict[str, object]]) -> None:
+def _say_list(options: argparse.Namespace, hosts: list[dict[str, object]]) -> None:
     if options.json:
-        say(json.dumps(found))
+        say(json.dumps(hosts))
         return
     names = ("name", "state", "url", "place", "tests_at_once", "records")
     heads = ("NAME", "STATE", "URL", "PLACE", "TESTS", "RECORDS")
-    say(table(heads, [[item[name] for name in names] for item in found], none_yet(EXAMPLE)))
+    say(table(heads, [[item[name] for name in names] for item in hosts], none_yet(EXAMPLE)))

@@ -126,8 +126,8 @@ def _show(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
         newest = layers.current(conn)
         if options.center:
-            found = layers.origins(newest, centers.get(conn, options.center))
-            return _show_center(options, found)
+            by_key = layers.origins(newest, centers.get(conn, options.center))
+            return _show_center(options, by_key)
         if options.layer:
             wanted = layers.parse(conn, options.layer)
             newest = {layer: version for layer, version in newest.items() if layer == wanted}
@@ -144,13 +144,13 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show_center(options: argparse.Namespace, found: Mapping[str, tuple[object, Version]]) -> int:
+def _show_center(options: argparse.Namespace, by_key: Mapping[str, tuple[object, Version]]) -> int:
     if options.json:
-        say(json.dumps({key: {"value": value, "version": _plain(version)} for key, (value, version) in found.items()}))
+        say(json.dumps({key: {"value": value, "version": _plain(version)} for key, (value, version) in by_key.items()}))
         return 0
     cells = [
         (key, _text(value), version.layer, moment(version.at_ms), version.person, version.reason)
-        for key, (value, version) in sorted(found.items())
+        for key, (value, version) in sorted(by_key.items())
     ]
     say(table(("key", "value", "from", "since", "by", "reason"), cells))
     return 0
@@ -202,9 +202,9 @@ def _history(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     """Exit code 1 while some gateway has failed."""
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = list(standing.gateways(conn))
-    counts = Counter(one.standing for one in found if one.wanted_digest or one.standing != "unable")
-    rows = [one for one in found if options.all or one.standing not in ("applied", "unable")]
+        gateways = list(standing.gateways(conn))
+    counts = Counter(one.standing for one in gateways if one.wanted_digest or one.standing != "unable")
+    rows = [one for one in gateways if options.all or one.standing not in ("applied", "unable")]
     if options.json:
         facts = [
             {"center": one.center, "device": one.device, "standing": one.standing, "wanted": one.wanted_digest,

@@ -105,12 +105,12 @@ def _check(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     with existing(settings) as store, store.read() as conn:
-        found = adoption.states_of(conn, standards_of(settings).versions)
-    rows = [_adoption_facts(one) for one in found]
+        states = adoption.states_of(conn, standards_of(settings).versions)
+    rows = [_adoption_facts(one) for one in states]
     cells = [
         (row["id"], STATES[one.state], dated.day_of(one.version.valid_from_ms), row["proposed_by"], row["adopted_by"],
          moment(row["adopted_ms"]), row["digest"])
-        for row, one in zip(rows, found, strict=True)
+        for row, one in zip(rows, states, strict=True)
     ]  # fmt: skip
     heads = ("standard", "state", "holds from", "proposed by", "adopted by", "adopted", "sha256")
     say(json.dumps(rows, indent=2) if options.json else table(heads, cells))
@@ -138,8 +138,8 @@ def _decide(options: argparse.Namespace) -> int:
                 adoption.propose(conn, version, options.reason, who)
             else:
                 adoption.adopt(conn, version, who)
-            (found,) = adoption.states_of(conn, [version])
-    say(json.dumps(_adoption_facts(found)) if options.json else f"{version.id}: {STATES[found.state]}")
+            (entry,) = adoption.states_of(conn, [version])
+    say(json.dumps(_adoption_facts(entry)) if options.json else f"{version.id}: {STATES[entry.state]}")
     return 0
 
 
@@ -155,20 +155,20 @@ def _try(options: argparse.Namespace) -> int:
     end_ms = today_ms(now_ms)
     span = (end_ms - options.days * DAY_MS, end_ms)
     with Bar("of the centers") as bar:
-        found = processes.trial(partial(existing, settings), draft.DraftQuestion(held, new, span), bar.share)
-    say(json.dumps(draft.facts(found), ensure_ascii=False, indent=2) if options.json else _trial_text(found))
+        trial = processes.trial(partial(existing, settings), draft.DraftQuestion(held, new, span), bar.share)
+    say(json.dumps(draft.facts(trial), ensure_ascii=False, indent=2) if options.json else _trial_text(trial))
     return 0
 
 
-def _trial_text(found: draft.DraftTrial) -> str:
-    lines = [f"{found.draft} instead of {found.standard}: {len(found.changed)} of {found.centers} centers change"]
-    for title, groups in (("district", found.by_district), ("owner", found.by_owner)):
+def _trial_text(trial: draft.DraftTrial) -> str:
+    lines = [f"{trial.draft} instead of {trial.standard}: {len(trial.changed)} of {trial.centers} centers change"]
+    for title, groups in (("district", trial.by_district), ("owner", trial.by_owner)):
         rows = [(name, change, count) for name, counts in groups.items() for change, count in counts.items()]
         lines += ["", table((title, "change", "centers"), rows)] if rows else []
-    some = [(one.center, f"{one.was} > {one.now}", ", ".join(one.criteria)) for one in found.changed[:50]]
+    some = [(one.center, f"{one.was} > {one.now}", ", ".join(one.criteria)) for one in trial.changed[:50]]
     lines += ["", table(("center", "change", "by"), some)] if some else []
-    lines += [f"… and {len(found.changed) - 50} more; all with --json"] if len(found.changed) > 50 else []
-    lines += [f"not told by day sheets, so left out: {', '.join(found.untold)}"] if found.untold else []
+    lines += [f"… and {len(trial.changed) - 50} more; all with --json"] if len(trial.changed) > 50 else []
+    lines += [f"not told by day sheets, so left out: {', '.join(trial.untold)}"] if trial.untold else []
     return "\n".join(lines)
 
 

@@ -129,11 +129,11 @@ def _sign(options: argparse.Namespace) -> int:
 
 
 def _signatures(options: argparse.Namespace) -> int:
-    found = UpdateRepository(options.repo).signatures()
+    signatures = UpdateRepository(options.repo).signatures()
     if options.json:
-        say(json.dumps([dataclasses.asdict(one) for one in found]))
+        say(json.dumps([dataclasses.asdict(one) for one in signatures]))
     else:
-        say(table(("staged", "signatures", "needed"), [(one.role, one.counted, one.needed) for one in found]))
+        say(table(("staged", "signatures", "needed"), [(one.role, one.counted, one.needed) for one in signatures]))
     return 0
 
 
@@ -155,19 +155,19 @@ def _ring(options: argparse.Namespace) -> int:
     if release is None:
         raise UpdateError(f"release {options.version}: is not published; see `nabz-collector update status`")
     wanted = 0 if options.hold else options.open
-    found = _judged(options, repository, release, now_ms) if wanted is None else None
-    done = rings.step(repository, release, online, found, now_ms, wanted)
+    verdict = _judged(options, repository, release, now_ms) if wanted is None else None
+    done = rings.step(repository, release, online, verdict, now_ms, wanted)
     if options.json:
         say(
             json.dumps(
-                {"open": done.now, "before": done.before, "health": dataclasses.asdict(found) if found else None}
+                {"open": done.now, "before": done.before, "health": dataclasses.asdict(verdict) if verdict else None}
             )
         )
     else:
         say(f"release {release.version}: {done.now} of {len(release.rings)} rings open, {done.before} before")
-        if found is not None:
-            troubles = {name: getattr(found, name) for name in ("failed", "crashed", "silent", "worse")}
-            say(f"{found.state}: {found.took} of {found.members} gateways run it")
+        if verdict is not None:
+            troubles = {name: getattr(verdict, name) for name in ("failed", "crashed", "silent", "worse")}
+            say(f"{verdict.state}: {verdict.took} of {verdict.members} gateways run it")
             say("\n".join(f"{name}: {', '.join(devices)}" for name, devices in troubles.items() if devices))
     return 1 if done.now == 0 else 0
 

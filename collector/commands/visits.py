@@ -80,24 +80,24 @@ def _decide(options: argparse.Namespace) -> int:
             is_proven = directory.check_may(conn, name, proof, "visits.draw")
             who = ActingPerson(name=name, now_ms=now_ms, is_proven=is_proven)
             if options.verb == "publish":
-                found = inspections.publish(conn, drawing_secret(key), options.name, options.number, who)
+                visit_list = inspections.publish(conn, drawing_secret(key), options.name, options.number, who)
             else:
-                found = inspections.draw(conn, drawing_secret(key), options.name, who)
-            facts = visit_lists.facts(conn, found)
-    done = f"drawn: {', '.join(found.visits)}" if found.drawn_ms else f"published: {found.seed_hash}"
-    say(msgspec.json.encode(facts).decode() if options.json else f"visits {found.name}: {done}")
+                visit_list = inspections.draw(conn, drawing_secret(key), options.name, who)
+            facts = visit_lists.facts(conn, visit_list)
+    done = f"drawn: {', '.join(visit_list.visits)}" if visit_list.drawn_ms else f"published: {visit_list.seed_hash}"
+    say(msgspec.json.encode(facts).decode() if options.json else f"visits {visit_list.name}: {done}")
     return 0
 
 
 def _list(options: argparse.Namespace) -> int:
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = visit_lists.listed(conn)
+        rows = visit_lists.listed(conn)
     cells = [
         (one.name, one.number, moment(one.published_ms), one.published_by, moment(one.drawn_ms), one.drawn_by)
-        for one in found
+        for one in rows
     ]
     heads = ("list", "visits", "published", "by", "drawn", "by")
-    say(msgspec.json.encode(found).decode() if options.json else table(heads, cells, none_yet(EXAMPLE)))
+    say(msgspec.json.encode(rows).decode() if options.json else table(heads, cells, none_yet(EXAMPLE)))
     return 0
 
 
@@ -117,10 +117,10 @@ def _check(options: argparse.Namespace) -> int:
     except (OSError, ValueError, RecursionError) as error:
         complain(f"{options.file}: cannot be read as JSON ({describe(error)}); give what `visits show --json` prints")
         return 2
-    found = draw.problems(facts if isinstance(facts, dict) else {})
-    words = "\n".join(found) or "the seed is the one whose hash was published, and draws these centers"
-    say(json.dumps({"problems": found}) if options.json else words)
-    return 1 if found else 0
+    problems = draw.problems(facts if isinstance(facts, dict) else {})
+    words = "\n".join(problems) or "the seed is the one whose hash was published, and draws these centers"
+    say(json.dumps({"problems": problems}) if options.json else words)
+    return 1 if problems else 0
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -74,12 +74,12 @@ def run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     now_ms = clock_ms()
     with existing(settings_of(options)) as store, store.read() as conn:
-        found = [(one, one.until_ms(now_ms)) for one in windows.listing(conn)]
-    facts = [{**vars(one), "until_ms": until_ms} for one, until_ms in found]
+        rows = [(one, one.until_ms(now_ms)) for one in windows.listing(conn)]
+    facts = [{**vars(one), "until_ms": until_ms} for one, until_ms in rows]
     cells = [
         (one.id, one.scope, one.subject, one.mode, moment(one.from_ms), moment(one.to_ms), one.rule,
          moment(until_ms), one.reason)
-        for one, until_ms in found
+        for one, until_ms in rows
     ]  # fmt: skip
     say(json.dumps(facts) if options.json else table(HEADS, cells, none_yet(EXAMPLE)))
     return 0

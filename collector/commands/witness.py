@@ -135,10 +135,10 @@ class HeadWitness:
         """Raises OSError; ValueError for what is no state, or that of another log."""
         if not self.state.exists():
             return None
-        found = json.loads(self.state.read_bytes())
-        if not isinstance(found, dict) or found.get("key") != str(self.key):
+        head = json.loads(self.state.read_bytes())
+        if not isinstance(head, dict) or head.get("key") != str(self.key):
             raise ValueError(f"{self.state}: is the state of another log; name another file with --state")
-        return WitnessedHead(int(found["size"]), base64.b64decode(found["root"], validate=True))
+        return WitnessedHead(int(head["size"]), base64.b64decode(head["root"], validate=True))
 
     def cosign(self, head: Checkpoint, text: str) -> NoteSignature:
         """Remembers the head before the cosignature is given away. Raises OSError."""

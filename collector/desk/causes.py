@@ -54,11 +54,11 @@ def refresh(conn: sa.Connection, incidents: Sequence[Incident], standards: Stand
     open_to = [one for one in incidents if not one.cause_by and one.family != "month"]
     silent = _silent_of(conn, open_to, standards, now_ms)
     known = gaps.likely_of(conn, {code for codes in silent.values() for code in codes}, now_ms)
-    found = []
+    result = []
     for one in incidents:
         cause = _likely(conn, one, silent[one.id], known) if one in open_to else None
-        found.append(one if cause is None else _kept(conn, one, cause))
-    return found
+        result.append(one if cause is None else _kept(conn, one, cause))
+    return result
 
 
 def settle(conn: sa.Connection, incident: Incident, standards: Standards, now_ms: int) -> Incident:
@@ -67,8 +67,8 @@ def settle(conn: sa.Connection, incident: Incident, standards: Standards, now_ms
         return incident
     mine = tables.members(conn, [incident.id], now=False)
     silent = _silent(mine, standards, now_ms)
-    found = [one for code in silent[:SAMPLE] if (one := gaps.last(conn, code, incident.began_ms)) is not None]
-    cause = _most(found) or next(iter(found), None)
+    causes = [one for code in silent[:SAMPLE] if (one := gaps.last(conn, code, incident.began_ms)) is not None]
+    cause = _most(causes) or next(iter(causes), None)
     return incident if cause is None else _kept(conn, incident, _with_group(conn, incident, cause))
 
 
@@ -92,8 +92,8 @@ def _likely(conn: sa.Connection, incident: Incident, silent: Sequence[str], know
     """`known`: of those that are silent still."""
     if incident.family == "collector":
         return Cause(name="collector", grade="shown", evidence=())
-    found = [known.get(code) or gaps.last(conn, code, incident.began_ms) for code in silent]
-    cause = _most([one for one in found if one is not None]) or _by_family(conn, incident)
+    causes = [known.get(code) or gaps.last(conn, code, incident.began_ms) for code in silent]
+    cause = _most([one for one in causes if one is not None]) or _by_family(conn, incident)
     return None if cause is None else _with_group(conn, incident, cause)
 
 

@@ -38,14 +38,14 @@ def numbers_of_many(conn: sa.Connection, families: Mapping[int, Family]) -> dict
     codes: dict[int, set[str]] = {number: set() for number in families}
     for member in tables.members(conn, list(codes), now=False) if codes else ():
         codes[member.incident].add(member.center)
-    samples = {number: sorted(found)[:SAMPLE] for number, found in codes.items()}
+    samples = {number: sorted(centers)[:SAMPLE] for number, centers in codes.items()}
     columns = (_ce.center, _ce.owner, _ce.isp, _ce.district, _ce.province)
     wanted = {code for sample in samples.values() for code in sample}
     homes = {row.center: row for row in conn.execute(sa.select(*columns).where(_ce.center.in_(sorted(wanted))))}
     known = [one for one in contacts.everyone(conn) if one.telephone] if homes else []
-    found = {}
+    by_incident = {}
     for number, family in families.items():
         kinds, places = PARTIES.get(family, EITHER), [homes[code] for code in samples[number] if code in homes]
         mine = (who for who in known if who.kind in kinds and any(who.concerns(place) for place in places))
-        found[number] = list(dict.fromkeys(Number(who.name, who.telephone) for who in mine))
-    return found
+        by_incident[number] = list(dict.fromkeys(Number(who.name, who.telephone) for who in mine))
+    return by_incident

@@ -68,15 +68,15 @@ def follow(conn: sa.Connection, standards: Standards, now_ms: int, rules: Groupi
 def _over_within(rows: Sequence[Any], skipped: set[int]) -> set[int]:
     """Changes of flags that were raised and cleared while a window skipped them: nobody hears of them any more. Those
     that are still raised when it ends are followed then."""
-    found: set[int] = set()
+    ids: set[int] = set()
     raised: dict[tuple[str, str, str], int] = {}
     for row in rows:
         key = (row.center, row.criterion, row.subject)
         if row.id in skipped:
             raised[key] = row.id
         elif row.now == "clear" and key in raised:
-            found |= {row.id, raised.pop(key)}
-    return found
+            ids |= {row.id, raised.pop(key)}
+    return ids
 
 
 def adopt(conn: sa.Connection, standards: Standards, now_ms: int) -> int:

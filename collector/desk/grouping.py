@@ -99,7 +99,7 @@ def groups_around(
     """The groups of a center with those of their centers that fell into trouble when it did, the most particular
     first."""
     near = [sign for sign in signs if abs(sign.began_ms - began_ms) <= rules.within_s * 1000]
-    found = []
+    groups = []
     for level in LEVELS:
         key = level.key(place)
         if not key:
@@ -116,8 +116,8 @@ def groups_around(
         at_once = frozenset(one.center for one in alike if abs(one.began_ms - began_ms) <= rules.pair_within_s * 1000)
         size = max(sizes.get((level.scope, key), 0), len(centers))
         is_two = not level.is_narrow and _are_two(centers, places, family)
-        found.append(CenterGroup(level.scope, key, family, centers, size, at_once, is_two))
-    return found
+        groups.append(CenterGroup(level.scope, key, family, centers, size, at_once, is_two))
+    return groups
 
 
 def _are_two(centers: frozenset[str], places: Mapping[str, CenterPlace], family: Family) -> bool:

@@ -234,15 +234,15 @@ def _to_take_in(desk: Desk, group: CenterGroup, symptom: Symptom) -> list[Incide
     some = tables.some(desk.conn, _i.id.in_(sorted(numbers)) & _i.state.in_(OPEN)) if numbers else []
     families = BY_SCOPE[group.scope].families
     within_ms = desk.rules.within_s * 1000
-    found = []
+    incidents = []
     for one in some:
         if one.family not in families or one.cause_by:
             continue
         in_it = {member.center for member in tables.members(desk.conn, [one.id])}
         near = abs(one.began_ms - symptom.began_ms) <= within_ms
         if (near or one.is_group) and len(in_it & group.centers) > COVERED * len(in_it):
-            found.append(one)
-    return found
+            incidents.append(one)
+    return incidents
 
 
 def merge(desk: Desk, source: Incident, target: Incident, person: str = "", text: str = "") -> Incident:
@@ -294,12 +294,12 @@ def refresh(desk: Desk, incident: Incident) -> Incident:
 
 def _elsewhere(desk: Desk, codes: Collection[str]) -> set[str]:
     """Those of these centers that are part of an incident already, of their own or of another group."""
-    found = tables.memberships(desk.conn, sorted(codes))
-    numbers = sorted({one.incident for one in found})
+    memberships = tables.memberships(desk.conn, sorted(codes))
+    numbers = sorted({one.incident for one in memberships})
     shared = (
         {one.id for one in tables.some(desk.conn, _i.id.in_(numbers)) if one.family in SHARED} if numbers else set()
     )
-    return {one.center for one in found if one.incident in shared}
+    return {one.center for one in memberships if one.incident in shared}
 
 
 def split(desk: Desk, incident: Incident, codes: Sequence[str], person: str, text: str) -> Incident:

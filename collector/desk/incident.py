@@ -121,14 +121,14 @@ def width_news(incident: Incident, now_ms: int) -> Act | None:
 
 def expired(incident: Incident, now_ms: int) -> list[tuple[Act, Values]]:
     """What has run out: an acknowledgement, a snooze."""
-    found: list[tuple[Act, Values]] = []
+    changes: list[tuple[Act, Values]] = []
     if not incident.is_open:
-        return found
+        return changes
     if incident.state == "acknowledged" and incident.ack_until_ms is not None and incident.ack_until_ms <= now_ms:
-        found.append(("ack_expired", {"state": "new", "ack_until_ms": None}))
+        changes.append(("ack_expired", {"state": "new", "ack_until_ms": None}))
     if incident.snoozed_until_ms is not None and incident.snoozed_until_ms <= now_ms:
-        found.append(("snooze_ended", {"snoozed_until_ms": None}))
-    return found
+        changes.append(("snooze_ended", {"snoozed_until_ms": None}))
+    return changes
 
 
 def is_unstable(flips_ms: Sequence[int], now_ms: int) -> bool:

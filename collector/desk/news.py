@@ -31,20 +31,20 @@ _s = schema.spools.c
 
 def decide(conn: sa.Connection, rows: Sequence[Any], standards: Standards, now_ms: int) -> dict[int, Decision]:
     """What becomes of each of these changes, which are in the order in which they arose."""
-    found: dict[int, Decision] = {}
+    decisions: dict[int, Decision] = {}
     raised: dict[Key, Decision] = {}
     for row in rows:
         key = row.center, row.criterion, row.subject
         if not machine.alerts(row.was, row.now):
-            found[row.id] = "tell"
+            decisions[row.id] = "tell"
             continue
         if row.now == "clear" and (raised.get(key) or _last_raise(conn, key, row.id)) == "over":
-            found[row.id] = "over"
+            decisions[row.id] = "over"
             continue
-        found[row.id] = _decide(conn, row, key, standards, now_ms)
+        decisions[row.id] = _decide(conn, row, key, standards, now_ms)
         if row.now == "raised":
-            raised[key] = found[row.id]
-    return found
+            raised[key] = decisions[row.id]
+    return decisions
 
 
 def _decide(conn: sa.Connection, row: Any, key: Key, standards: Standards, now_ms: int) -> Decision:

@@ -52,9 +52,9 @@ def listing(
         mine = mine & _i.id.in_(of_center)
     mine = mine & _seen(scope)
     rows = conn.execute(sa.select(schema.incidents).where(mine).order_by(_i.id.desc()).limit(min(limit, MOST)))
-    found = [Incident(**row._mapping) for row in rows]
-    losses = _losses(conn, found, standards, now_ms)
-    facts = [facts_of(one, *losses[one.id], now_ms, names_others=scope.is_all) for one in found]
+    incidents = [Incident(**row._mapping) for row in rows]
+    losses = _losses(conn, incidents, standards, now_ms)
+    facts = [facts_of(one, *losses[one.id], now_ms, names_others=scope.is_all) for one in incidents]
     return sorted(facts, key=lambda one: (not one["is_open"], one["is_snoozed"], -one["priority"], -one["id"]))
 
 
@@ -103,18 +103,18 @@ def whole(conn: sa.Connection, standards: Standards, now_ms: int, number: int, s
 
 def of_centers(conn: sa.Connection, codes: Sequence[str]) -> dict[str, list[int]]:
     """The open incidents that each of these centers is part of."""
-    found: dict[str, list[int]] = defaultdict(list)
+    by_center: dict[str, list[int]] = defaultdict(list)
     for one in tables.memberships(conn, codes):
-        if one.incident not in found[one.center]:
-            found[one.center].append(one.incident)
-    return found
+        if one.incident not in by_center[one.center]:
+            by_center[one.center].append(one.incident)
+    return by_center
 
 
 def counts(conn: sa.Connection, scope: Scope = EVERYWHERE) -> dict[str, int]:
     """How many incidents of a scope are in each state."""
     rows = conn.execute(sa.select(_i.state, sa.func.count()).where(_seen(scope)).group_by(_i.state))
-    found = {str(row[0]): int(row[1]) for row in rows}
-    return {state: found.get(state, 0) for state in STATES}
+    by_state = {str(row[0]): int(row[1]) for row in rows}
+    return {state: by_state.get(state, 0) for state in STATES}
 
 
 def facts_of(
@@ -171,16 +171,16 @@ def _event(row: sa.RowMapping, *, names_others: bool) -> Facts:
 
 
 def _losses(
-    conn: sa.Connection, found: Sequence[Incident], standards: Standards, now_ms: int
+    conn: sa.Connection, incidents: Sequence[Incident], standards: Standards, now_ms: int
 ) -> dict[int, tuple[int, float, float]]:
     """Of each incident: seats of its centers, open minutes of the center that lost most, seat-minutes of all."""
-    members = tables.members(conn, [one.id for one in found], now=False) if found else []
+    members = tables.members(conn, [one.id for one in incidents], now=False) if incidents else []
     codes = sorted({one.center for one in members})
     query = sa.select(*calendar.PLACED, _ce.opening, _ce.seats_promised).where(_ce.center.in_(codes))
     homes = {row.code: row for row in conn.execute(query)}
     standard, days = standards.at(now_ms), calendar.around(conn, now_ms)
-    spans: dict[int, dict[str, tuple[int, int]]] = {one.id: {} for one in found}
-    by_id = {one.id: one for one in found}
+    spans: dict[int, dict[str, tuple[int, int]]] = {one.id: {} for one in incidents}
+    by_id = {one.id: one for one in incidents}
     for one in members:
         incident = by_id[one.incident]
         from_ms = incident.began_ms if one.joined_ms <= incident.opened_ms else one.joined_ms

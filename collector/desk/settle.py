@@ -22,13 +22,13 @@ LOOKS = 50  # incidents whose cause is looked at again in one pass: those that w
 
 def settle(conn: sa.Connection, standards: Standards, now_ms: int, rules: GroupingRules = RULES) -> int:
     """Looks at all open incidents; returns how many of them changed."""
-    found = groups.all_open(conn)
-    if not found:
+    incidents = groups.all_open(conn)
+    if not incidents:
         return 0
     tables.lock(conn)
     desk = Desk(conn, standards, now_ms, rules)
     moved, gone = 0, directory.removed_keys(conn)
-    for before in found:
+    for before in incidents:
         after = _settled(desk, _left(desk, before, gone))
         moved += after != before
     moved += groups.widen(desk)

@@ -53,11 +53,11 @@ class Survey:
     def places_of(self, centers: Collection[str]) -> dict[str, CenterPlace]:
         """Of those that are not paused."""
         codes = sorted(centers)
-        found: dict[str, CenterPlace] = {}
+        places: dict[str, CenterPlace] = {}
         for first in range(0, len(codes), CHUNK):
             mine = _PLACES.where(_ce.center.in_(codes[first : first + CHUNK]), _ce.lifecycle.not_in(PAUSED))
-            found |= {row.center: _place(row) for row in self.conn.execute(mine)}
-        return found
+            places |= {row.center: _place(row) for row in self.conn.execute(mine)}
+        return places
 
     def sizes(self, place: CenterPlace) -> Sizes:
         """How many centers of each group of a center could show trouble: those that are heard, and those that were
@@ -91,25 +91,25 @@ class Survey:
         return None if row is None else _place(row)
 
     def heard_ms(self, code: str) -> int | None:
-        found: int | None = self.conn.scalar(sa.select(_p.heard_ms).where(_p.center == code))
-        return found
+        last_ms: int | None = self.conn.scalar(sa.select(_p.heard_ms).where(_p.center == code))
+        return last_ms
 
     def cut_ms(self, code: str) -> int | None:
         """Since when a center's mains are cut, as far as it could tell."""
         going = (_c.center == code) & (_c.open == sa.true()) & _c.to_ms.is_(None)
-        found: int | None = self.conn.scalar(sa.select(sa.func.min(_c.from_ms)).where(going))
-        return found
+        since_ms: int | None = self.conn.scalar(sa.select(sa.func.min(_c.from_ms)).where(going))
+        return since_ms
 
     def still_showing(self, codes: Sequence[str]) -> set[str]:
         """Those of these centers that are not heard, or whose mains are cut, since whenever."""
         going = (_c.open == sa.true()) & _c.to_ms.is_(None)
         quiet = _p.heard_ms <= self._quiet_ms
-        found: set[str] = set()
+        centers: set[str] = set()
         for first in range(0, len(codes), CHUNK):
             some = list(codes[first : first + CHUNK])
-            found |= set(self.conn.scalars(sa.select(_c.center).where(_c.center.in_(some), going)))
-            found |= set(self.conn.scalars(sa.select(_p.center).where(_p.center.in_(some), quiet)))
-        return found
+            centers |= set(self.conn.scalars(sa.select(_c.center).where(_c.center.in_(some), going)))
+            centers |= set(self.conn.scalars(sa.select(_p.center).where(_p.center.in_(some), quiet)))
+        return centers
 
     @property
     def _quiet_ms(self) -> int:
@@ -173,9 +173,9 @@ class Desk:
         return min(known) if known and len(known) == len(ends) else None
 
     def _planned_ms(self, place: CenterPlace) -> int | None:
-        found = self._closures.excusing(place, self.now_ms, self.now_ms + 1)
+        end_ms = self._closures.excusing(place, self.now_ms, self.now_ms + 1)
         muted_ms = windows.until_of(self.windows, place, "mute")
-        ends = [*(one.to_ms for one in found), muted_ms]
+        ends = [*(one.to_ms for one in end_ms), muted_ms]
         return max((until_ms for until_ms in ends if until_ms is not None), default=None)
 
     @cached_property
@@ -243,7 +243,7 @@ def _place(row: Any) -> CenterPlace:
 
 
 def by_center(signs: list[CenterSign]) -> Mapping[str, list[CenterSign]]:
-    found: dict[str, list[CenterSign]] = {}
+    by_code: dict[str, list[CenterSign]] = {}
     for sign in signs:
-        found.setdefault(sign.center, []).append(sign)
-    return found
+        by_code.setdefault(sign.center, []).append(sign)
+    return by_code

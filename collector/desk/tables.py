@@ -43,10 +43,10 @@ def lock(conn: sa.Connection) -> None:
 
 def get(conn: sa.Connection, number: int) -> Incident:
     """Raises WorkError when there is none."""
-    found = some(conn, _i.id == number)
-    if not found:
+    incidents = some(conn, _i.id == number)
+    if not incidents:
         raise WorkError(f"incident {number}: there is none; see `nabz-collector incident list`")
-    return found[0]
+    return incidents[0]
 
 
 def some(conn: sa.Connection, mine: sa.ColumnElement[bool], limit: int | None = None) -> list[Incident]:
@@ -232,5 +232,5 @@ def last_flip_ms(conn: sa.Connection, number: int) -> int | None:
     none of its affairs."""
     same = (_m.center == _ch.center) & (_m.criterion == _ch.criterion) & (_m.subject == _ch.subject)
     query = sa.select(sa.func.max(_ch.at_ms)).select_from(schema.changes.join(schema.incident_members, same))
-    found: int | None = conn.scalar(query.where(_m.incident == number, _ALERTING))
-    return found
+    at_ms: int | None = conn.scalar(query.where(_m.incident == number, _ALERTING))
+    return at_ms

@@ -166,9 +166,9 @@ def holding(conn: sa.Connection, now_ms: int) -> list[tuple[MaintenanceWindow, i
     return [(one, until_ms) for one in listing(conn) if (until_ms := one.until_ms(now_ms)) is not None]
 
 
-def until_of(found: Iterable[tuple[MaintenanceWindow, int]], place: Placed, mode: Mode) -> int | None:
+def until_of(planned: Iterable[tuple[MaintenanceWindow, int]], place: Placed, mode: Mode) -> int | None:
     """Until when a center is under a window of this mode."""
-    return max((until_ms for one, until_ms in found if one.mode == mode and one.covers(place)), default=None)
+    return max((until_ms for one, until_ms in planned if one.mode == mode and one.covers(place)), default=None)
 
 
 def add(conn: sa.Connection, window: MaintenanceWindow, by: str, now_ms: int) -> int:

@@ -179,10 +179,10 @@ def _needs(text: str, problem: str) -> None:
 
 
 def _named(name: str) -> str:
-    found = " ".join(_text(name).split())[:MAX_NAME]
-    if not found:
+    text = " ".join(_text(name).split())[:MAX_NAME]
+    if not text:
         raise WorkError("name: is empty; say who does this")
-    return found
+    return text
 
 
 def _text(text: str) -> str:

@@ -53,8 +53,8 @@ class Standings:
     def due(self, conn: sa.Connection, codes: Collection[str], now_ms: int) -> dict[str, CenterStanding]:
         """Of those of these centers that are to hear it now. What is sent is to be told by `mark_sent`, once it is
         committed: a transaction that is rolled back sends nothing."""
-        found = center_states.standings(conn, codes) if codes else {}
-        due = {code: known for code, known in found.items() if known[0] in TOLD and self._is_due(code, known, now_ms)}
+        states = center_states.standings(conn, codes) if codes else {}
+        due = {code: known for code, known in states.items() if known[0] in TOLD and self._is_due(code, known, now_ms)}
         missed = _missed(conn, due, now_ms) if due else {}
         return {
             code: CenterStanding(state=state, criterion=criterion, since_ms=since_ms, missed=missed.get(code, 0))

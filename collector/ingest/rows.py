@@ -186,20 +186,20 @@ class BatchWriter:
             same := len(stored.raws.keys() & set(range(batch.first_seq, batch.last_seq + 1))) - len(others)
         )
         self.counts["duplicates"] += same
-        found: dict[Finding, Reason] = {}
+        doubts: dict[Finding, Reason] = {}
         if others:
-            found["equivocation"] = Reason.of("receipt.equivocation", numbers=_listed(others), n=len(others))
+            doubts["equivocation"] = Reason.of("receipt.equivocation", numbers=_listed(others), n=len(others))
         borders = forks(spool.ranges, verified.run)
         if spool.is_disputed and not borders and not others and not meets(spool.ranges, verified.run):
             borders = [verified.run.first - 1]  # of which of the two histories, nobody can tell
         if borders:
-            found["fork"] = Reason.of("receipt.fork", numbers=_listed(borders), n=len(borders))
+            doubts["fork"] = Reason.of("receipt.fork", numbers=_listed(borders), n=len(borders))
         if verified.body not in stored.bodies:
-            for finding, doubt in found.items():
+            for finding, doubt in doubts.items():
                 where = {"spool": batch.spool, "first": str(batch.first_seq), "last": str(batch.last_seq)}
                 detail = Reason("finding.batch", {**where, "found": doubt})
                 self._record_finding(finding, verified.device.center, verified.device.device, detail)
-        return list(found.values())
+        return list(doubts.values())
 
     def _keep(self, verified: VerifiedBatch, gaps: list[tuple[int, int]], issued_ms: int | None) -> None:
         batch, device = verified.batch, verified.device
@@ -346,10 +346,10 @@ class BatchWriter:
 
     def _record_finding(self, finding: Finding, center: str, device: str, detail: Reason) -> None:
         self.counts[finding] += finding in PROVEN
-        found = DeviceFinding(device, finding, detail, center)
-        if found in self.findings:
+        record = DeviceFinding(device, finding, detail, center)
+        if record in self.findings:
             return
-        self.findings.append(found)
+        self.findings.append(record)
         row: Row = {"at_ms": self.now_ms, "center": center, "device": device, "finding": finding}
         self.integrity.append({**row, "detail": encode(detail)})
 

@@ -45,11 +45,11 @@ def attach(conn: sa.Connection, group: Group, now_ms: int) -> Group:
     ]
     if not claims:
         return list(group)
-    found = witnesses(conn, claims, now_ms)
-    _note(conn, [(claim, found[claim.claim.id]) for claim in claims], now_ms)
+    by_claim = witnesses(conn, claims, now_ms)
+    _note(conn, [(claim, by_claim[claim.claim.id]) for claim in claims], now_ms)
     _note(conn, overtaken(conn, claims, now_ms).values(), now_ms)
     return [
-        (center, [structs.replace(one, witness=found[one.id]) if one.id in found else one for one in fresh])
+        (center, [structs.replace(one, witness=by_claim[one.id]) if one.id in by_claim else one for one in fresh])
         for center, fresh in group
     ]
 
@@ -141,16 +141,16 @@ def _judge_again(conn: sa.Connection, test: str, now_ms: int, standards: Standar
     if not rows:
         return set()
     claims = [told_by(row) for row in rows]
-    found = witnesses(conn, claims, now_ms)
+    by_claim = witnesses(conn, claims, now_ms)
     # What the record does not change was noted when its reading came.
-    by_record = [(claim, found[claim.claim.id]) for claim in claims if found[claim.claim.id].server]
+    by_record = [(claim, by_claim[claim.claim.id]) for claim in claims if by_claim[claim.claim.id].server]
     _note(conn, by_record, now_ms)
     reopening.record_server_results(conn, ((row.center, row.wall_ms) for row in rows), now_ms)
     by_center: dict[str, list[FreshReading]] = defaultdict(list)
     for row, context in zip(rows, claims, strict=True):
         reading = _reading(row)
         by_center[row.center].append(
-            FreshReading("speed", reading, row.wall_ms, row.received_ms, context.claim.id, found[context.claim.id])
+            FreshReading("speed", reading, row.wall_ms, row.received_ms, context.claim.id, by_claim[context.claim.id])
         )
     group = _registered(conn, by_center)
     requests.record_group(conn, group, standards, now_ms)
@@ -175,10 +175,10 @@ def _reading(row: sa.Row[Any]) -> wire.SpeedReading:
 # ---------------------------------------------------------------- findings about honesty
 
 
-def _note(conn: sa.Connection, found: Iterable[tuple[ClaimInContext, Witness]], now_ms: int) -> None:
+def _note(conn: sa.Connection, pairs: Iterable[tuple[ClaimInContext, Witness]], now_ms: int) -> None:
     """A row for each dishonest reading, naming both sides, at the time when it was received: of two copies of one, in
     whatever order they came, that is the same."""
-    for one, witness in found:
+    for one, witness in pairs:
         if witness.word in FINDINGS:
             detail = Reason.of("finding.reading", reading=one.claim.id, found=witness.reason)
             _find(conn, (witness.word, one.center, one.claim.device, detail), max(now_ms, one.claim.received_ms))

@@ -117,10 +117,10 @@ def of_centers(conn: sa.Connection, codes: Sequence[str]) -> KnownSpools:
 def _read(conn: sa.Connection, codes: Sequence[str]) -> KnownSpools:
     """Asked by center alone, the head of the key: with devices and spools named too, SQLite looks at every pair of
     them. A center has few spools."""
-    found: KnownSpools = {code: {} for code in codes}
+    by_center: KnownSpools = {code: {} for code in codes}
     for row in conn.execute(_BY_CENTER, {"codes": codes}):
-        found[row.center][row.device, row.spool] = SpoolState.of(row)
-    return found
+        by_center[row.center][row.device, row.spool] = SpoolState.of(row)
+    return by_center
 
 
 _BY_CENTER = sa.select(schema.spools).where(schema.spools.c.center.in_(sa.bindparam("codes", expanding=True)))
@@ -181,8 +181,8 @@ def report_holes(conn: sa.Connection, now_ms: int) -> list[DeviceFinding]:
         detail = _detail(conn, row)
         findings.append(DeviceFinding(row.device, "hole", detail, row.center))
         mine = (table.c.center == row.center) & (table.c.device == row.device) & (table.c.spool == row.spool)
-        found = sa.update(table).where(mine).values(hole_ms=None)
-        conn.execute(found, execution_options={warm.CENTERS: [row.center]})
+        update = sa.update(table).where(mine).values(hole_ms=None)
+        conn.execute(update, execution_options={warm.CENTERS: [row.center]})
         about = {"at_ms": now_ms, "center": row.center, "device": row.device, "finding": "hole"}
         conn.execute(sa.insert(schema.integrity).values(**about, detail=encode(detail)))
     return findings
@@ -231,8 +231,8 @@ def stored_raws(conn: sa.Connection, pending: Iterable[Row], verified: VerifiedB
     gaps = missing(spool.ranges, run.first, run.last)
     if gaps == [(run.first, run.last)] and not forks(spool.ranges, run) and not spool.is_disputed:
         return Stored()
-    found = held.batches(conn, device=verified.device.device, spool=batch.spool, numbers=(run.first, run.last))
-    rows = [(one.body, one.fresh, one.first_seq) for one in found]
+    batches = held.batches(conn, device=verified.device.device, spool=batch.spool, numbers=(run.first, run.last))
+    rows = [(one.body, one.fresh, one.first_seq) for one in batches]
     mine = (row for row in pending if (row["device"], row["spool"]) == (batch.device, batch.spool))
     rows += [(bytes(row["body"]), str(row["fresh"]), int(row["first_seq"])) for row in mine]  # type: ignore[call-overload]
     stored = Stored()

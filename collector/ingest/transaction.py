@@ -257,13 +257,13 @@ def _opened(
     known: Mapping[str, Device],
     writer: BatchWriter,
 ) -> list[Opened]:
-    found = []
+    results = []
     for message in messages:
         try:
-            found.append(opener(message, known))
+            results.append(opener(message, known))
         except MessageRefused as refused:
             writer.refuse(message.message, refused)
-    return found
+    return results
 
 
 def _take_requests(

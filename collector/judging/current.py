@@ -102,15 +102,15 @@ def current_verdicts(
     newest["silence"] = _silence(conn, center, standard, now_ms)
     subjects = {subject for items in newest.values() for subject, *_ in items} | {""}
     flags = load(conn, [center], subjects)[0].flags
-    found = []
+    rows = []
     for criterion in standard.criteria:
         for subject, at_ms, reading in newest.get(criterion.reading) or [("", None, None)]:
             asks = criterion.evidence == "witnessed" and at_ms is not None
             witness = server_check.of_latest(conn, center.code, subject, at_ms or 0, now_ms) if asks else None
             verdict = _now(criterion, center, standard, (reading, witness), at_ms, now_ms)
             held = flags.get((criterion.id, subject))
-            found.append(Current(criterion, subject, verdict, at_ms, held.flag if held else None))
-    return found
+            rows.append(Current(criterion, subject, verdict, at_ms, held.flag if held else None))
+    return rows
 
 
 _Newest = list[tuple[str, int | None, object]]
@@ -128,7 +128,7 @@ def _now(
     criterion: Criterion,
     center: CenterLike,
     standard: Standard,
-    found: tuple[object, Witness | None],
+    pair: tuple[object, Witness | None],
     at_ms: int | None,
     now_ms: int,
 ) -> Verdict:
@@ -137,7 +137,7 @@ def _now(
     if now_ms - at_ms > criterion.fresh_s * 1000:
         reason = Reason.of("verdict.old", age_s=(now_ms - at_ms) // 60_000 * 60, fresh_s=criterion.fresh_s)
         return Verdict("unknown", reason, bound=bound_of(criterion, center))
-    verdict = judge(criterion, found[0], center, found[1])
+    verdict = judge(criterion, pair[0], center, pair[1])
     if verdict.word == "unknown":
         return verdict
     if criterion.when == "open_hours" and not opening_hours.is_open(

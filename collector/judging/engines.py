@@ -68,7 +68,7 @@ def differences(tests: Iterable[EngineResult]) -> list[EngineDifference]:
         for direction, mbps in zip(DIRECTIONS, (test.down, test.up), strict=True):
             if mbps is not None:
                 values[test.line, direction][test.engine].append(mbps)
-    found = []
+    result = []
     for (line, direction), engines in sorted(values.items()):
         medians = {name: statistics.median(own) for name, own in sorted(engines.items()) if len(own) >= MIN_TESTS}
         if (record := medians.pop(ENGINE_OF_RECORD, None)) is None:
@@ -77,8 +77,8 @@ def differences(tests: Iterable[EngineResult]) -> list[EngineDifference]:
             EngineDifference(line=line, direction=direction, other=other, mbps=record, other_mbps=mbps)
             for other, mbps in medians.items()
         )
-        found += [pair for pair in pairs if pair.apart_pct > BOUND_PCT]
-    return found
+        result += [pair for pair in pairs if pair.apart_pct > BOUND_PCT]
+    return result
 
 
 def look(conn: sa.Connection, now_ms: int) -> int:

@@ -238,8 +238,8 @@ def load(
     """The centers' cases, in two questions for all of them; with the flags of these subjects, or of all."""
     benches = {center.code: CenterState(center) for center in centers}
     read = partial(_flags, conn, subjects=subjects)
-    found = warm.recall(conn, "flags", benches, read) if subjects is None else read(list(benches))
-    for code, known in found.items():
+    by_center = warm.recall(conn, "flags", benches, read) if subjects is None else read(list(benches))
+    for code, known in by_center.items():
         benches[code].flags = {key: TrackedFlag(flag, word) for key, (flag, word) in known.items()}
     for code, times in newest(conn, benches).items():
         benches[code].newest_ms = {stream: min(both) for stream, both in times.items()}  # as in FreshReading.at_ms
@@ -280,19 +280,19 @@ def _flags(
     conn: sa.Connection, codes: Sequence[str], subjects: Collection[str] | None = None
 ) -> dict[str, dict[tuple[str, str], tuple[FlagState, str]]]:
     """The flags as stored, by center, criterion and subject, each with the word of its last verdict."""
-    found: dict[str, dict[tuple[str, str], tuple[FlagState, str]]] = {code: {} for code in codes}
+    by_center: dict[str, dict[tuple[str, str], tuple[FlagState, str]]] = {code: {} for code in codes}
     query = _FLAGS if subjects is None else _FLAGS.where(_f.subject.in_(sorted(subjects)))
     for row in conn.execute(query, {"codes": codes}):
         flag = FlagState(row.state, row.since_ms, row.judged_until_ms, _memory(row.memory))
-        found[row.center][row.criterion, row.subject] = (flag, row.verdict)
-    return found
+        by_center[row.center][row.criterion, row.subject] = (flag, row.verdict)
+    return by_center
 
 
 def _newest(conn: sa.Connection, codes: Sequence[str]) -> dict[str, NewestTimes]:
-    found: dict[str, NewestTimes] = {code: {} for code in codes}
+    by_center: dict[str, NewestTimes] = {code: {} for code in codes}
     for row in conn.execute(_NEWEST, {"codes": codes}):
-        found[row.center][row.kind, row.subject] = (row.wall_ms, row.received_ms)
-    return found
+        by_center[row.center][row.kind, row.subject] = (row.wall_ms, row.received_ms)
+    return by_center
 
 
 _f = schema.flags.c

@@ -117,21 +117,21 @@ def missed(states: Sequence[str], rules: LaneRules = RULES) -> Reason | None:
 def look(conn: sa.Connection, now_ms: int) -> int:
     """Writes what this week's fetches show; returns how many findings. To be called every hour or so."""
     fetches = _fetches(conn, now_ms - 14 * DAY_MS)
-    found: list[FoundRow] = []
+    findings: list[FoundRow] = []
     for (center, device), rows in sorted(fetches.items()):
         states = [state for _, state, _ in rows]
         week = [(at_ms, mbps) for at_ms, _, mbps in rows if mbps is not None and at_ms > now_ms - 7 * DAY_MS]
         reasons = {"fast_lane": lane(_days(conn, center, device, week)), "fetch_missed": missed(states)}
-        found += [(center, device, name, reason) for name, reason in reasons.items() if reason is not None]
-    return record(conn, found, now_ms)
+        findings += [(center, device, name, reason) for name, reason in reasons.items() if reason is not None]
+    return record(conn, findings, now_ms)
 
 
 def _fetches(conn: sa.Connection, from_ms: int) -> Mapping[tuple[str, str], list[tuple[int, str, float | None]]]:
-    found: dict[tuple[str, str], list[tuple[int, str, float | None]]] = defaultdict(list)
+    by_gateway: dict[tuple[str, str], list[tuple[int, str, float | None]]] = defaultdict(list)
     query = sa.select(schema.fetches).join(schema.devices, _d.device == _f.device).where(_d.revoked_ms.is_(None))
     for row in conn.execute(query.where(_f.due_ms > from_ms).order_by(_f.due_ms)):
-        found[row.center, row.device].append((row.fetched_ms or row.due_ms, row.state, row.down_mbps))
-    return found
+        by_gateway[row.center, row.device].append((row.fetched_ms or row.due_ms, row.state, row.down_mbps))
+    return by_gateway
 
 
 def _days(conn: sa.Connection, center: str, device: str, week: Sequence[tuple[int, float]]) -> list[LaneDay]:

@@ -184,7 +184,7 @@ def never_cut(cuts: Mapping[str, int], feeders: Mapping[str, str], rules: Patter
     for center in cuts:
         if feeders.get(center):
             by_feeder[feeders[center]].append(center)
-    found = {}
+    by_center = {}
     for feeder, centers in by_feeder.items():
         cut = sorted((cuts[center] for center in centers if cuts[center]), reverse=True)
         if len(cut) < rules.neighbours:
@@ -192,8 +192,8 @@ def never_cut(cuts: Mapping[str, int], feeders: Mapping[str, str], rules: Patter
         usual = cut[len(cut) // 2]
         for center in centers:
             if not cuts[center] and usual >= rules.cuts:
-                found[center] = Reason.of("pattern.ups_never_cut", n=usual, feeder=feeder)
-    return found
+                by_center[center] = Reason.of("pattern.ups_never_cut", n=usual, feeder=feeder)
+    return by_center
 
 
 def contradicted(deaths_ms: Iterable[int], values: Sequence[UpsValues], rules: PatternRules = RULES) -> Reason | None:
@@ -300,11 +300,11 @@ def _calls(conn: sa.Connection, centers: Sequence[str], from_ms: int, to_ms: int
     query = sa.select(table.center, table.wall_ms, table.seats).where(
         table.center.in_(centers), table.wall_ms >= from_ms, table.wall_ms < to_ms, table.seats.is_not(None)
     )
-    found: dict[str, list[RollCall]] = defaultdict(list)
+    by_center: dict[str, list[RollCall]] = defaultdict(list)
     for row in conn.execute(query.order_by(table.wall_ms), execution_options={"yield_per": 1000}):
         with suppress(msgspec.MsgspecError, ValueError):
-            found[row.center].append(_call(row.wall_ms, msgspec.json.decode(row.seats, type=wire.SeatColumns)))
-    return found
+            by_center[row.center].append(_call(row.wall_ms, msgspec.json.decode(row.seats, type=wire.SeatColumns)))
+    return by_center
 
 
 def _call(at_ms: int, seats: wire.SeatColumns) -> RollCall:
@@ -330,12 +330,12 @@ def _ups(conn: sa.Connection, centers: Sequence[str], from_ms: int, to_ms: int) 
     query = sa.select(*names).where(
         table.center.in_(centers), table.wall_ms >= from_ms, table.wall_ms < to_ms, table.failure.is_(None)
     )
-    found: dict[str, list[UpsValues]] = defaultdict(list)
+    by_center: dict[str, list[UpsValues]] = defaultdict(list)
     for row in conn.execute(query.order_by(table.wall_ms), execution_options={"yield_per": 1000}):
         value = UpsValues(at_ms=row.wall_ms, subject=row.subject, state=row.output_state, volts=row.input_voltage_v,
                           load_pct=row.load_pct, runtime_s=row.runtime_s)  # fmt: skip
-        found[row.center].append(value)
-    return found
+        by_center[row.center].append(value)
+    return by_center
 
 
 def _deaths(conn: sa.Connection, centers: Sequence[str], from_ms: int, to_ms: int) -> Mapping[str, list[int]]:
@@ -345,19 +345,19 @@ def _deaths(conn: sa.Connection, centers: Sequence[str], from_ms: int, to_ms: in
         table.center.in_(centers), table.wall_ms >= from_ms, table.wall_ms < to_ms, table.previous_end == "power",
         table.last_alive_ms.is_not(None),
     )  # fmt: skip
-    found: dict[str, list[int]] = defaultdict(list)
+    by_center: dict[str, list[int]] = defaultdict(list)
     for row in conn.execute(query.order_by(table.wall_ms)):
-        found[row.center].append(row.last_alive_ms)
-    return found
+        by_center[row.center].append(row.last_alive_ms)
+    return by_center
 
 
 def _cuts(conn: sa.Connection, from_ms: int) -> Mapping[str, int]:
     """How many cuts each center whose UPS is read went through since then."""
     latest, cuts = schema.latest.c, schema.cuts.c
-    found = dict.fromkeys(conn.scalars(sa.select(latest.center).where(latest.kind == "ups")), 0)
+    by_center = dict.fromkeys(conn.scalars(sa.select(latest.center).where(latest.kind == "ups")), 0)
     key = sa.func.count(sa.distinct(cuts.noted_ms))
     query = sa.select(cuts.center, key.label("n")).where(cuts.from_ms >= from_ms).group_by(cuts.center)
-    return found | {row.center: row.n for row in conn.execute(query) if row.center in found}
+    return by_center | {row.center: row.n for row in conn.execute(query) if row.center in by_center}
 
 
 def _feeders(conn: sa.Connection) -> Mapping[str, str]:

@@ -56,21 +56,21 @@ def _is_public(address: str) -> bool:
 
 def look(conn: sa.Connection, now_ms: int, providers: Providers) -> int:
     """Writes what does not fit and was not written lately; returns how many. To be called every hour or so."""
-    found = findings(places(conn, now_ms, providers), now_ms, RULES)
-    return record(conn, [(one.center, one.device, one.finding, one.reason) for one in found], now_ms)
+    mismatches = findings(places(conn, now_ms, providers), now_ms, RULES)
+    return record(conn, [(one.center, one.device, one.finding, one.reason) for one in mismatches], now_ms)
 
 
-def record(conn: sa.Connection, found: Iterable[FoundRow], now_ms: int, repeat_ms: int = REPEAT_MS) -> int:
+def record(conn: sa.Connection, entries: Iterable[FoundRow], now_ms: int, repeat_ms: int = REPEAT_MS) -> int:
     """Writes those that were not written of the same center and gateway lately; returns how many."""
-    found = list(found)
-    names = sorted({finding for _, _, finding, _ in found})
+    entries = list(entries)
+    names = sorted({finding for _, _, finding, _ in entries})
     query = sa.select(_i.center, _i.device, _i.finding).where(_i.finding.in_(names), _i.at_ms > now_ms - repeat_ms)
-    known = {tuple(row) for row in conn.execute(query)} if found else set()
+    known = {tuple(row) for row in conn.execute(query)} if entries else set()
     rows = {
         (center, device, finding): {
             "at_ms": now_ms, "center": center, "device": device, "finding": finding, "detail": encode(reason),
         }
-        for center, device, finding, reason in found
+        for center, device, finding, reason in entries
         if (center, device, finding) not in known
     }  # fmt: skip
     if rows:
@@ -101,21 +101,21 @@ def places(conn: sa.Connection, now_ms: int, providers: Providers) -> list[Netwo
 def _tests(conn: sa.Connection, now_ms: int) -> Mapping[Key, Sequence[TestPlace]]:
     names = (_d.center, _r.device, _r.started_ms, _r.address, _r.server, _r.asn, _r.network, _r.min_rtt_ms)
     query = sa.select(*names).join(schema.devices, _d.device == _r.device).where(_d.revoked_ms.is_(None))
-    found: dict[Key, list[TestPlace]] = defaultdict(list)
+    by_gateway: dict[Key, list[TestPlace]] = defaultdict(list)
     for row in conn.execute(query.where(_r.started_ms > now_ms - WEEKS_MS, _r.witnessed.is_(True))):
         test = TestPlace(at_ms=row.started_ms, address=row.address, server=row.server, asn=row.asn,
                          network=row.network or "", rtt_ms=row.min_rtt_ms)  # fmt: skip
-        found[row.center, row.device].append(test)
-    return found
+        by_gateway[row.center, row.device].append(test)
+    return by_gateway
 
 
 def _sessions(conn: sa.Connection, now_ms: int) -> Mapping[Key, dict[str, set[Any]]]:
     """From where sessions and enrolments came. A session is noted when it begins, so the newest of a gateway may last
     still, however old."""
-    found: dict[Key, dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
+    by_gateway: dict[Key, dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
     newest: dict[Key, bool] = {}
     for row in conn.execute(sa.select(schema.sightings).order_by(_s.last_ms.desc())):
-        mine = found[row.center, row.device]
+        mine = by_gateway[row.center, row.device]
         if row.source == "enrolment":
             if row.last_ms > now_ms - WEEKS_MS:
                 mine["enrolled_from"].add(row.address)
@@ -129,7 +129,7 @@ def _sessions(conn: sa.Connection, now_ms: int) -> Mapping[Key, dict[str, set[An
             mine["session_asns" if is_now else "earlier_asns"].add(row.asn)
             if row.first_ms <= now_ms - 7 * DAY_MS:
                 mine["earlier_asns"].add(row.asn)
-    return found
+    return by_gateway
 
 
 def _machines(conn: sa.Connection, now_ms: int) -> Mapping[Key, dict[str, str]]:
@@ -137,7 +137,7 @@ def _machines(conn: sa.Connection, now_ms: int) -> Mapping[Key, dict[str, str]]:
     query = sa.select(table.center, table.device, table.body).where(
         table.kind == "gateway", table.received_ms > now_ms - WEEKS_MS
     )
-    found: dict[Key, dict[str, str]] = {}
+    by_gateway: dict[Key, dict[str, str]] = {}
     for row in conn.execute(query):
         try:
             reading = wire.decode_reading(row.body.encode())
@@ -145,5 +145,5 @@ def _machines(conn: sa.Connection, now_ms: int) -> Mapping[Key, dict[str, str]]:
             continue
         if isinstance(reading, wire.GatewayReading):
             facts = {"machine": reading.machine, "router": reading.router, "hardware": reading.hardware}
-            found[row.center, row.device] = {name: value for name, value in facts.items() if value}
-    return found
+            by_gateway[row.center, row.device] = {name: value for name, value in facts.items() if value}
+    return by_gateway

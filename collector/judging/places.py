@@ -98,10 +98,10 @@ class FoundPlace:
 
 def findings(places: Sequence[NetworkPlace], now_ms: int, rules: PlaceRules = RULES) -> list[FoundPlace]:
     """Pure. All that does not fit, in the order of centers."""
-    found = [*_shared(places, rules)]
+    mismatches = [*_shared(places, rules)]
     for place in places:
-        found += _alone(place, now_ms, rules)
-    return sorted(found, key=lambda one: (one.center, one.finding, one.other))
+        mismatches += _alone(place, now_ms, rules)
+    return sorted(mismatches, key=lambda one: (one.center, one.finding, one.other))
 
 
 # ---------------------------------------------------------------- two centers

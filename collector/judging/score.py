@@ -110,11 +110,11 @@ def compute(conn: sa.Connection, month: str, weights: Weights) -> list[Score]:
     days: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for row in conn.execute(query, execution_options={"yield_per": 1000}):
         days[row.center][row.finding].add((row.at_ms + UTC_AHEAD_MS) // DAY_MS)
-    found = []
+    scores = []
     for center, mine in days.items():
         reasons = reasons_of({name: len(some) for name, some in mine.items()}, weights)
-        found.append(Score(center=center, month=month, score=total(reasons), reasons=reasons))
-    return sorted(found, key=lambda one: (-one.score, one.center))
+        scores.append(Score(center=center, month=month, score=total(reasons), reasons=reasons))
+    return sorted(scores, key=lambda one: (-one.score, one.center))
 
 
 def make(conn: sa.Connection, now_ms: int, weights: Weights | None = None) -> int:

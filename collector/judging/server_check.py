@@ -61,7 +61,7 @@ def witnesses(conn: sa.Connection, claims: Sequence[ClaimInContext], now_ms: int
         if item.claim.test_id and _has_figure(item.claim):
             uses[item.claim.test_id].add(_place(item))
     servers = _servers(conn) if claims else ()
-    found = {}
+    by_claim = {}
     for item in claims:
         claim = item.claim
         before = [
@@ -76,8 +76,8 @@ def witnesses(conn: sa.Connection, claims: Sequence[ClaimInContext], now_ms: int
             servers=servers,
             moved=_moved(conn, item) if claim.test_id in seen else Moved(),
         )
-        found[claim.id] = compare(claim, facts, now_ms)
-    return found
+        by_claim[claim.id] = compare(claim, facts, now_ms)
+    return by_claim
 
 
 def of_centers(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: int, now_ms: int) -> dict[str, Witness]:
@@ -119,11 +119,11 @@ def overtaken(
     held = [item for item in held if item.claim.id not in names]
     fresh = {item.claim.id: item for item in claims}
     later = [item for item in held if any(_repeats(item, other) for other in fresh.values())]
-    found = witnesses(conn, [*claims, *later], now_ms) if later else {}
+    by_claim = witnesses(conn, [*claims, *later], now_ms) if later else {}
     return {
         item.claim.id: (item, witness)
         for item in later
-        if (witness := found[item.claim.id]).word == "replayed" and witness.reason.params.get("reading") in names
+        if (witness := by_claim[item.claim.id]).word == "replayed" and witness.reason.params.get("reading") in names
     }
 
 
@@ -189,19 +189,19 @@ def _grants(conn: sa.Connection, tests: Sequence[str]) -> dict[str, Grant]:
 
 def _uses(conn: sa.Connection, tests: Sequence[str]) -> dict[str, set[Place]]:
     """The place in time of every stored reading with a figure, by its test."""
-    found: dict[str, set[Place]] = defaultdict(set)
+    by_test: dict[str, set[Place]] = defaultdict(set)
     for row in _rows(conn, speeds.test_id, [item for item in SPEED_CLAIM if item is not speeds.test_id], tests):
         if _has_figure((item := told_by(row)).claim):
-            found[row.test_id].add(_place(item))
-    return found
+            by_test[row.test_id].add(_place(item))
+    return by_test
 
 
 def _rows(conn: sa.Connection, key: Any, columns: Sequence[Any], tests: Sequence[str]) -> list[sa.Row[Any]]:
-    found: list[sa.Row[Any]] = []
+    rows: list[sa.Row[Any]] = []
     for first in range(0, len(tests), ASKED_AT_ONCE):
         some = tests[first : first + ASKED_AT_ONCE]
-        found += conn.execute(sa.select(key, *columns).where(key.in_(some))).all()
-    return found
+        rows += conn.execute(sa.select(key, *columns).where(key.in_(some))).all()
+    return rows
 
 
 def _servers(conn: sa.Connection) -> tuple[str, ...]:

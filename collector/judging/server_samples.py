@@ -132,10 +132,10 @@ def of_centers(
 ) -> dict[str, list[ServerSample]]:
     """The samples of tests that began in this time, by center, in the order of time."""
     within = sa.and_(_r.started_ms >= from_ms, _r.started_ms < to_ms, _g.center.in_(codes))
-    found: dict[str, list[ServerSample]] = defaultdict(list)
+    by_center: dict[str, list[ServerSample]] = defaultdict(list)
     for sample in _samples(conn, within, now_ms):
-        found[sample.test.center].append(sample)
-    return found
+        by_center[sample.test.center].append(sample)
+    return by_center
 
 
 def due(conn: sa.Connection, now_ms: int) -> tuple[list[str], list[ServerSample]]:
@@ -164,13 +164,13 @@ def forget_answered(conn: sa.Connection, now_ms: int) -> int:
     housekeeping: who takes readings in can only add findings."""
     table = schema.integrity.c
     query = sa.select(table.id, table.detail).where(table.finding == FINDING, table.at_ms > now_ms - KEPT_MS)
-    found = {row.id: str(decode(row.detail).params.get("test")) for row in conn.execute(query)}
+    by_id = {row.id: str(decode(row.detail).params.get("test")) for row in conn.execute(query)}
     lacking = {
         sample.test.test_id
-        for first in range(0, len(found), AT_ONCE)
-        for sample in _samples(conn, _r.test_id.in_(list(found.values())[first : first + AT_ONCE]), now_ms)
+        for first in range(0, len(by_id), AT_ONCE)
+        for sample in _samples(conn, _r.test_id.in_(list(by_id.values())[first : first + AT_ONCE]), now_ms)
     }
-    answered = [number for number, test in found.items() if test not in lacking]
+    answered = [number for number, test in by_id.items() if test not in lacking]
     if answered:
         conn.execute(sa.delete(schema.integrity).where(table.id.in_(answered)))
     return len(answered)
@@ -193,8 +193,8 @@ def _samples(
     rows = conn.execute(sa.select(*names).select_from(table).where(which, is_test)).all()
     tests = sorted((SeenTest(**row._mapping) for row in rows), key=lambda test: (test.started_ms, test.test_id))
     reports = _reports(conn, [test.test_id for test in tests], now_ms)
-    found = (sample_of(_with_line(conn, test, reports[test.test_id]), reports[test.test_id]) for test in tests)
-    return [sample for sample in found if sample is not None]
+    samples = (sample_of(_with_line(conn, test, reports[test.test_id]), reports[test.test_id]) for test in tests)
+    return [sample for sample in samples if sample is not None]
 
 
 def _with_line(conn: sa.Connection, test: SeenTest, reports: Sequence[Report]) -> SeenTest:
@@ -208,7 +208,7 @@ def _with_line(conn: sa.Connection, test: SeenTest, reports: Sequence[Report]) -
 
 
 def _reports(conn: sa.Connection, tests: Sequence[str], now_ms: int) -> Mapping[str, list[Report]]:
-    found: dict[str, list[Report]] = defaultdict(list)
+    by_test: dict[str, list[Report]] = defaultdict(list)
     for first in range(0, len(tests), AT_ONCE):
         query = sa.select(*SPEED_CLAIM, speeds.subject, speeds.failure, speeds.flags)
         query = query.where(speeds.test_id.in_(tests[first : first + AT_ONCE]))
@@ -217,8 +217,8 @@ def _reports(conn: sa.Connection, tests: Sequence[str], now_ms: int) -> Mapping[
         claims = [told_by(row) for row in rows]
         seen = witnesses(conn, [claim for claim, row in zip(claims, rows, strict=True) if not row.failure], now_ms)
         for claim, row in zip(claims, rows, strict=True):
-            found[claim.claim.test_id].append(_report(claim, row, seen.get(claim.claim.id)))
-    return found
+            by_test[claim.claim.test_id].append(_report(claim, row, seen.get(claim.claim.id)))
+    return by_test
 
 
 def _report(claim: ClaimInContext, row: sa.Row[Any], witness: Witness | None) -> Report:

@@ -51,34 +51,34 @@ def shared(calls: Iterable[SeatsSeen]) -> list[SharedSeats]:
     for call in calls:
         for seat in call.seats:
             homes[seat].add(call.center)
-    found: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    by_pair: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for call in calls:
         for seat in call.seats:
             for other in homes[seat] - {call.center}:
-                found[call.center, call.device, other].add(seat)
+                by_pair[call.center, call.device, other].add(seat)
     return [
         SharedSeats(center=center, device=device, other=other, seats=tuple(sorted(seats)))
-        for (center, device, other), seats in sorted(found.items())
+        for (center, device, other), seats in sorted(by_pair.items())
     ]
 
 
 def look(conn: sa.Connection, now_ms: int) -> int:
     """Writes a finding for each pair of centers not named within a day; returns how many."""
     query = sa.select(_l.center, _l.device, _l.body).where(_l.kind == "seats", _l.received_ms > now_ms - FRESH_MS)
-    found = shared(call for row in conn.execute(query) if (call := _roll_call(row.center, row.device, row.body)))
+    pairs = shared(call for row in conn.execute(query) if (call := _roll_call(row.center, row.device, row.body)))
     named = sa.select(_i.center, _i.detail).where(_i.finding == FINDING, _i.at_ms > now_ms - REPEAT_MS)
     known = {(row.center, decode(row.detail).params.get("center")) for row in conn.execute(named)}
-    rows = [_row(item, now_ms) for item in found if (item.center, item.other) not in known]
+    rows = [_row(item, now_ms) for item in pairs if (item.center, item.other) not in known]
     if rows:
         conn.execute(sa.insert(schema.integrity), rows)
     return len(rows)
 
 
-def _row(found: SharedSeats, now_ms: int) -> Mapping[str, object]:
-    seats: Sequence[str] = found.seats[:LISTED]
-    detail = Reason.of("finding.seats_elsewhere", n=len(found.seats), seats=list(seats), center=found.other)
+def _row(pair: SharedSeats, now_ms: int) -> Mapping[str, object]:
+    seats: Sequence[str] = pair.seats[:LISTED]
+    detail = Reason.of("finding.seats_elsewhere", n=len(pair.seats), seats=list(seats), center=pair.other)
     return {
-        "at_ms": now_ms, "center": found.center, "device": found.device, "finding": FINDING, "detail": encode(detail),
+        "at_ms": now_ms, "center": pair.center, "device": pair.device, "finding": FINDING, "detail": encode(detail),
     }  # fmt: skip
 
 

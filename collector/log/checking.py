@@ -89,9 +89,9 @@ def _stands(tile_of: TileOf, number: int, body: bytes) -> bool:
 def _folded_below(tile_of: TileOf, path: TilePath) -> bytes:
     """The hashes of a tile by those of the full tiles below it."""
     assert path.level
-    found = []
+    hashes = []
     for index in range(path.index * WIDTH, path.index * WIDTH + path.width):
         body = tile_of(path.level - 1, index)
         full = len(body) == WIDTH * 32
-        found.append(merkle.folded([body[at : at + 32] for at in range(0, len(body), 32)]) if full else b"")
-    return b"".join(found)
+        hashes.append(merkle.folded([body[at : at + 32] for at in range(0, len(body), 32)]) if full else b"")
+    return b"".join(hashes)

@@ -54,11 +54,11 @@ def day_name(from_ms: int) -> str:
 
 def digests(conn: sa.Connection, from_ms: int, center: str | None = None) -> dict[str, DayDigest]:
     """Of one day, by center; of one center alone where it is named."""
-    found: dict[str, DayDigest] = {}
+    by_center: dict[str, DayDigest] = {}
     for row in _rows(conn, from_ms, center):
-        one = found.setdefault(row.center, DayDigest())
+        one = by_center.setdefault(row.center, DayDigest())
         one.add(row.device, row.spool, row.first_seq, row.last_seq, bytes(row.signature))
-    return found
+    return by_center
 
 
 def _rows(conn: sa.Connection, from_ms: int, center: str | None) -> Iterator[Any]:
@@ -72,15 +72,15 @@ def _rows(conn: sa.Connection, from_ms: int, center: str | None) -> Iterator[Any
 
 def record_marks(conn: sa.Connection, from_ms: int) -> dict[str, list[str]]:
     """Of the records that were received on one day, by center."""
-    found: dict[str, list[str]] = defaultdict(list)
+    by_day: dict[str, list[str]] = defaultdict(list)
     d = schema.devices.c
     query = sa.select(d.center, _r.started_ms, _r.signature).join_from(
         schema.records, schema.devices, d.device == _r.device
     )
     within = _r.received_ms.between(from_ms, from_ms + DAY_MS - 1)
     for row in conn.execute(query.where(within).order_by(_r.test_id)):
-        found[row.center].append(leaves.record_mark(row.started_ms, bytes(row.signature)))
-    return found
+        by_day[row.center].append(leaves.record_mark(row.started_ms, bytes(row.signature)))
+    return by_day
 
 
 def close_days(store: Store, now_ms: int, most: int = 1) -> int:
@@ -92,10 +92,10 @@ def close_days(store: Store, now_ms: int, most: int = 1) -> int:
             from_ms = begins_ms(now_ms) if text is None else int(text)
             if text is not None and from_ms + DAY_MS + SETTLE_MS > now_ms:
                 return closed
-            found = digests(conn, from_ms) if text is not None else {}
+            by_center = digests(conn, from_ms) if text is not None else {}
             records = record_marks(conn, from_ms) if text is not None else {}
         day, next_ms = day_name(from_ms), from_ms + (DAY_MS if text is not None else 0)
-        rows = [leaves.day_row(code, day, now_ms, one.batches, one.sha256) for code, one in sorted(found.items())]
+        rows = [leaves.day_row(code, day, now_ms, one.batches, one.sha256) for code, one in sorted(by_center.items())]
         for code, marks in sorted(records.items()):
             rows += leaves.record_rows(code, day, now_ms, marks)
         with store.keep() as conn:

@@ -36,10 +36,10 @@ class InclusionProof(msgspec.Struct, frozen=True, kw_only=True):
     def facts(self) -> dict[str, Any]:
         """What the leaf says; nothing where it says nothing that can be read."""
         try:
-            found = msgspec.json.decode(self.entry)
+            content = msgspec.json.decode(self.entry)
         except UNREADABLE:
             return {}
-        return found if isinstance(found, dict) else {}
+        return content if isinstance(content, dict) else {}
 
 
 def proof_of(conn: sa.Connection, kind: LeafKind, center: str, name: str) -> InclusionProof | None:

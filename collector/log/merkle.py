@@ -95,18 +95,18 @@ def includes(leaf: bytes, index: int, size: int, proof: Sequence[bytes], its_roo
     """Whether the proof shows that a leaf of that hash stands there (RFC 9162 §2.1.3.2)."""
     if not 0 <= index < size or len(proof) > MAX_PROOF:
         return False
-    place, last, found = index, size - 1, leaf
+    place, last, node = index, size - 1, leaf
     for part in proof:
         if last == 0:
             return False
         if place & 1 or place == last:
-            found = node_hash(part, found)
+            node = node_hash(part, node)
             while not place & 1 and place:
                 place, last = place >> 1, last >> 1
         else:
-            found = node_hash(found, part)
+            node = node_hash(node, part)
         place, last = place >> 1, last >> 1
-    return last == 0 and found == its_root
+    return last == 0 and node == its_root
 
 
 def extends(old: int, old_root: bytes, size: int, its_root: bytes, proof: Sequence[bytes]) -> bool:

@@ -179,15 +179,15 @@ def newest(conn: sa.Connection, *, cosigned: bool = False) -> Note | None:
 
 def keep_cosignatures(conn: sa.Connection, note: Note, key: NoteKey) -> None:
     """Of a head of ours that a witness with this key cosigned. Raises NoteError."""
-    head, found = Checkpoint.parse(note.text), note.signed_by(key)
+    head, line = Checkpoint.parse(note.text), note.signed_by(key)
     text = conn.scalar(sa.select(_c.note).where(_c.size == head.size))
     held = Note.parse(text.encode()) if text else None
     if held is None or held.text != note.text:
         raise notes.NoteError(f"checkpoint of {head.size} leaves: is none of this log; cosign one that it serves")
-    if found is None or key.kind != notes.COSIGNED:
+    if line is None or key.kind != notes.COSIGNED:
         raise notes.NoteError(f"checkpoint of {head.size} leaves: is not cosigned with the key of {key.name}")
     conn.execute(
-        sa.update(schema.log_checkpoints).where(_c.size == head.size).values(note=str(held.with_signatures([found])))
+        sa.update(schema.log_checkpoints).where(_c.size == head.size).values(note=str(held.with_signatures([line])))
     )
 
 

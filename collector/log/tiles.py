@@ -44,10 +44,10 @@ class TilePath:
     @classmethod
     def parse(cls, text: str) -> TilePath:
         """Raises TileError."""
-        found = _PATH.fullmatch(text)
-        if found is None or len(text) > 60:
+        match = _PATH.fullmatch(text)
+        if match is None or len(text) > 60:
             raise TileError(f"{text[:60]!r}: is no path of a tile; write e.g. tile/0/x001/234")
-        kind, index, width = found.groups()
+        kind, index, width = match.groups()
         path = cls(
             None if kind == "entries" else int(kind), int(index.replace("x", "").replace("/", "")), int(width or WIDTH)
         )

@@ -269,20 +269,20 @@ def _identities(file: IO[bytes], source: Path, keys: Keys) -> list[Any]:
     """The secret keys to try; `file` is left where the age file begins."""
     from pyrage import DecryptError, IdentityError, passphrase, x25519
 
-    found = [*keys.identities]
+    secrets = [*keys.identities]
     start = file.read(len(MAGIC))
     if start == MAGIC:
         size = int.from_bytes(file.read(4), "big")
         wrapped = file.read(min(size, MAX_WRAPPED))
         if keys.passphrase:
             try:
-                found.append(passphrase.decrypt(wrapped, keys.passphrase).decode())
+                secrets.append(passphrase.decrypt(wrapped, keys.passphrase).decode())
             except (DecryptError, UnicodeDecodeError):
                 raise ArchiveError(f"{source}: the passphrase does not fit; give the one it was made with") from None
     else:
         file.seek(0)
     try:
-        identities = [x25519.Identity.from_str(key.strip()) for key in found]
+        identities = [x25519.Identity.from_str(key.strip()) for key in secrets]
     except IdentityError:
         raise ArchiveError("age key: is no secret key; name a file with AGE-SECRET-KEY-1…") from None
     if not identities:

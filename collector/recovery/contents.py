@@ -25,21 +25,21 @@ SETTINGS_FILE = f"{SETTINGS}/collector.toml"
 def files(settings: Settings, config: Path | None) -> dict[str, Path]:
     """All but the database, by name in the archive."""
     data_dir = settings.data_dir
-    found = {f"{DATA}/{name}": data_dir / name for name in OWN_FILES}
+    by_name = {f"{DATA}/{name}": data_dir / name for name in OWN_FILES}
     for folder in OWN_FOLDERS:
-        found |= {f"{DATA}/{folder}/{path.name}": path for path in sorted((data_dir / folder).glob("*"))}
+        by_name |= {f"{DATA}/{folder}/{path.name}": path for path in sorted((data_dir / folder).glob("*"))}
     if config is not None:
-        found[SETTINGS_FILE] = config
+        by_name[SETTINGS_FILE] = config
         for number, path in enumerate(dict.fromkeys(named_files(settings))):
-            found[f"{SETTINGS}/{number}-{path.name}"] = path
-    return {name: path for name, path in found.items() if path.is_file() and path.name != LOCK}
+            by_name[f"{SETTINGS}/{number}-{path.name}"] = path
+    return {name: path for name, path in by_name.items() if path.is_file() and path.name != LOCK}
 
 
 def archived(settings: Settings) -> dict[str, Path]:
     """The files of the archive, by name in the backup: those that records may name."""
     folder = settings.archive_folder
-    found = sorted(path for kind in (*schema.readings, BATCHES) for path in (folder / kind).glob("day=*/*.parquet"))
-    return {f"{ARCHIVE}/{path.relative_to(folder)}": path for path in found}
+    paths = sorted(path for kind in (*schema.readings, BATCHES) for path in (folder / kind).glob("day=*/*.parquet"))
+    return {f"{ARCHIVE}/{path.relative_to(folder)}": path for path in paths}
 
 
 def named_in(members: dict[str, Path]) -> dict[str, str]:

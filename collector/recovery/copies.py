@@ -161,9 +161,9 @@ def _copied(store: Store, copy: Path, progress: Progress) -> dict[str, object]:
         with store.read() as conn:
             conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             snapshot = str(conn.scalar(sa.select(sa.func.pg_export_snapshot())))
-            found = contents.facts(conn)
+            facts = contents.facts(conn)
             backup(store, copy, progress, snapshot)
-        return found
+        return facts
     backup(store, copy, progress)
     with closing(Store.attach(f"sqlite:///{copy}")) as copied, copied.read() as conn:
         return contents.facts(conn)

@@ -58,14 +58,14 @@ class _Differs(Exception):
 
 def run(settings: Settings, file: Path | None, now_ms: int, progress: Progress = quiet) -> Copy:
     """The newest backup of the folder, or this one. Never raises for what is wrong with it."""
-    begun_s, found = time.monotonic(), file
+    begun_s, path = time.monotonic(), file
     made_ms, size = None, None
     try:
-        found = file or _newest(settings)
-        size = found.stat().st_size
+        path = file or _newest(settings)
+        size = path.stat().st_size
         with copies.staging(settings.data_dir) as folder:
             identity = copies.own_identity(settings.data_dir)
-            unpacked = server.unpack(found, Keys(identities=(identity,)), folder, within(progress, 0, UNPACKED))
+            unpacked = server.unpack(path, Keys(identities=(identity,)), folder, within(progress, 0, UNPACKED))
             made_ms = int(unpacked.manifest.about["made_ms"])
             detail = _compared(unpacked, settings, progress)
     except _Differs as error:
@@ -73,7 +73,7 @@ def run(settings: Settings, file: Path | None, now_ms: int, progress: Progress =
     except (StoreError, OSError, sa.exc.SQLAlchemyError, ValueError, KeyError, TypeError) as error:
         detail = Reason("drill.failed", {"text": describe(error)[:300]})
     return Copy(
-        act="drill", at_ms=now_ms, took_s=time.monotonic() - begun_s, file=str(found or ""), made_ms=made_ms, size=size,
+        act="drill", at_ms=now_ms, took_s=time.monotonic() - begun_s, file=str(path or ""), made_ms=made_ms, size=size,
         is_good=detail.code == "drill.good", detail=detail,
     )  # fmt: skip
 
@@ -81,22 +81,22 @@ def run(settings: Settings, file: Path | None, now_ms: int, progress: Progress =
 def _newest(settings: Settings) -> Path:
     if settings.backup.folder is None:
         raise StoreError("drill: has no folder to look in; set [backup] folder, or name a file")
-    if not (found := copies.listed(settings.backup.folder)):
+    if not (backups := copies.listed(settings.backup.folder)):
         raise StoreError(f"{settings.backup.folder}: holds no backup; make one with `nabz-collector backup`")
-    return found[-1]
+    return backups[-1]
 
 
 def _compared(unpacked: server.Unpacked, settings: Settings, progress: Progress) -> Reason:
     _compare_keys(unpacked, settings)
     with _restored(unpacked, settings, within(progress, UNPACKED, RESTORED)) as store, store.read() as conn:
-        found = contents.facts(conn)
-        for name, value in found.items():
+        facts = contents.facts(conn)
+        for name, value in facts.items():
             if unpacked.manifest.about.get(name) != value:
                 raise _Differs("drill.differs", name=name)
         _compare_archive(conn, unpacked, archive_of(settings))
         batches = _compare_signatures(conn)
     progress(1.0)
-    rows = found["rows"]
+    rows = facts["rows"]
     count = sum(rows.values()) if isinstance(rows, dict) else 0
     return Reason("drill.good", {"rows": count, "batches": batches})
 

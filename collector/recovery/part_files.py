@@ -63,15 +63,15 @@ class PartIndex(msgspec.Struct):
 
     def located(self, folder: Path, members: Mapping[str, Path]) -> dict[str, LocatedPart]:
         """Those of these files that a file of parts in the folder has as they are now."""
-        found: dict[str, LocatedPart] = {}
+        by_name: dict[str, LocatedPart] = {}
         for file, copied in self.parts.items():
             if not (folder / file).is_file():
                 continue
             for name in copied.keys() & members.keys():
                 held, now = copied[name], members[name].stat()
                 if (held.size, held.mtime_ns) == (now.st_size, now.st_mtime_ns):
-                    found[name] = LocatedPart(file, held.size, held.sha256)
-        return found
+                    by_name[name] = LocatedPart(file, held.size, held.sha256)
+        return by_name
 
     def add(self, file: str, members: Mapping[str, Path], manifest: Manifest) -> None:
         self.parts[file] = {
@@ -95,11 +95,11 @@ def needed_by(manifest: Manifest, source: Path) -> dict[str, dict[str, Digest]]:
         located = msgspec.convert(about, dict[str, LocatedPart])
     except msgspec.ValidationError as error:
         raise ArchiveError(f"{source}: its list of parts is not read ({describe(error)}); take another copy") from None
-    found: dict[str, dict[str, Digest]] = {}
+    by_file: dict[str, dict[str, Digest]] = {}
     for name, part in located.items():
         if not (FILE.fullmatch(part.file) and NAME.fullmatch(name) and name.startswith(f"{contents.ARCHIVE}/")):
             raise ArchiveError(
                 f"{source}: needs {name[:100]!r} of {part.file[:40]!r}, which is none; take another copy"
             )
-        found.setdefault(part.file, {})[name] = Digest(part.size, part.sha256)
-    return found
+        by_file.setdefault(part.file, {})[name] = Digest(part.size, part.sha256)
+    return by_file

@@ -104,14 +104,14 @@ def taken_again(data_dir: Path) -> list[Path]:
 
 def _adopted(settings: Settings) -> dict[str, dict[str, str]]:
     """The versions that hold here, by their digest."""
-    found: dict[str, dict[str, str]] = {}
+    by_digest: dict[str, dict[str, str]] = {}
     for path in (*settings.standard.files, *taken_again(settings.data_dir)):
         try:
             version: Standard = load(path)
-            found[version.digest] = {"id": version.id, "digest": version.digest, "text": path.read_text("utf-8")}
+            by_digest[version.digest] = {"id": version.id, "digest": version.digest, "text": path.read_text("utf-8")}
         except (StandardError, OSError, ValueError):
             continue  # whoever reads the standards says what is wrong
-    return found
+    return by_digest
 
 
 def _put_away(data_dir: Path, edited: set[str]) -> None:

@@ -139,11 +139,11 @@ class Calendar:
 
     @cached_property
     def _schedules(self) -> dict[str, list[CalendarEntry]]:
-        found: dict[str, list[CalendarEntry]] = {}
+        by_feeder: dict[str, list[CalendarEntry]] = {}
         for one in self.entries:
             if one.kind == "shedding" and one.state == "holds":
-                found.setdefault(key_of(one.subject), []).append(one)
-        return found
+                by_feeder.setdefault(key_of(one.subject), []).append(one)
+        return by_feeder
 
 
 def begins_ms(day: date) -> int:
@@ -196,10 +196,10 @@ def by_ids(conn: sa.Connection, ids: Iterable[int]) -> list[CalendarEntry]:
     """Raises CalendarError where there is none."""
     wanted = sorted(set(ids))
     rows = conn.execute(sa.select(schema.calendar).where(_k.id.in_(wanted)).order_by(_k.id))
-    found = [_entry(row._asdict()) for row in rows]
-    if lacking := set(wanted) - {entry.id for entry in found}:
+    entries = [_entry(row._asdict()) for row in rows]
+    if lacking := set(wanted) - {entry.id for entry in entries}:
         raise CalendarError(f"entry {min(lacking)}: does not exist; see `nabz-collector calendar list`")
-    return found
+    return entries
 
 
 def _entry(row: Mapping[str, Any]) -> CalendarEntry:
@@ -252,12 +252,12 @@ def check(entry: CalendarEntry) -> None:
 
 
 def confirm(
-    conn: sa.Connection, found: Sequence[CalendarEntry], by: str, now_ms: int, from_ms: int | None = None
+    conn: sa.Connection, rows: Sequence[CalendarEntry], by: str, now_ms: int, from_ms: int | None = None
 ) -> list[CalendarEntry]:
     """Lets entries hold that wait. A day of the moon is confirmed by anybody by name, and moved to `from_ms` where it
     came on another day; what needs a second person, by another than who recorded it. Raises CalendarError and
     FactError."""
-    pending = [entry for entry in found if entry.state == "waiting"]
+    pending = [entry for entry in rows if entry.state == "waiting"]
     if not pending:
         raise CalendarError("nothing of this waits; see `nabz-collector calendar list`")
     if not key_of(by):
@@ -275,10 +275,10 @@ def confirm(
 
 
 def withdraw(
-    conn: sa.Connection, found: Sequence[CalendarEntry], by: str, why: str, now_ms: int, today_ms: int, second: str = ""
+    conn: sa.Connection, rows: Sequence[CalendarEntry], by: str, why: str, now_ms: int, today_ms: int, second: str = ""
 ) -> list[CalendarEntry]:
     """They hold no more, and never did. What has held on days that are over needs two persons. Raises FactError."""
-    held = [entry for entry in found if entry.state != "withdrawn"]
+    held = [entry for entry in rows if entry.state != "withdrawn"]
     if any(entry.state == "holds" and entry.from_ms < today_ms for entry in held):
         another(by, second)
     values = {"withdrawn_ms": now_ms, "withdrawn_by": by, "withdrawn_why": why}
@@ -310,20 +310,20 @@ def public_holidays(year: int, by: str, now_ms: int) -> list[CalendarEntry]:
     english = holidays.country_holidays("PK", years=year, language="en_US")
     urdu = holidays.country_holidays("PK", years=year, language="ur_PK")
     days = sorted((day, name) for day, names in english.items() for name in names.split("; "))
-    found: list[CalendarEntry] = []
+    entries: list[CalendarEntry] = []
     for first, last, name in _runs(days):
         is_estimated = ESTIMATED in name or bool(MOON.search(name))
         names_ur = urdu.get(first, "").split("; ")
         position = english[first].split("; ").index(name)
         name_ur = names_ur[position] if position < len(names_ur) else ""
-        found.append(
+        entries.append(
             CalendarEntry(
                 kind="holiday", scope="all", from_ms=begins_ms(first), to_ms=begins_ms(last + timedelta(days=1)),
                 name=name.replace(ESTIMATED, ""), name_ur=re.sub(r"\s*\(.*\)$", "", name_ur), is_estimated=is_estimated,
                 recorded_ms=now_ms, recorded_by=by, reason="public holiday of Pakistan",
             )
         )  # fmt: skip
-    return found
+    return entries
 
 
 def _runs(days: list[tuple[date, str]]) -> list[tuple[date, date, str]]:

@@ -81,10 +81,10 @@ def some_centers(conn: sa.Connection, codes: Iterable[str]) -> dict[str, Center]
 
 def get(conn: sa.Connection, code: str) -> Center:
     """Raises CenterError when there is none."""
-    found = some_centers(conn, [code])
-    if not found:
+    by_center = some_centers(conn, [code])
+    if not by_center:
         raise CenterError(f"center {code!r}: is not registered; see `nabz-collector center list`")
-    return found[code]
+    return by_center[code]
 
 
 # ---------------------------------------------------------------- changing

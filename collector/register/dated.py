@@ -103,17 +103,17 @@ def facts_at(conn: sa.Connection, center: str, at_ms: int, known_ms: int | None 
 def histories(conn: sa.Connection, centers: Iterable[Center]) -> dict[str, DatedCenter]:
     """These centers with their past, by code."""
     known = {center.code: center for center in centers}
-    found = facts.facts_of(conn, known)
-    return {code: with_past(center, facts.timeline(found[code])) for code, center in known.items()}
+    by_center = facts.facts_of(conn, known)
+    return {code: with_past(center, facts.timeline(by_center[code])) for code, center in known.items()}
 
 
 def judged(conn: sa.Connection, centers: Mapping[str, Center], earliest_ms: Mapping[str, int]) -> Mapping[str, Center]:
     """The centers as they are to be judged by readings from these times on: with their past and the calendar, where
     these matter."""
     late = [center for code, center in centers.items() if earliest_ms.get(code, center.changed_ms) < center.changed_ms]
-    found = {**centers, **histories(conn, late)} if late else centers
+    by_center = {**centers, **histories(conn, late)} if late else centers
     times = [*earliest_ms.values()]
-    return ruled(conn, found, min(times), max(times)) if times else found
+    return ruled(conn, by_center, min(times), max(times)) if times else by_center
 
 
 def ruled(conn: sa.Connection, centers: Mapping[str, Center], from_ms: int, to_ms: int) -> Mapping[str, Center]:
@@ -161,9 +161,9 @@ def apply_due(conn: sa.Connection, now_ms: int) -> int:
     return len(due)
 
 
-def touched(found: Sequence[Fact]) -> dict[str, int]:
+def touched(center_facts: Sequence[Fact]) -> dict[str, int]:
     """From when on these facts may change what was said of a center, by its code."""
     first: dict[str, int] = {}
-    for fact in found:
+    for fact in center_facts:
         first[fact.center] = min(fact.from_ms, first.get(fact.center, fact.from_ms))
     return first

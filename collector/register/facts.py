@@ -139,13 +139,13 @@ def another(first: str, second: str) -> str:
 
 def facts_of(conn: sa.Connection, codes: Iterable[str]) -> dict[str, list[Fact]]:
     """Every fact of these centers, withdrawn ones too, by center in the order of recording."""
-    found: dict[str, list[Fact]] = defaultdict(list)
+    by_center: dict[str, list[Fact]] = defaultdict(list)
     names = sorted(set(codes))
     for first in range(0, len(names), MOST):
         mine = _f.center.in_(names[first : first + MOST])
         for row in conn.execute(sa.select(schema.facts).where(mine).order_by(_f.id)):
-            found[row.center].append(_fact(row))
-    return found
+            by_center[row.center].append(_fact(row))
+    return by_center
 
 
 def waiting(conn: sa.Connection) -> list[Fact]:
@@ -237,9 +237,9 @@ def _row(change: FactChange, how: Recording) -> dict[str, object]:
 _NEW = {"withdrawn_ms": None, "withdrawn_by": "", "withdrawn_why": ""}  # as the table has it of a row that is new
 
 
-def confirm(conn: sa.Connection, found: Sequence[Fact], by: str, now_ms: int) -> list[Fact]:
+def confirm(conn: sa.Connection, facts: Sequence[Fact], by: str, now_ms: int) -> list[Fact]:
     """The second person confirms these of them that wait; returns those. Raises FactError."""
-    pending = [fact for fact in found if fact.state == "waiting"]
+    pending = [fact for fact in facts if fact.state == "waiting"]
     if not pending:
         raise FactError("nothing of this waits for a second person; see `nabz-collector center fact waiting`")
     for fact in pending:
@@ -248,13 +248,13 @@ def confirm(conn: sa.Connection, found: Sequence[Fact], by: str, now_ms: int) ->
     return pending
 
 
-def withdraw(conn: sa.Connection, found: Sequence[Fact], by: str, why: str, now_ms: int) -> None:
+def withdraw(conn: sa.Connection, facts: Sequence[Fact], by: str, why: str, now_ms: int) -> None:
     """They hold no more, and never did; that they stood here is still known."""
-    _update(conn, found, now_ms, withdrawn_ms=now_ms, withdrawn_by=by, withdrawn_why=why, waits=False)
+    _update(conn, facts, now_ms, withdrawn_ms=now_ms, withdrawn_by=by, withdrawn_why=why, waits=False)
 
 
-def _update(conn: sa.Connection, found: Sequence[Fact], now_ms: int, **values: object) -> None:
-    ids = [fact.id for fact in found]
+def _update(conn: sa.Connection, facts: Sequence[Fact], now_ms: int, **values: object) -> None:
+    ids = [fact.id for fact in facts]
     for first in range(0, len(ids), MOST):
         mine = _f.id.in_(ids[first : first + MOST])
         conn.execute(sa.update(schema.facts).where(mine).values(**values))
@@ -265,9 +265,9 @@ def _update(conn: sa.Connection, found: Sequence[Fact], now_ms: int, **values: o
 
 def centers_by_code(conn: sa.Connection, codes: Iterable[str]) -> dict[str, Center]:
     """Those of `codes` that exist, as `centers` has them."""
-    found: dict[str, Center] = {}
+    by_code: dict[str, Center] = {}
     names, table = sorted(set(codes)), schema.centers
     for first in range(0, len(names), MOST):
         rows = conn.execute(sa.select(table).where(table.c.center.in_(names[first : first + MOST])))
-        found |= {center.code: center for center in map(from_row, rows)}
-    return found
+        by_code |= {center.code: center for center in map(from_row, rows)}
+    return by_code

@@ -73,11 +73,11 @@ class Networks:
         if self._reader is None:
             return None
         try:
-            found = self._reader.get(_unmapped(address))
+            record = self._reader.get(_unmapped(address))
         except Exception as error:  # the library's reader meets harmed bytes only where a lookup leads to them
             UNREADABLE.log(file=str(self._path), error=error)
             return None
-        return network_of(found)
+        return network_of(record)
 
 
 def opened(path: Path) -> maxminddb.Reader:
@@ -121,9 +121,9 @@ def _plain(name: str) -> str:
 
 def _unmapped(address: str) -> str:
     """An IPv4 address that an IPv6 socket shows (RFC 4291 section 2.5.5.2) as itself."""
-    found = ipaddress.ip_address(address)
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or found)
+    ip = ipaddress.ip_address(address)
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return str(mapped or ip)
 
 
 def _identity(path: Path) -> Identity | None:

@@ -69,8 +69,8 @@ class Opening:
 
 def _both(one: DaySpans, other: DaySpans) -> DaySpans:
     """The times that are in both."""
-    found = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
-    return tuple(sorted((start, end) for start, end in found if start < end))
+    overlaps = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
+    return tuple(sorted((start, end) for start, end in overlaps if start < end))
 
 
 @lru_cache(maxsize=1024)
@@ -106,7 +106,7 @@ def parse(text: str, tz: str = TZ, rules: tuple[DayRule, ...] = ()) -> Opening:
 def _days(text: str) -> list[int]:
     if text == "daily":
         return list(range(7))
-    found: list[int] = []
+    days: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
         if first not in DAYS or (dash and last not in DAYS):
@@ -114,8 +114,8 @@ def _days(text: str) -> list[int]:
                 f"opening hours: {part!r} is not a day; days are {' '.join(DAYS)}, as in Mon-Sat or Mon,Wed"
             )
         start, end = DAYS.index(first), DAYS.index(last if dash else first)
-        found += [day % 7 for day in range(start, (end if end >= start else end + 7) + 1)]
-    return found
+        days += [day % 7 for day in range(start, (end if end >= start else end + 7) + 1)]
+    return days
 
 
 def _hours(text: str) -> list[tuple[int, int]]:

@@ -60,9 +60,9 @@ def survey(conn: sa.Connection, now_ms: int) -> Funnel:
     enrolled = set(conn.scalars(sa.select(_d.center).where(_d.revoked_ms.is_(None)).distinct()))
     pulses = {row.center: row for row in conn.execute(sa.select(_p.center, _p.device, _p.heard_ms, _p.clock_ms))}
     measured = _measured(conn, now_ms)
-    found = Funnel()
+    funnel = Funnel()
     for row in conn.execute(sa.select(_c.center, _c.province).where(_c.lifecycle != "closed")):
-        counts = found.provinces.setdefault(row.province, Counter(dict.fromkeys(STAGES, 0)))
+        counts = funnel.provinces.setdefault(row.province, Counter(dict.fromkeys(STAGES, 0)))
         is_heard = row.center in pulses and now_ms - pulses[row.center].heard_ms <= HEARD_MS
         counts["registered"] += 1
         counts["invited"] += row.center in invited | enrolled
@@ -73,24 +73,24 @@ def survey(conn: sa.Connection, now_ms: int) -> Funnel:
     for heard in pulses.values():
         if heard.clock_ms is not None and abs(heard.clock_ms) > DRIFT_MS:
             drift = GatewayTrouble(center=heard.center, device=heard.device, kind="drift", value=heard.clock_ms)
-            found.troubles.append(drift)
-    found.troubles.extend(_ending(conn, now_ms))
+            funnel.troubles.append(drift)
+    funnel.troubles.extend(_ending(conn, now_ms))
     for center, device, reading in _gateway_readings(conn):
-        found.versions[reading.version or "unknown"] += 1
+        funnel.versions[reading.version or "unknown"] += 1
         waiting = reading.spool_readings or 0
         if waiting > WAITING_READINGS:
-            found.troubles.append(GatewayTrouble(center=center, device=device, kind="spool", value=waiting))
-    return found
+            funnel.troubles.append(GatewayTrouble(center=center, device=device, kind="spool", value=waiting))
+    return funnel
 
 
 def _measured(conn: sa.Connection, now_ms: int) -> dict[str, set[str]]:
     """The kinds that each center has a fresh reading of: `latest` holds the newest, failed ones too."""
     query = sa.select(_l.center, _l.kind, _l.body).where(_l.kind.in_(PARTS), _l.wall_ms > now_ms - FRESH_MS)
-    found: dict[str, set[str]] = {}
+    by_center: dict[str, set[str]] = {}
     for row in conn.execute(query):
         if _reading(row.body, wire.Reading) is not None:
-            found.setdefault(row.center, set()).add(row.kind)
-    return found
+            by_center.setdefault(row.center, set()).add(row.kind)
+    return by_center
 
 
 def _gateway_readings(conn: sa.Connection) -> Iterator[tuple[str, str, wire.GatewayReading]]:

@@ -186,11 +186,11 @@ def origins(newest: Mapping[Layer, Version], center: Layered) -> dict[str, tuple
 
 def effective(newest: Mapping[Layer, Version], center: Layered) -> SettingTables:
     """What is set for a center."""
-    found: dict[str, dict[str, Any]] = {}
+    tables: dict[str, dict[str, Any]] = {}
     for name, (value, _version) in sorted(origins(newest, center).items()):
         table, key = _parts(name)
-        found.setdefault(table, {})[key] = value
-    return found
+        tables.setdefault(table, {})[key] = value
+    return tables
 
 
 def difference(before: Tables, after: Tables) -> list[tuple[str, object, object]]:

@@ -72,18 +72,18 @@ def _gateway(conn: sa.Connection, code: str) -> str:
     query = sa.select(_d.device, _s.digest).outerjoin(
         schema.device_settings, sa.and_(_s.device == _d.device, _s.center == _d.center)
     )
-    found = conn.execute(
+    row = conn.execute(
         query.where(_d.center == code, _d.revoked_ms.is_(None)).order_by(
             (_d.device == heard).desc(), _d.enrolled_ms.desc()
         )
     ).first()
-    if found is None:
+    if row is None:
         raise QuestionRefused(f"center {code}: has no gateway; see `nabz-collector token {code}`")
-    if found.digest is None:
+    if row.digest is None:
         raise QuestionRefused(
             f"center {code}: its gateway was not heard yet, or is older than 0.3; install a newer one"
         )
-    return str(found.device)
+    return str(row.device)
 
 
 def take(conn: sa.Connection, device: str, answer: wire.Ask, now_ms: int) -> str:

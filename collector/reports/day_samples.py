@@ -100,10 +100,10 @@ class Case:
         return self.line_down - self.line_up
 
     def samples(self, criterion: Criterion, subject: str) -> DaySamples:
-        found = self.found.get(key := (criterion.id, subject))
-        if found is None:
-            found = self.found[key] = DaySamples()
-        return found
+        samples = self.found.get(key := (criterion.id, subject))
+        if samples is None:
+            samples = self.found[key] = DaySamples()
+        return samples
 
     def see(self, kind: str, row: Any, covers: Collection[int]) -> None:
         """Notes what a reading says of the minutes it speaks for."""
@@ -262,8 +262,8 @@ def _unreported(
     """What measurement servers saw of this day's tests and no reading speaks for."""
     if kind != "speed" or not _wants_witness(kind, standards):
         return []
-    found = server_samples.of_centers(conn, codes, day.from_ms, day.to_ms, now_ms)
-    return [sample for code in sorted(found) for sample in found[code]]
+    by_center = server_samples.of_centers(conn, codes, day.from_ms, day.to_ms, now_ms)
+    return [sample for code in sorted(by_center) for sample in by_center[code]]
 
 
 def _as_rows(samples: Iterable[ServerSample], names: Sequence[str]) -> Iterator[Any]:
@@ -353,15 +353,15 @@ def sheet_criteria(case: Case) -> tuple[CriterionDay, ...]:
         CriterionDay(
             criterion=criterion,
             subject=subject,
-            counted=found.counted,
-            met=found.met,
-            values=tuple(sorted(found.values.items())),
-            slots=tuple(sorted(found.slots)),
-            covered=len(found.minutes - set(case.excused)),
-            not_counted=tuple(sorted(found.not_counted.items(), key=lambda item: encode(item[0]))),
-            unused=tuple(sorted(found.unused.items())),
+            counted=samples.counted,
+            met=samples.met,
+            values=tuple(sorted(samples.values.items())),
+            slots=tuple(sorted(samples.slots)),
+            covered=len(samples.minutes - set(case.excused)),
+            not_counted=tuple(sorted(samples.not_counted.items(), key=lambda item: encode(item[0]))),
+            unused=tuple(sorted(samples.unused.items())),
         )
-        for (criterion, subject), found in sorted(case.found.items())
+        for (criterion, subject), samples in sorted(case.found.items())
     )
 
 

@@ -89,8 +89,8 @@ class DaySheet(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ledger(self) -> Ledger:
-        found: dict[Bucket, int] = {name: self.minutes[name] for name in BUCKETS}
-        return Ledger(found, self.before)
+        minutes: dict[Bucket, int] = {name: self.minutes[name] for name in BUCKETS}
+        return Ledger(minutes, self.before)
 
 
 @dataclass

@@ -181,12 +181,12 @@ def _availability(case: Case, dark: Collection[int]) -> Availability:
 def _excused(case: Case, taken_out: Sequence[Exclusion]) -> tuple[ExcusedTime, ...]:
     """Each open minute under the first exclusion that has it."""
     left = set(case.excused)
-    found = []
+    times = []
     for one in taken_out:
         mine = left & minutes_within([(one.from_ms, one.to_ms)])
         left -= mine
-        found.append(ExcusedTime(exclusion=one, minutes=len(mine)))
-    return tuple(found)
+        times.append(ExcusedTime(exclusion=one, minutes=len(mine)))
+    return tuple(times)
 
 
 # ---------------------------------------------------------------- a period's sheets
@@ -211,12 +211,12 @@ def _kept(conn: sa.Connection, codes: Sequence[str], day: DaySpan, standards: St
     """Sheets of the whole day that nothing has touched since, made by the standards of today."""
     mine = _d.center.in_(codes) & (_d.day_ms == day.from_ms) & _d.made_ms.is_not(None)
     digests = tuple(version.digest for version in standards.within(day.from_ms, day.to_ms).versions)
-    found = {}
+    by_center = {}
     for row in conn.execute(sa.select(_d.center, _d.body).where(mine)):
         sheet = stored_sheet(row.body)
         if sheet is not None and sheet.to_ms == day.to_ms and sheet.standards == digests:
-            found[row.center] = sheet
-    return found
+            by_center[row.center] = sheet
+    return by_center
 
 
 def kept_between(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: int) -> Iterator[DaySheet]:

@@ -49,12 +49,12 @@ def of_center(
     conn: sa.Connection, center: Center, days: Calendar, standard: Standard | None, span: Span
 ) -> list[Exclusion]:
     """What is taken out of a time of a center, in the order of time."""
-    found = by_entries(days.excusing(center, *span), span)
+    exclusions = by_entries(days.excusing(center, *span), span)
     if schedule := days.shedding(center.feeder, span[0]):
         cuts = mains_cuts.cuts_of(conn, center.code, span[0] - LONGEST_CUT_MS, span[1])
-        found += load_shedding(schedule, cuts, summary.backup_asked_s(center, standard), span)
-    found += [_outage(gap, span) for gap in _provider_gaps(conn, center.code, span)]
-    return sorted(found, key=lambda item: (item.from_ms, item.to_ms, item.code))
+        exclusions += load_shedding(schedule, cuts, summary.backup_asked_s(center, standard), span)
+    exclusions += [_outage(gap, span) for gap in _provider_gaps(conn, center.code, span)]
+    return sorted(exclusions, key=lambda item: (item.from_ms, item.to_ms, item.code))
 
 
 def by_entries(entries: Iterable[CalendarEntry], span: Span) -> list[Exclusion]:
@@ -81,7 +81,7 @@ def load_shedding(
     if asked_s is None:
         return []
     planned = list(spans_between(parse(schedule.hours, TZ), *span))
-    found: list[Exclusion] = []
+    exclusions: list[Exclusion] = []
     for name, some in cuts.items():
         for cut in some:
             owed_ms = cut.from_ms + int(asked_s * 1000)
@@ -91,8 +91,8 @@ def load_shedding(
             for start, end in planned:
                 part = max(start, owed_ms), min(end, until_ms)
                 if part[0] < part[1]:
-                    found.append(_shed(schedule, name, cut, part))
-    return found
+                    exclusions.append(_shed(schedule, name, cut, part))
+    return exclusions
 
 
 def _shed(schedule: CalendarEntry, name: str, cut: Cut, part: Span) -> Exclusion:
@@ -109,8 +109,8 @@ def _provider_gaps(conn: sa.Connection, code: str, span: Span) -> list[gaps.GapV
     begins = list(conn.scalars(sa.select(_g.from_ms).where(touching)))
     if not begins:
         return []
-    found = gaps.judged(conn, code, min(begins), max(begins) + 1)
-    return [gap for gap in found if _is_providers(gap) and gap.from_ms < span[1] and gap.to_ms > span[0]]
+    views = gaps.judged(conn, code, min(begins), max(begins) + 1)
+    return [gap for gap in views if _is_providers(gap) and gap.from_ms < span[1] and gap.to_ms > span[0]]
 
 
 def _is_providers(gap: gaps.GapView) -> bool:

@@ -33,21 +33,21 @@ _i, _s, _j = schema.integrity.c, schema.second_stories.c, schema.clock_jumps.c
 
 def of_centers(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: int) -> dict[str, list[Row]]:
     """Rows of {code, count, first_ms, last_ms, detail} by center: how often, when, and the newest reason."""
-    found: dict[str, list[Row]] = defaultdict(list)
+    by_center: dict[str, list[Row]] = defaultdict(list)
     mine = _i.center.in_(codes) & _i.at_ms.between(from_ms, to_ms - 1) & _i.finding.in_(TOLD)
     query = sa.select(_i.center, _i.finding, _i.at_ms, _i.detail).where(mine).order_by(_i.center, _i.at_ms, _i.id)
     some: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for row in conn.execute(query):
         some[row.center, row.finding].append(row)
     for (center, finding), rows in sorted(some.items()):
-        found[center].append(
+        by_center[center].append(
             _row(f"finding.{finding}", len(rows), rows[0].at_ms, rows[-1].at_ms, msgspec.json.decode(rows[-1].detail))
         )
     stories = sa.select(schema.second_stories).where(_s.center.in_(codes), _s.first_ms < to_ms, _s.last_ms >= from_ms)
     for row in conn.execute(stories.order_by(_s.center, _s.device, _s.spool)):
         detail = story_reason(dict(row._mapping))
         story = _row("finding.second_story", row.batches, row.first_ms, row.last_ms, msgspec.to_builtins(detail))
-        found[row.center].append(story)
+        by_center[row.center].append(story)
     jumps = conn.execute(
         sa.select(_j.from_ms, _j.to_ms).where(_j.to_ms.between(from_ms, to_ms - 1)).order_by(_j.to_ms)
     ).all()
@@ -56,8 +56,8 @@ def of_centers(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: i
         detail = Reason.of("clock.jumped", jump_s=round((last.to_ms - last.from_ms) / 1000))
         own = _row("finding.clock_jump", len(jumps), jumps[0].to_ms, last.to_ms, msgspec.to_builtins(detail))
         for code in codes:
-            found[code].append(own)
-    return found
+            by_center[code].append(own)
+    return by_center
 
 
 def story_reason(row: Mapping[str, Any]) -> Reason:

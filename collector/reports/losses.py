@@ -54,16 +54,16 @@ def of_centers(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: i
     accounts: dict[tuple[str, str, str], list[Any]] = defaultdict(list)
     for row in conn.execute(sa.select(*columns).where(mine)):
         accounts[row.center, row.device, row.subject or row.spool].append(row)
-    found: dict[str, list[Loss]] = defaultdict(list)
+    by_center: dict[str, list[Loss]] = defaultdict(list)
     for key, rows in sorted(accounts.items()):
         restored_ms = max(at_ms for at_ms in restores if at_ms <= max(row.received_ms for row in rows))
         loss = _loss(conn, key, rows, restored_ms)
         times = tuple((start, end) for start, end in loss.times if start < to_ms and end > from_ms)
         if loss.parts and times:
-            found[key[0]].append(replace(loss, times=times))
+            by_center[key[0]].append(replace(loss, times=times))
     for code, loss in _unheard(conn, codes, [(start, end) for start, end in spans if start < to_ms and end > from_ms]):
-        found[code].append(loss)
-    return found
+        by_center[code].append(loss)
+    return by_center
 
 
 def _unheard(conn: sa.Connection, codes: Sequence[str], spans: Sequence[Span]) -> Iterator[tuple[str, Loss]]:

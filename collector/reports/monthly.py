@@ -119,8 +119,8 @@ def _report(
 
 
 def _lost(conn: sa.Connection, months: Mapping[str, MergedMonth], span: Period) -> dict[str, dict[str, Any]]:
-    found = losses.of_centers(conn, list(months), span.from_ms, span.to_ms)
-    return {code: losses.section(lost, months[code].lost) for code, lost in found.items() if lost}
+    by_center = losses.of_centers(conn, list(months), span.from_ms, span.to_ms)
+    return {code: losses.section(lost, months[code].lost) for code, lost in by_center.items() if lost}
 
 
 def _facts(dated: DatedCenter, span: Period) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _backdated(conn: sa.Connection, codes: Iterable[str], span: Period) -> dict[
     """What was recorded only after the day from which it holds in this month, by two persons; by center."""
     own = register_facts.facts_of(conn, codes)
     late = {code: register_facts.backdated(own[code], span.from_ms, span.to_ms) for code in own}
-    return {code: [_late(fact) for fact in found] for code, found in late.items() if found}
+    return {code: [_late(fact) for fact in facts] for code, facts in late.items() if facts}
 
 
 def _disputes(conn: sa.Connection, codes: Iterable[str], month: str) -> dict[str, list[dict[str, Any]]]:
@@ -143,15 +143,15 @@ def _disputes(conn: sa.Connection, codes: Iterable[str], month: str) -> dict[str
         "id", "day", "criterion", "text", "filed_ms", "filed_by", "outcome", "reason", "decided_ms", "decided_by",
         "excused_from_ms", "excused_to_ms", "witness", "test_id",
     )  # fmt: skip
-    found = records.decided(conn, codes, month)
-    return {code: [{name: getattr(one, name) for name in names} for one in some] for code, some in found.items()}
+    by_center = records.decided(conn, codes, month)
+    return {code: [{name: getattr(one, name) for name in names} for one in some] for code, some in by_center.items()}
 
 
 def _inspections(
     conn: sa.Connection, dated: Mapping[str, DatedCenter], standards: Standards, span: Period
 ) -> dict[str, list[dict[str, Any]]]:
     """What inspectors saw in this month, by center: each answer beside the register's and what is asked."""
-    found = inspections.of_centers(conn, dated, span.from_ms, span.to_ms)
+    by_center = inspections.of_centers(conn, dated, span.from_ms, span.to_ms)
     names = ("inspection", "inspected_ms", "recorded_by", "visit_list", "standard", "remarks")
     return {
         code: [
@@ -160,7 +160,7 @@ def _inspections(
             | {"answers": inspections.compared(_form(standards, one), one.answers, dated[code].at(one.inspected_ms))}
             for one in some
         ]
-        for code, some in found.items()
+        for code, some in by_center.items()
     }
 
 

@@ -102,8 +102,8 @@ def with_unused(rule: MonthRule, samples: Samples) -> Samples:
         if count > over and own is not None:  # of others a reading says so
             not_counted[own] += count - over
         if over:
-            found = own or Reason("verdict.not_made", {"cause": cause})
-            not_counted[Reason("month.unused", {"found": found, "limit": rule.excused_of(cause)})] += over
+            reason = own or Reason("verdict.not_made", {"cause": cause})
+            not_counted[Reason("month.unused", {"found": reason, "limit": rule.excused_of(cause)})] += over
     return replace(samples, counted=samples.counted + failed, not_counted=not_counted)
 
 
@@ -150,7 +150,7 @@ def numbers(rule: MonthRule, samples: Samples, unknown: int, *, among: bool = Fa
     """The verdict by three numbers: as computed, if all that is unknown were up, and if it were down. Where they
     disagree the month is not decided by data. `among`: the samples have the unknown ones already, as down."""
     counted = samples.counted if among else samples.counted + unknown
-    found = {
+    pairs = {
         "as_computed": (samples.met, samples.counted),
         "unknown_as_up": (samples.met + unknown, counted),
         "unknown_as_down": (samples.met, counted),
@@ -160,7 +160,7 @@ def numbers(rule: MonthRule, samples: Samples, unknown: int, *, among: bool = Fa
             "met_pct": _pct(*pair),
             "verdict": share_verdict(rule.share_pct, *pair) if pair[1] else "not enough data",
         }
-        for name, pair in found.items()
+        for name, pair in pairs.items()
     }
     return {
         "unknown": unknown,
@@ -208,22 +208,22 @@ def percentile(values: Mapping[float, int], percent: int) -> float | None:
 # ---------------------------------------------------------------- parts of a report
 
 
-def availability(found: Availability) -> dict[str, Any]:
+def availability(totals: Availability) -> dict[str, Any]:
     """The line and the power as percentages of the open minutes in which they are known. Power is there on mains and on
     battery; it is off where the gateway proved that it was without."""
-    power, line = found.mains + found.battery, found.line_up + found.line_down
+    power, line = totals.mains + totals.battery, totals.line_up + totals.line_down
     return {
-        "line": {"up": found.line_up, "down": found.line_down, "pct": _pct(found.line_up, line)},
+        "line": {"up": totals.line_up, "down": totals.line_down, "pct": _pct(totals.line_up, line)},
         "power": {
-            "mains": found.mains, "battery": found.battery, "off": found.off, "pct": _pct(power, power + found.off),
+            "mains": totals.mains, "battery": totals.battery, "off": totals.off, "pct": _pct(power, power + totals.off),
         },
     }  # fmt: skip
 
 
-def excused(found: Sequence[ExcusedTime]) -> list[dict[str, Any]]:
+def excused(times: Sequence[ExcusedTime]) -> list[dict[str, Any]]:
     """Every exclusion with the open minutes that it took out; parts that days had cut are one again."""
     rows: list[dict[str, Any]] = []
-    for one in sorted(found, key=lambda item: (item.exclusion.code, item.exclusion.evidence, item.exclusion.from_ms)):
+    for one in sorted(times, key=lambda item: (item.exclusion.code, item.exclusion.evidence, item.exclusion.from_ms)):
         row = msgspec.to_builtins(one.exclusion) | {"minutes": one.minutes}
         last = rows[-1] if rows else {}
         if (last.get("code"), last.get("evidence"), last.get("to_ms")) == (

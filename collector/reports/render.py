@@ -88,11 +88,11 @@ def reason_of(value: object) -> Reason:
 
 def not_counted(row: Mapping[str, Any]) -> Iterator[tuple[Reason, int]]:
     """Why samples of this row were not counted, and how many for each reason."""
-    found = row["not_counted"]
-    if isinstance(found, Mapping):  # before format 3
-        yield from ((Reason.text(text), count) for text, count in found.items())
+    counts = row["not_counted"]
+    if isinstance(counts, Mapping):  # before format 3
+        yield from ((Reason.text(text), count) for text, count in counts.items())
     else:
-        yield from ((reason_of(item["reason"]), item["count"]) for item in found)
+        yield from ((reason_of(item["reason"]), item["count"]) for item in counts)
 
 
 def named(row: Mapping[str, Any], words: Renderer[S]) -> S:
@@ -112,12 +112,12 @@ def reasons(revision: Revision | Mapping[str, Any], words: Renderer[S]) -> list[
         "last": words.ltr(local(why["last_ms"], TZ)) if "last_ms" in why else words("none"),
         "devices": words.listed(map(words.ltr, why.get("devices", ()))),
     }
-    found = [
+    sentences = [
         words.many(f"revision.{name}", why[name], **values)
         for name in ("readings", "records", "outages", "facts", "calendar", "disputes", "inspections")
         if name in why
     ]
-    return found + ([words("revision.gone")] if fields["changed"].get("readings_gone") else [])
+    return sentences + ([words("revision.gone")] if fields["changed"].get("readings_gone") else [])
 
 
 FORMS: dict[str, Callable[[Report], str]] = {"json": as_json, "csv": as_csv, "html": as_html}

@@ -78,10 +78,10 @@ def recipients_of(conn: sa.Connection, code: str, from_ms: int | None = None) ->
 
 def given_by_month(conn: sa.Connection, code: str) -> dict[str, list[dict[str, Any]]]:
     """`recipients_of` by the names of the months."""
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_month: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in recipients_of(conn, code):
-        found[named(row["from_ms"])].append(row)
-    return found
+        by_month[named(row["from_ms"])].append(row)
+    return by_month
 
 
 def report_of(conn: sa.Connection, code: str, from_ms: int, number: int) -> dict[str, Any]:
@@ -95,8 +95,8 @@ def packed(report: Mapping[str, Any]) -> bytes:
 
 
 def unpacked(body: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode(zlib.decompress(body))
-    return found
+    report: dict[str, Any] = msgspec.json.decode(zlib.decompress(body))
+    return report
 
 
 # ---------------------------------------------------------------- what it changes

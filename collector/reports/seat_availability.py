@@ -76,10 +76,10 @@ class Hours:
 
 def hours(calls: Iterable[SeatSample], open_minutes: Collection[int]) -> list[Hour]:
     """Pure. Every hour with an open minute, from roll calls in the order of their time."""
-    found = Hours(open_minutes)
+    tally = Hours(open_minutes)
     for call in calls:
-        found.add(call)
-    return found.all()
+        tally.add(call)
+    return tally.all()
 
 
 def _hours_of(open_minutes: Iterable[int]) -> list[int]:
@@ -101,14 +101,14 @@ def _hour(hour_ms: int, calls: Sequence[SeatSample]) -> Hour:
 def reasons(columns: wire.SeatColumns, promised: int) -> list[Reason]:
     """Pure. Why seats could not be used, by their roll call; the seats never enrolled last."""
     faults = faults_of(columns)
-    found = [
+    causes = [
         _unusable(name, state, faults.get(name, ()))
         for name, state in zip(columns.id, columns.state, strict=True)
         if state in ("unhealthy", "missing")
     ]
-    never, hidden = promised - len(columns.id), len(found) - MOST_REASONS
+    never, hidden = promised - len(columns.id), len(causes) - MOST_REASONS
     more = [Reason.of("seats.more", n=hidden)] if hidden > 0 else []
-    return found[:MOST_REASONS] + more + ([Reason.of("seats.never", n=never)] if never > 0 else [])
+    return causes[:MOST_REASONS] + more + ([Reason.of("seats.never", n=never)] if never > 0 else [])
 
 
 def _unusable(name: str, state: str, why: Sequence[Reason]) -> Reason:
@@ -118,11 +118,11 @@ def _unusable(name: str, state: str, why: Sequence[Reason]) -> Reason:
 
 
 def book(
-    conn: sa.Connection, code: str, promised_at: Callable[[int], int], found: Sequence[Hour], promised: int
+    conn: sa.Connection, code: str, promised_at: Callable[[int], int], open_hours: Sequence[Hour], promised: int
 ) -> dict[str, Any]:
     """The report's part on seats, as plain values. `promised` are those of the month's end; an hour in which others
     were promised says how many."""
-    known = [hour for hour in found if hour.usable is not None]
+    known = [hour for hour in open_hours if hour.usable is not None]
     short = [
         hour.fewest_ms
         for hour in known
@@ -131,10 +131,10 @@ def book(
     why = _reasons(conn, code, short, promised_at)
     return {
         "promised": promised,
-        "open_hours": len(found),
+        "open_hours": len(open_hours),
         "known_hours": len(known),
         "full_hours": sum((hour.fewest or 0) >= promised_at(hour.hour_ms) for hour in known),
-        "hours": [_plain(hour, why) | _other(promised_at(hour.hour_ms), promised) for hour in found],
+        "hours": [_plain(hour, why) | _other(promised_at(hour.hour_ms), promised) for hour in open_hours],
     }
 
 
@@ -165,14 +165,14 @@ def _reasons(
     if not times:
         return {}
     table = held.readings(conn, "seats", [code], min(times), max(times) + 1, ["seats"]).c
-    found: dict[int, list[Reason]] = {}
+    by_time: dict[int, list[Reason]] = {}
     for first in range(0, len(times), ASKED_AT_ONCE):
         some = times[first : first + ASKED_AT_ONCE]
         query = sa.select(table.wall_ms, table.seats).where(
             table.center == code, table.wall_ms.in_(some), table.seats.is_not(None)
         )
         for row in conn.execute(query.order_by(table.wall_ms, table.device, table.spool, table.seq)):
-            found[row.wall_ms] = reasons(
+            by_time[row.wall_ms] = reasons(
                 msgspec.json.decode(row.seats, type=wire.SeatColumns), promised_at(row.wall_ms)
             )
-    return found
+    return by_time

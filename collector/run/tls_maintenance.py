@@ -176,10 +176,10 @@ class TlsMaintenance:
                 self._networks.refresh()
             with self._store.write() as conn:
                 place_facts.record_sightings(conn, "session", sessions, self._now_ms(), self._network_of)
-        found = self._book.findings() if self._book is not None else []
-        if found:
+        findings = self._book.findings() if self._book is not None else []
+        if findings:
             with self._store.write() as conn:
-                devices.record_findings(conn, found, self._now_ms())
+                devices.record_findings(conn, findings, self._now_ms())
 
     def _network_of(self, address: str) -> Network | None:
         return self._networks.of(address) if self._networks is not None else None

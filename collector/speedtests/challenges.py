@@ -79,8 +79,8 @@ def settle(conn: sa.Connection, now_ms: int) -> list[str]:
 def _answered_ms(conn: sa.Connection, row: sa.Row[Any]) -> int | None:
     mine = sa.and_(_gateways.center == row.center, _gateways.device == row.device, _gateways.answers == row.id)
     within = _gateways.wall_ms.between(row.due_ms - HEARD_MS, row.expires_ms + HEARD_MS)
-    found: int | None = conn.scalar(sa.select(sa.func.min(_gateways.received_ms)).where(mine, within))
-    return found
+    received_ms: int | None = conn.scalar(sa.select(sa.func.min(_gateways.received_ms)).where(mine, within))
+    return received_ms
 
 
 def was_heard(conn: sa.Connection, row: sa.Row[Any]) -> bool:

@@ -67,11 +67,11 @@ def _moments(secret: bytes, center: str, slot: DaySlot, number: int) -> list[int
     if number and share(secret, center, slot.name, "second") >= SECOND_SHARE:
         return []
     at_ms, end_ms = float(slot.from_ms), slot.from_ms + (slot.to_ms - slot.from_ms) * TAIL_SHARE
-    found = []
+    moments = []
     for step in range(MOMENTS):
         at_ms += (end_ms - at_ms) * share(secret, center, slot.name, f"{number} {step}")
-        found.append(round(at_ms))
-    return found
+        moments.append(round(at_ms))
+    return moments
 
 
 def _name(secret: bytes, center: str, slot: DaySlot, number: int) -> str:

@@ -150,12 +150,12 @@ def _owners(conn: sa.Connection, ids: set[str]) -> dict[str, str]:
 
 
 def _asked_today(conn: sa.Connection, devices: set[str], now_ms: int) -> dict[str, Counter[str]]:
-    found: dict[str, Counter[str]] = {device: Counter() for device in devices}
+    by_device: dict[str, Counter[str]] = {device: Counter() for device in devices}
     count = sa.func.count().label("number")
     query = sa.select(_g.device, _g.purpose, count).where(_g.device.in_(sorted(devices)), _g.asked_ms > now_ms - DAY_MS)
     for row in conn.execute(query.group_by(_g.device, _g.purpose)):
-        found[row.device][row.purpose] = row.number
-    return found
+        by_device[row.device][row.purpose] = row.number
+    return by_device
 
 
 def _row(test_id: str, center: str, device: str, server: str, purpose: str, now_ms: int) -> Row:
@@ -199,10 +199,10 @@ def _gateway(conn: sa.Connection, center: Center) -> str:
     d, p = schema.devices.c, schema.pulse.c
     heard = sa.select(p.device).where(p.center == center.code).scalar_subquery()
     query = sa.select(d.device).where(d.center == center.code, d.revoked_ms.is_(None))
-    found = conn.scalar(query.order_by((d.device == heard).desc(), d.enrolled_ms.desc()).limit(1))
-    if found is None:
+    device = conn.scalar(query.order_by((d.device == heard).desc(), d.enrolled_ms.desc()).limit(1))
+    if device is None:
         raise TestRequestRefused("no_gateway", center.code)
-    return str(found)
+    return str(device)
 
 
 # ---------------------------------------------------------------- the collector draws

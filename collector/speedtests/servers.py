@@ -71,16 +71,16 @@ def listed(conn: sa.Connection) -> list[dict[str, object]]:
     names = ("name", "url", "place", "tests_at_once")
     records = sa.select(schema.records.c.server, sa.func.count().label("records"))
     counts = {row.server: row.records for row in conn.execute(records.group_by(schema.records.c.server))}
-    found: list[dict[str, object]] = []
+    servers: list[dict[str, object]] = []
     for row in conn.execute(sa.select(_servers).order_by(_servers.c.name)):
         key = None if row.public_key is None else base64.b64encode(bytes(row.public_key)).decode()
         state = "joined" if row.revoked_ms is None else "revoked"
         facts = {"state": state, "joined_ms": row.joined_ms, "revoked_ms": row.revoked_ms, "public_key": key}
-        found.append({name: getattr(row, name) for name in names} | facts | {"records": counts.get(row.name, 0)})
+        servers.append({name: getattr(row, name) for name in names} | facts | {"records": counts.get(row.name, 0)})
     for row in conn.execute(sa.select(_tokens).where(_tokens.c.used_ms.is_(None)).order_by(_tokens.c.name)):
         facts = {"state": "waiting", "joined_ms": None, "revoked_ms": None, "public_key": None, "records": 0}
-        found.append({name: getattr(row, name) for name in names} | facts)
-    return found
+        servers.append({name: getattr(row, name) for name in names} | facts)
+    return servers
 
 
 # ---------------------------------------------------------------- the server joins

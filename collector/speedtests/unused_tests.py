@@ -50,11 +50,11 @@ def of_centers(
     if not rows:
         return {}
     causes, lines = dict(_causes(conn, [row.test_id for row in rows])), _lines(conn, codes)
-    found: dict[str, list[UnusedTest]] = defaultdict(list)
+    tests: dict[str, list[UnusedTest]] = defaultdict(list)
     for row in rows:
         cause, subject = causes.get(row.test_id, (NO_ANSWER, lines.get(row.center, "")))
-        found[row.center].append(UnusedTest(center=row.center, granted_ms=row.granted_ms, cause=cause, subject=subject))
-    return found
+        tests[row.center].append(UnusedTest(center=row.center, granted_ms=row.granted_ms, cause=cause, subject=subject))
+    return tests
 
 
 def _r_near() -> sa.ColumnElement[bool]:

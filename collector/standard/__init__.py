@@ -52,10 +52,10 @@ def read(body: bytes, where: str) -> Standard:
         raise StandardError(
             [f"{where}: is not TOML: {describe(error)}; see the example standard for the form"]
         ) from None
-    found, mistakes = check.standard(values, hashlib.sha256(body).hexdigest(), where)
-    if found is None:
+    standard, mistakes = check.standard(values, hashlib.sha256(body).hexdigest(), where)
+    if standard is None:
         raise StandardError(mistakes)
-    return found
+    return standard
 
 
 def load(path: Path) -> Standard:

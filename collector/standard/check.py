@@ -68,15 +68,15 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
     note, tz = top.take("note", text), top.take("timezone", _zone, TZ)
     first, last = top.take("valid_from", local_date), top.take("valid_to", local_date, date.max)
     none: list[dict[str, object]] = []
-    found = top.take("criterion", _list_of_tables, none)
+    tables = top.take("criterion", _list_of_tables, none)
     form = form_items(top.take("inspection", _list_of_tables, none) or [], where, mistakes)
     top.done()
-    if found == []:
+    if tables == []:
         top.wrong("criterion", "a standard has at least one; add a [[criterion]] table")
     if first and last and last < first:
         top.wrong("valid_to", "must not be before valid_from; it is the last day on which the standard holds")
-    criteria = tuple(criterion(entry, i, where, mistakes) for i, entry in enumerate(found or [], 1))
-    ids = [given for item in found or [] if isinstance(given := item.get("id"), str)]
+    criteria = tuple(criterion(entry, i, where, mistakes) for i, entry in enumerate(tables or [], 1))
+    ids = [given for item in tables or [] if isinstance(given := item.get("id"), str)]
     twice = sorted({item for item in ids if ids.count(item) > 1})
     mistakes += [f"{where}: {one_line(item)}: id: is used by two criteria; give each its own" for item in twice]
     if mistakes or not (name and note and tz and first and last):

@@ -101,10 +101,10 @@ def whole(low: int, high: int) -> Callable[[object], int]:
 
 
 def percent(value: object) -> float:
-    found = number(value)
-    if not 0 <= found <= 1000:
+    pct = number(value)
+    if not 0 <= pct <= 1000:
         raise ValueError("must be a percentage, e.g. 80")
-    return found
+    return pct
 
 
 def choice(*words: str) -> Callable[[object], str]:
@@ -132,10 +132,10 @@ def words(value: object) -> frozenset[str]:
 
 
 def names(value: object) -> tuple[str, ...]:
-    found = value if isinstance(value, list) else [value]
-    if not found or not all(isinstance(item, str) for item in found):
+    fields = value if isinstance(value, list) else [value]
+    if not fields or not all(isinstance(item, str) for item in fields):
         raise ValueError('must be a field or a list of fields, e.g. "loss_pct"')
-    return tuple(found)
+    return tuple(fields)
 
 
 def local_date(value: object) -> date:

@@ -18,9 +18,9 @@ FACTS = ("seats_promised", "cabins", "meeting_rooms", "training_rooms", "seat_pr
 BOUNDS = ("at_least", "at_most")
 
 
-def items(found: list[dict[str, object]], where: str, mistakes: list[str]) -> tuple[FormItem, ...]:
+def items(tables: list[dict[str, object]], where: str, mistakes: list[str]) -> tuple[FormItem, ...]:
     """The items of `[[inspection]]` tables; what is wrong with them is added to the mistakes."""
-    made = [_item(values, place, where, mistakes) for place, values in enumerate(found, 1)]
+    made = [_item(values, place, where, mistakes) for place, values in enumerate(tables, 1)]
     ids = [item.id for item in made if item]
     twice = sorted({name for name in ids if ids.count(name) > 1})
     mistakes += [
@@ -63,6 +63,6 @@ def form_of(standard: Standard) -> tuple[FormItem, ...]:
 def shipped() -> tuple[FormItem, ...]:
     mistakes: list[str] = []
     values = parse_toml(resources.files(__package__).joinpath(SHIPPED).read_bytes())
-    found = items(typing.cast(list[dict[str, object]], values["inspection"]), SHIPPED, mistakes)
+    form = items(typing.cast(list[dict[str, object]], values["inspection"]), SHIPPED, mistakes)
     assert not mistakes, mistakes
-    return found
+    return form

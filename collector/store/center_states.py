@@ -84,15 +84,15 @@ def _write(conn: sa.Connection, ranks: Ranks, codes: Sequence[str] | None, now_m
     return {row["center"] for row in rows}
 
 
-def _row(found: sa.RowMapping, before: Any, now_ms: int) -> dict[str, Any]:
+def _row(row: sa.RowMapping, before: Any, now_ms: int) -> dict[str, Any]:
     hour = now_ms // HOUR_MS
     ranks = hours_ranks(before.hours_ranks, before.hour, before.rank, now_ms) if before else NOT_KNOWN * HOURS
     return {
-        **{name: found[name] for name in COPIED},
+        **{name: row[name] for name in COPIED},
         "hour": max(hour, before.hour) if before else hour,
-        "hours_ranks": ranks[:-1] + min(ranks[-1].replace(NOT_KNOWN, "9"), str(found["rank"])),
-        "name_key": found["name"].lower(),
-        "words": "\n".join(str(found[name]) for name in SEARCHED).lower(),
+        "hours_ranks": ranks[:-1] + min(ranks[-1].replace(NOT_KNOWN, "9"), str(row["rank"])),
+        "name_key": row["name"].lower(),
+        "words": "\n".join(str(row[name]) for name in SEARCHED).lower(),
     }
 
 
@@ -151,8 +151,8 @@ def listed(
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """(`counts`, `page`): what is counted tells in which states the page lies, and only those are sorted."""
     if not is_current(conn, ranks):
-        found = queries.page(conn, ranks, wanted, limit=limit, offset=offset)
-        return queries.counts(conn, ranks, wanted), [row | {"hours_ranks": ""} for row in found]
+        rows = queries.page(conn, ranks, wanted, limit=limit, offset=offset)
+        return queries.counts(conn, ranks, wanted), [row | {"hours_ranks": ""} for row in rows]
     counted = _counts(conn, ranks, wanted)
     states, skipped = [wanted.state], 0
     if wanted.state not in STATES:
@@ -168,22 +168,22 @@ def _counts(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> dict[str, int]
     conditions = _matching(conn, wanted)
     rank = _s.rank + 0 if conditions else _s.rank  # SQLite would go through the index and look up every row
     query = sa.select(rank, _s.opening, sa.func.count()).where(*conditions).group_by(rank, _s.opening)
-    found = dict.fromkeys(STATES, 0)
+    by_state = dict.fromkeys(STATES, 0)
     for place, opening, number in conn.execute(query):
-        found[STATES[_CLOSED if place in (_UNKNOWN, _MEETS) and opening in ranks.closed else place]] += number
-    return found
+        by_state[STATES[_CLOSED if place in (_UNKNOWN, _MEETS) and opening in ranks.closed else place]] += number
+    return by_state
 
 
 def _spanned(counted: dict[str, int], limit: int, offset: int) -> tuple[list[str], int]:
     """The states in which these places of the list lie, worst first, and how many centers are in worse ones."""
-    found: list[str] = []
+    states: list[str] = []
     skipped = before = 0
     for state in STATES:
         if before < offset + limit and before + counted[state] > offset:
-            skipped = skipped if found else before
-            found.append(state)
+            skipped = skipped if states else before
+            states.append(state)
         before += counted[state]
-    return (found, skipped) if found else (list(STATES), 0)
+    return (states, skipped) if states else (list(STATES), 0)
 
 
 def _in_states(ranks: Ranks, states: Sequence[str]) -> list[sa.ColumnElement[bool]]:
@@ -235,11 +235,11 @@ def public(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> list[tuple[str,
     if not is_current(conn, ranks):
         table = queries.board(ranks)
         columns = [table.c[name] for name in ("center", "rank", "province", "district")]
-        found = conn.execute(sa.select(*columns).where(*queries.matching(table, wanted)))
+        rows = conn.execute(sa.select(*columns).where(*queries.matching(table, wanted)))
     else:
         columns = [_s.center, _live_rank(ranks).label("rank"), _s.province, _s.district]
-        found = conn.execute(sa.select(*columns).where(*_matching(conn, wanted)))
-    return [(row.center, STATES[row.rank], row.province, row.district) for row in found]
+        rows = conn.execute(sa.select(*columns).where(*_matching(conn, wanted)))
+    return [(row.center, STATES[row.rank], row.province, row.district) for row in rows]
 
 
 def standings(conn: sa.Connection, codes: Collection[str]) -> dict[str, tuple[str, str, int]]:
@@ -261,14 +261,14 @@ def _rows(
         .select_from(joined.outerjoin(schema.pulse, _p.center == _s.center))
         .order_by(*_order(rank, sort))
     )
-    result, found = conn.execute(query), []
+    result, rows = conn.execute(query), []
     names = list(result.keys())
     for row in result:
         values = dict(zip(names, row, strict=True))
         worst = values["rank"] if values["rank"] != _CLOSED else _MEETS
         values["hours_ranks"] = hours_ranks(values["hours_ranks"], values.pop("hour"), worst, now_ms)
-        found.append(queries.stated(values, ranks))
-    return found
+        rows.append(queries.stated(values, ranks))
+    return rows
 
 
 def _live_rank(ranks: Ranks) -> sa.ColumnElement[int]:

@@ -41,15 +41,15 @@ def draft(why: str, metadata: sa.MetaData = schema.metadata) -> str:
         with engine.begin() as conn:
             migrate.upgrade(conn)
             options = {"compare_type": True, "include_object": migrate.is_of_both}
-            found = produce_migrations(MigrationContext.configure(conn, opts=options), metadata)
+            script = produce_migrations(MigrationContext.configure(conn, opts=options), metadata)
     finally:
         engine.dispose()
-    assert found.upgrade_ops is not None
-    if found.upgrade_ops.is_empty():
+    assert script.upgrade_ops is not None
+    if script.upgrade_ops.is_empty():
         raise ValueError("the steps make all that the schema has; there is nothing to draft")
-    lines = render_python_code(found.upgrade_ops).splitlines()
+    lines = render_python_code(script.upgrade_ops).splitlines()
     body = "\n".join(line for line in lines if not line.lstrip().startswith("# ###"))  # alembic's banners
-    body += "".join(REST.format(table=name) for name in _new_parted_tables(found.upgrade_ops.ops))
+    body += "".join(REST.format(table=name) for name in _new_parted_tables(script.upgrade_ops.ops))
     number = f"{int(migrate.HEAD) + 1:04}"
     return FILE.format(why=why.rstrip("."), number=number, before=migrate.HEAD, body=body.strip())
 

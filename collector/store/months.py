@@ -283,9 +283,9 @@ def parts_of_tables(conn: sa.Connection) -> dict[str, set[Part]]:
         "SELECT p.relname AS parent, c.relname AS part FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
         "JOIN pg_class p ON p.oid = i.inhparent WHERE p.relkind = 'p'"
     )
-    found: dict[str, set[Part]] = {table: set() for table in schema.PARTED}
+    by_table: dict[str, set[Part]] = {table: set() for table in schema.PARTED}
     for row in conn.execute(sa.text(query)):
         one = Part.named(row.part.removeprefix(f"{row.parent}_"))
-        if one is not None and row.parent in found:
-            found[row.parent].add(one)
-    return found
+        if one is not None and row.parent in by_table:
+            by_table[row.parent].add(one)
+    return by_table

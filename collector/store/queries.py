@@ -187,8 +187,8 @@ def counts(conn: sa.Connection, ranks: Ranks, wanted: Filter) -> dict[str, int]:
     """How many centers are in each state, under the filter but for its state. Every state has its key."""
     table = board(ranks)
     query = sa.select(table.c.rank, sa.func.count()).where(*matching(table, wanted, with_state=False))
-    found = {row[0]: row[1] for row in conn.execute(query.group_by(table.c.rank))}
-    return {state: found.get(place, 0) for place, state in enumerate(STATES)}
+    by_rank = {row[0]: row[1] for row in conn.execute(query.group_by(table.c.rank))}
+    return {state: by_rank.get(place, 0) for place, state in enumerate(STATES)}
 
 
 def page(conn: sa.Connection, ranks: Ranks, wanted: Filter, *, limit: int, offset: int = 0) -> list[dict[str, Any]]:
@@ -230,15 +230,15 @@ def provinces(conn: sa.Connection, scope: Scope = EVERYWHERE) -> list[str]:
 
 def stated(row: Row, ranks: Ranks) -> dict[str, Any]:
     """A row of the board as pages show it: its state as a word, and when it opens."""
-    found = {**row}
-    found["state"] = STATES[found.pop("rank")]
-    del found["weight"]
-    found["opens_ms"] = ranks.closed.get(found["opening"]) if found["state"] == "closed" else None
-    if found["state"] in ("waiting", "paused"):
-        found["state_since_ms"] = found["since_ms"]
-    elif found["state"] == "closed":  # what it had before it closed has another beginning
-        found["state_since_ms"] = None
-    return found
+    values = {**row}
+    values["state"] = STATES[values.pop("rank")]
+    del values["weight"]
+    values["opens_ms"] = ranks.closed.get(values["opening"]) if values["state"] == "closed" else None
+    if values["state"] in ("waiting", "paused"):
+        values["state_since_ms"] = values["since_ms"]
+    elif values["state"] == "closed":  # what it had before it closed has another beginning
+        values["state_since_ms"] = None
+    return values
 
 
 # ---------------------------------------------------------------- one center
@@ -312,10 +312,10 @@ def series(
         query = sa.select(sa.func.avg(sums.c.at_ms), *figures).group_by(bucket).order_by(bucket)
     rows = conn.execute(query).all()
     points = _with_gaps([(round(row[0]), *row[1:]) for row in rows], max(wire.KINDS[kind].gap_ms or to_ms, 2 * step_ms))
-    found: dict[str, list[float | None]] = {"t": [point[0] for point in points]}
+    columns: dict[str, list[float | None]] = {"t": [point[0] for point in points]}
     for place, name in enumerate(fields, 1):
-        found[name] = [None if point[place] is None else round(float(point[place]), 3) for point in points]
-    return found
+        columns[name] = [None if point[place] is None else round(float(point[place]), 3) for point in points]
+    return columns
 
 
 def _of_readings(
@@ -364,12 +364,12 @@ def _with_tail(
 
 def _with_gaps(points: Sequence[tuple[Any, ...]], longest_ms: int) -> list[tuple[Any, ...]]:
     """The points, with an empty one in the middle of each pause longer than that."""
-    found = list(points[:1])
+    result = list(points[:1])
     for before, after in itertools.pairwise(points):
         if after[0] - before[0] > longest_ms:
-            found.append(((before[0] + after[0]) // 2, *(None for _ in after[1:])))
-        found.append(after)
-    return found
+            result.append(((before[0] + after[0]) // 2, *(None for _ in after[1:])))
+        result.append(after)
+    return result
 
 
 def beacon_heard_ms(conn: sa.Connection, code: str, after_ms: int) -> int | None:

@@ -148,10 +148,10 @@ class Tallies:
 
 def _of_day(conn: sa.Connection, codes: Collection[str], day_ms: int) -> dict[str, DayTallies]:
     def read(some: Collection[str]) -> dict[str, DayTallies]:
-        found = {code: DayTallies(day_ms) for code in some}
+        by_center = {code: DayTallies(day_ms) for code in some}
         for row in conn.execute(_BY_CENTER, {"codes": list(some), "day": day_ms}):
-            found[row.center].devices[row.device] = Tally.of(row)
-        return found
+            by_center[row.center].devices[row.device] = Tally.of(row)
+        return by_center
 
     known = warm.recall(conn, "tallies", sorted(codes), read)
     if old := [code for code, held in known.items() if held.day_ms != day_ms]:

@@ -57,11 +57,11 @@ def _next_hour(store: Store, now_ms: int) -> bool:
             for table in (schema.readings[kind] for kind in schema.FIGURES)
         )
         hour_ms = min((int(first) // HOUR_MS * HOUR_MS for first in firsts if first is not None), default=settled_ms)
-        found = hour_ms < settled_ms
-        if found:
+        is_settled = hour_ms < settled_ms
+        if is_settled:
             sum_hour(conn, hour_ms)
         upsert(conn, schema.about, [{"name": ROLLED, "value": str(min(hour_ms + HOUR_MS, settled_ms))}])
-        return found
+        return is_settled
 
 
 def _late_hour(store: Store) -> bool:

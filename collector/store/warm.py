@@ -136,23 +136,23 @@ def recall(
     if warm is None:
         return dict(read(list(codes)))
     changes: Changes = conn.info[CHANGES]
-    found: dict[str, T] = {}
+    by_center: dict[str, T] = {}
     cold: list[str] = []
     for code in codes:
         parts = None if changes.hides(part, code) else warm.parts(code)
         if parts is not None and part in parts:
-            found[code] = parts[part]
+            by_center[code] = parts[part]
         else:
             cold.append(code)
-    warm.recalled += len(found)
+    warm.recalled += len(by_center)
     warm.read += len(cold)
     if cold:
         for code, value in read(cold).items():
-            found[code] = value
+            by_center[code] = value
             parts = None if changes.hides(part, code) else warm.parts(code)
             if parts is not None:
                 parts[part] = value
-    return found
+    return by_center
 
 
 def held(conn: sa.Connection, part: str, code: str) -> Any | None:

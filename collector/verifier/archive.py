@@ -72,13 +72,13 @@ class Bundle:
                 raise BundleError(f"{name}: is encrypted")
 
     def _manifest(self) -> dict[str, Any]:
-        found = _object(self._read(MANIFEST), MANIFEST)
-        if found.get("format") not in FORMATS:
-            raise BundleError(f"{MANIFEST}: is of format {found.get('format')!r:.20}, this program reads 1 and 2")
+        manifest = _object(self._read(MANIFEST), MANIFEST)
+        if manifest.get("format") not in FORMATS:
+            raise BundleError(f"{MANIFEST}: is of format {manifest.get('format')!r:.20}, this program reads 1 and 2")
         for name, kind in (("center", str), ("month", str), ("from_ms", int), ("to_ms", int), ("files", dict)):
-            if not isinstance(found.get(name), kind):
+            if not isinstance(manifest.get(name), kind):
                 raise BundleError(f"{MANIFEST}: `{name}` is missing or is of another kind")
-        return found
+        return manifest
 
     def _check_hashes(self) -> None:
         stated = self.manifest["files"]
@@ -144,12 +144,12 @@ def limit_of(name: str) -> int | None:
 
 def _object(body: bytes, name: str) -> dict[str, Any]:
     try:
-        found = json.loads(body, parse_constant=_refused)
+        content = json.loads(body, parse_constant=_refused)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{name}: is no JSON ({describe(error)[:80]})") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise BundleError(f"{name}: has a line that is no object")
-    return found
+    return content
 
 
 def _refused(name: str) -> None:

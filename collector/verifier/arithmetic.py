@@ -69,8 +69,8 @@ class AddedMonth:
 
 def rules_of(document: bytes) -> dict[str, Mapping[str, Any]]:
     """The criteria of a standard, by name. Raises ValueError."""
-    found = tomllib.loads(document.decode())
-    return {str(one["id"]): one for one in found.get("criterion", []) if isinstance(one, dict) and "id" in one}
+    standard = tomllib.loads(document.decode())
+    return {str(one["id"]): one for one in standard.get("criterion", []) if isinstance(one, dict) and "id" in one}
 
 
 def compare(month: AddedMonth, report: Mapping[str, Any], rules: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -96,13 +96,13 @@ def compare(month: AddedMonth, report: Mapping[str, Any], rules: Mapping[str, Ma
 
 
 def _availability(month: AddedMonth, report: Mapping[str, Any]) -> Iterator[str]:
-    found = month.availability
-    line, power = found["line_up"] + found["line_down"], found["mains"] + found["battery"]
+    minutes = month.availability
+    line, power = minutes["line_up"] + minutes["line_down"], minutes["mains"] + minutes["battery"]
     wanted = {
-        ("line", "up"): found["line_up"], ("line", "down"): found["line_down"],
-        ("line", "pct"): _pct(found["line_up"], line), ("power", "mains"): found["mains"],
-        ("power", "battery"): found["battery"], ("power", "off"): found["off"],
-        ("power", "pct"): _pct(power, power + found["off"]),
+        ("line", "up"): minutes["line_up"], ("line", "down"): minutes["line_down"],
+        ("line", "pct"): _pct(minutes["line_up"], line), ("power", "mains"): minutes["mains"],
+        ("power", "battery"): minutes["battery"], ("power", "off"): minutes["off"],
+        ("power", "pct"): _pct(power, power + minutes["off"]),
     }  # fmt: skip
     for (part, key), value in wanted.items():
         if (stated := _at(report, "availability", part, key)) != value:
@@ -111,36 +111,36 @@ def _availability(month: AddedMonth, report: Mapping[str, Any]) -> Iterator[str]
 
 def _row(month: AddedMonth, row: Mapping[str, Any], rule: Mapping[str, Any]) -> Iterator[str]:
     name = f"{row.get('criterion')} {row.get('subject')}".strip()
-    found = month.criteria.get((str(row.get("criterion")), str(row.get("subject"))), Added())
+    samples = month.criteria.get((str(row.get("criterion")), str(row.get("subject"))), Added())
     if rule.get("reading") == "silence":
-        found = Added(counted=month.owed, met=month.measured, days=month.owed > 0, covered=month.measured)
-    coverage = _pct(found.covered, month.owed)
+        samples = Added(counted=month.owed, met=month.measured, days=month.owed > 0, covered=month.measured)
+    coverage = _pct(samples.covered, month.owed)
     wanted: dict[str, object] = {
-        "samples": found.counted, "met": found.met, "met_pct": _pct(found.met, found.counted),
-        "lower_95_pct": wilson_pct(found.met, found.counted, -1),
-        "upper_95_pct": wilson_pct(found.met, found.counted, 1), "p10": percentile(found.values, 10),
-        "median": percentile(found.values, 50), "p90": percentile(found.values, 90), "days": found.days,
-        "slots": len(found.slots), "covered_minutes": found.covered, "coverage_pct": coverage,
-        "verdict": verdict_of(rule, found, coverage or 0.0),
+        "samples": samples.counted, "met": samples.met, "met_pct": _pct(samples.met, samples.counted),
+        "lower_95_pct": wilson_pct(samples.met, samples.counted, -1),
+        "upper_95_pct": wilson_pct(samples.met, samples.counted, 1), "p10": percentile(samples.values, 10),
+        "median": percentile(samples.values, 50), "p90": percentile(samples.values, 90), "days": samples.days,
+        "slots": len(samples.slots), "covered_minutes": samples.covered, "coverage_pct": coverage,
+        "verdict": verdict_of(rule, samples, coverage or 0.0),
     }  # fmt: skip
     for key, value in wanted.items():
         if row.get(key) != value:
             yield f"report: {name}: {key} says {row.get(key)}, the day sheets and the standard give {value}"
 
 
-def verdict_of(rule: Mapping[str, Any], found: Added, coverage_pct: float) -> str:
+def verdict_of(rule: Mapping[str, Any], samples: Added, coverage_pct: float) -> str:
     """Of a month, as the standard's `[criterion.month]` asks."""
     month = rule.get("month", {})
     lacks = (
-        found.counted < int(month.get("min_samples", 1)) or found.days < int(month.get("min_days", 0))
-        or len(found.slots) < int(month.get("min_slots", 0)) or coverage_pct < float(month.get("min_coverage_pct", 0))
+        samples.counted < int(month.get("min_samples", 1)) or samples.days < int(month.get("min_days", 0))
+        or len(samples.slots) < int(month.get("min_slots", 0)) or coverage_pct < float(month.get("min_coverage_pct", 0))
     )  # fmt: skip
     if lacks:
         return "not enough data"
     share_pct = float(month.get("share_pct", 100))
-    if 100 * found.met >= share_pct * found.counted:
+    if 100 * samples.met >= share_pct * samples.counted:
         return "meets"
-    upper = wilson_pct(found.met, found.counted, 1)
+    upper = wilson_pct(samples.met, samples.counted, 1)
     return "below" if upper is not None and upper < share_pct else "watch"
 
 

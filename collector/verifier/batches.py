@@ -62,14 +62,14 @@ def readings_of(body: bytes) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def _spans(text: str, at: int) -> tuple[list[bytes], int]:
-    found = []
+    spans = []
     at = _past(text, at, "[")
     while True:
         _, end = _decoder.raw_decode(text, at)
-        found.append(text[at:end].encode())
+        spans.append(text[at:end].encode())
         at = _blank(text, end)
         if text[at] == "]":
-            return found, at + 1
+            return spans, at + 1
         at = _blank(text, _past(text, at, ","))
 
 

@@ -35,8 +35,8 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
     count: int = 0
 
-    def add(self, found: Iterator[str] | Sequence[str]) -> None:
-        for one in found:
+    def add(self, sentences: Iterator[str] | Sequence[str]) -> None:
+        for one in sentences:
             self.count += 1
             if len(self.wrong) < LISTED:
                 self.wrong.append(one)
@@ -75,15 +75,15 @@ def _batches(bundle: Bundle, done: Outcome) -> BatchCheck:
     done.add(f"gateway {name[:40]}: has a key that is not its own" for name in keys if device_name(keys[name]) != name)
     rows = list(bundle.rows("spools.jsonl"))
     stories = frozenset((str(row.get("device")), str(row.get("spool"))) for row in rows if row.get("story"))
-    found = BatchCheck(keys, stories)
+    batch_check = BatchCheck(keys, stories)
     for row in rows:
-        done.add(_before(row, found))
+        done.add(_before(row, batch_check))
     for row in bundle.rows("batches.jsonl"):
-        done.add(found.take(row))
+        done.add(batch_check.take(row))
     for row in rows:
-        done.add(_lacking(row, found))
-    done.batches, done.readings = found.batches, found.readings
-    return found
+        done.add(_lacking(row, batch_check))
+    done.batches, done.readings = batch_check.batches, batch_check.readings
+    return batch_check
 
 
 def _records(bundle: Bundle, batches: BatchCheck, known: logged.LoggedFacts | None, done: Outcome) -> None:
@@ -113,18 +113,18 @@ def _records(bundle: Bundle, batches: BatchCheck, known: logged.LoggedFacts | No
             done.unproven.append(f"{lacking} records of measurement servers have no leaf of the log")
 
 
-def _before(row: Row, found: BatchCheck) -> Iterator[str]:
+def _before(row: Row, batch_check: BatchCheck) -> Iterator[str]:
     """What was held of a spool before the first batch of the bundle: its chain is not shown here, only gone on with."""
     try:
         parts = [(int(p[0]), int(p[1]), bytes.fromhex(p[2]), bytes.fromhex(p[3])) for p in row["before"]]
     except (KeyError, TypeError, ValueError, IndexError):
         yield f"spool {row.get('spool')}: what was held before is not readable"
         return
-    found.spools[str(row.get("device")), str(row.get("spool"))] = SpoolChain(parts)
+    batch_check.spools[str(row.get("device")), str(row.get("spool"))] = SpoolChain(parts)
 
 
-def _lacking(row: Row, found: BatchCheck) -> Iterator[str]:
-    held = found.spools.get((str(row.get("device")), str(row.get("spool"))), SpoolChain())
+def _lacking(row: Row, batch_check: BatchCheck) -> Iterator[str]:
+    held = batch_check.spools.get((str(row.get("device")), str(row.get("spool"))), SpoolChain())
     for part in row.get("held") or ():
         try:
             gaps = held.missing(int(part[0]), int(part[1]))

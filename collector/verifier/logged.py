@@ -126,15 +126,15 @@ def compare_records(held: Set[str], span: tuple[int, int], known: LoggedFacts) -
 
 def compare_days(days: Mapping[int, Any], known: LoggedFacts) -> Iterator[str]:
     """Batches by the day of their receipt. Days that were not closed yet have no leaf."""
-    found = {_day_name(begin): (count, digest.hexdigest()) for begin, (count, digest) in days.items()}
+    by_day = {_day_name(begin): (count, digest.hexdigest()) for begin, (count, digest) in days.items()}
     last = max(known.days, default="")
-    for day, (count, digest) in sorted(found.items()):
+    for day, (count, digest) in sorted(by_day.items()):
         facts = known.days.get(day)
         if facts is None and min(known.days, default="~") < day < last:
             yield f"day {day}: {count} batches were received, the log has no leaf of it"
         elif facts is not None and (facts.get("batches"), facts.get("sha256")) != (count, digest):
             yield f"day {day}: {count} batches with another digest than the {facts.get('batches')} that were logged"
-    for day in sorted(known.days.keys() - found.keys()):
+    for day in sorted(known.days.keys() - by_day.keys()):
         yield f"day {day}: {known.days[day].get('batches')} batches were logged, the bundle has none"
 
 

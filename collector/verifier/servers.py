@@ -31,12 +31,12 @@ def _record(row: Row, servers: Mapping[str, bytes], devices: Mapping[str, bytes]
     if not signed(servers.get(str(row["server"]), b""), body, unbased(row["signature"])):
         yield f"is not signed by server {str(row['server'])[:40]}"
         return
-    found = json.loads(body)
-    stated = {"test": found["test"], "server": found["server"], "started_ms": found["started_ms"]}
-    if found["device"] not in devices:
-        yield f"is of gateway {str(found['device'])[:40]}, which is none of this center"
+    record = json.loads(body)
+    stated = {"test": record["test"], "server": record["server"], "started_ms": record["started_ms"]}
+    if record["device"] not in devices:
+        yield f"is of gateway {str(record['device'])[:40]}, which is none of this center"
     for way in ("down", "up"):
-        curve = found[way]
+        curve = record[way]
         stated |= {f"{way}_mbps": rate_mbps(curve["at_ms"], curve["total"]), f"{way}_bytes": curve["bytes"]}
     for key, value in stated.items():
         if row[key] != value:

@@ -51,8 +51,8 @@ def router(site: Site) -> APIRouter:
         offset = _number(request.query_params, "offset", 0, 0, 10**7)
         with site.store.read() as conn:
             ranks = site.ranks(conn)
-            counts, found = center_states.listed(conn, ranks, wanted, site.now(), limit=limit, offset=offset)
-        return reply({"counts": counts, "centers": [_row(row) for row in found]})
+            counts, rows = center_states.listed(conn, ranks, wanted, site.now(), limit=limit, offset=offset)
+        return reply({"counts": counts, "centers": [_row(row) for row in rows]})
 
     @routes.get("/api/v1/centers/{code}")
     def center(request: Request, code: str) -> Response:
@@ -84,8 +84,8 @@ def _is_as_before(site: Site, asker: Asker) -> bool:
             key = api_keys.by_prefix(conn, asker.api_key.prefix, site.now()) if asker.api_key else None
     except UNAVAILABLE:
         return True
-    found = session or key
-    return found is not None and found.account == asker.account
+    credential = session or key
+    return credential is not None and credential.account == asker.account
 
 
 def _add_health(routes: APIRouter, site: Site) -> None:
@@ -113,8 +113,8 @@ def _reads(site: Site) -> bool:
 def _center(site: Site, code: str, *, names_others: bool) -> dict[str, Any]:
     """Raises Mistaken for a center that is not registered."""
     with site.store.read() as conn:
-        found = queries.one(conn, site.ranks(conn), known_code(code))
-        if found is None:
+        row = queries.one(conn, site.ranks(conn), known_code(code))
+        if row is None:
             raise Mistaken(404, f"center {code[:40]!r}: is not registered; GET /api/v1/centers lists all")
         registered = get(conn, code)
         newest = latest_readings(conn, code)
@@ -128,7 +128,7 @@ def _center(site: Site, code: str, *, names_others: bool) -> dict[str, Any]:
         for kind, items in newest.items()
         for item in items
     }
-    own = {"center": _row(found), "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest}
+    own = {"center": _row(row), "verdicts": [_said(verdict) for verdict in verdicts], "latest": latest}
     own |= {"contacts": calls}
     return own | ({"network": network} if network else {}) | story
 
@@ -151,10 +151,10 @@ def _series(site: Site, code: str, params: Mapping[str, str]) -> dict[str, Any]:
             raise Mistaken(404, str(error)) from None
         subject = params.get("subject")
         from_ms, to_ms, points = span
-        found = queries.series(
+        columns = queries.series(
             conn, kind, code, from_ms, to_ms, fields, points, None if subject is None else _printable(subject)
         )
-    return {"kind": kind, "from_ms": from_ms, "to_ms": to_ms, **found}
+    return {"kind": kind, "from_ms": from_ms, "to_ms": to_ms, **columns}
 
 
 # ---------------------------------------------------------------- reading what is asked

@@ -95,16 +95,16 @@ def bearer_of(headers: Headers) -> str:
 
 def asker(request: Request) -> Asker:
     """Whom the guard has let in. Raises RuntimeError on a route that anybody may ask for."""
-    found = getattr(request.state, STATE, None)
-    if not isinstance(found, Asker):
+    identity = getattr(request.state, STATE, None)
+    if not isinstance(identity, Asker):
         raise RuntimeError(f"{request.url.path}: is open to anybody, so nobody is known to ask")
-    return found
+    return identity
 
 
 def account_of(request: Request) -> Account | None:
     """The account that asks; None where none is needed."""
-    found = getattr(request.state, STATE, None)
-    return found.account if isinstance(found, Asker) else None
+    identity = getattr(request.state, STATE, None)
+    return identity.account if isinstance(identity, Asker) else None
 
 
 def may(request: Request, action: str, center: Located | None = None) -> bool:

@@ -123,19 +123,19 @@ class Show:
         return None
 
     def criterion_name(self, name: str) -> Markup:
-        found = self.criterion(name)
-        return name_of(found, self.words) if found else self.words.ltr(name)
+        criterion = self.criterion(name)
+        return name_of(criterion, self.words) if criterion else self.words.ltr(name)
 
     def fix(self, name: str) -> Markup:
-        found = self.criterion(name)
-        return fix_of(found, self.words) if found else Markup("")
+        criterion = self.criterion(name)
+        return fix_of(criterion, self.words) if criterion else Markup("")
 
     def asked(self, name: str, bound: float | None) -> Markup:
         """What is asked: "at least 40 Mbit/s". Criteria about words have no bound and say so by their name."""
-        found = self.criterion(name)
-        if found is None or bound is None or found.compare not in ("at_least", "at_most"):
+        criterion = self.criterion(name)
+        if criterion is None or bound is None or criterion.compare not in ("at_least", "at_most"):
             return self.words("none")
-        return self.words(f"asked.{found.compare}", bound=self.value(bound, found.unit))
+        return self.words(f"asked.{criterion.compare}", bound=self.value(bound, criterion.unit))
 
     def why(self, row: Mapping[str, Any]) -> Markup:
         """One line for a center: its worst criterion and how far it is from what is asked."""
@@ -146,10 +146,10 @@ class Show:
             return self._why_without_flag(row)
         if row["state"] in ("watch", "below") and row["verdict"] == "meets":
             return self._why_not_settled(row)
-        found, value, bound = self.criterion(name), row["value"], row["bound"]
-        if found is None or value is None or bound is None or found.unit == "":
+        criterion, value, bound = self.criterion(name), row["value"], row["bound"]
+        if criterion is None or value is None or bound is None or criterion.unit == "":
             return self.words("why.said", name=self.criterion_name(name), reason=self.reason(row["reason"]))
-        figure, limit = value_of(found, value, self.words), self.asked(name, bound)
+        figure, limit = value_of(criterion, value, self.words), self.asked(name, bound)
         return self.words("why.figure", name=self.criterion_name(name), value=figure, asked=limit)
 
     def _why_not_settled(self, row: Mapping[str, Any]) -> Markup:
@@ -173,8 +173,8 @@ class Show:
 
     def reason(self, reason: Reason | str) -> Markup:
         """A reason, or one as the database has it."""
-        found = decode(reason) if isinstance(reason, str) else reason
-        return self.words.reason(found if self.names_others else without_names(found))
+        content = decode(reason) if isinstance(reason, str) else reason
+        return self.words.reason(content if self.names_others else without_names(content))
 
     def found(self, name: str, reason: Reason | str) -> Markup:
         """What was found of a criterion."""
@@ -228,8 +228,8 @@ class Show:
 
     def forms(self, *keys: str) -> str:
         """For the pages' scripts: {key: {plural category: text}} as JSON, of one key its forms alone."""
-        found = {key.rpartition(".")[2]: self.words.catalogue.forms(key) for key in keys}
-        return json.dumps(found if len(keys) > 1 else found[keys[0].rpartition(".")[2]], ensure_ascii=False)
+        by_key = {key.rpartition(".")[2]: self.words.catalogue.forms(key) for key in keys}
+        return json.dumps(by_key if len(keys) > 1 else by_key[keys[0].rpartition(".")[2]], ensure_ascii=False)
 
     def listed(self, names: Sequence[str]) -> Markup:
         """Names that machines or people gave, one after the other."""

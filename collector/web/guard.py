@@ -57,12 +57,12 @@ class Guard:
 
     async def _refusal(self, scope: Scope) -> Response | None:
         """None for a request that may pass: who asks is in its state then."""
-        found = policy.match(scope["method"], scope["path"])
-        if found is not None and found.about == "anybody":
+        route = policy.match(scope["method"], scope["path"])
+        if route is not None and route.about == "anybody":
             return None
         request = Request(scope)
         try:
-            decided = await run_in_threadpool(_decide, self._site, request.headers, found)
+            decided = await run_in_threadpool(_decide, self._site, request.headers, route)
         except UNAVAILABLE as error:
             return errors.unavailable(self._site, request, error)
         if decided.asker is not None:
@@ -83,23 +83,23 @@ class Admission:
     sentence: str = ""
 
 
-def _decide(site: Site, headers: Headers, found: Match | None) -> Admission:
+def _decide(site: Site, headers: Headers, route: Match | None) -> Admission:
     """Raises UNAVAILABLE."""
     now_ms = site.now()
     with site.store.read() as conn:
         asker = _asker(conn, headers, now_ms)
-        if asker is None or not _is_whole(asker, found):
+        if asker is None or not _is_whole(asker, route):
             return Admission(None, 401)
-        if found is None:
+        if route is None:
             return Admission(asker, 404, "path: is not served here; see the pages, or GET /api/v1/centers")
-        if site.requires_second_proof and found.about not in ("own", "half") and _lacks_proof(conn, asker):
+        if site.requires_second_proof and route.about not in ("own", "half") and _lacks_proof(conn, asker):
             return Admission(asker, 303, "/account#factor")
-        center = _place(conn, found.parts["code"]) if found.about == "center" else None
-    if found.about == "center" and center is None:
-        return Admission(asker, 404, _unregistered(found)) if policy.allowed(asker.account, "centers.list") else DENIED
-    if not policy.allowed(asker.account, found.action, center):
+        center = _place(conn, route.parts["code"]) if route.about == "center" else None
+    if route.about == "center" and center is None:
+        return Admission(asker, 404, _unregistered(route)) if policy.allowed(asker.account, "centers.list") else DENIED
+    if not policy.allowed(asker.account, route.action, center):
         is_hidden = center is not None and not asker.account.scope.includes(center)
-        return Admission(asker, 404, _unregistered(found)) if is_hidden else Admission(asker, 403, DENIED.sentence)
+        return Admission(asker, 404, _unregistered(route)) if is_hidden else Admission(asker, 403, DENIED.sentence)
     _note_use(site, asker, now_ms)
     return Admission(asker)
 
@@ -124,9 +124,9 @@ def _note_use(site: Site, asker: Asker, now_ms: int) -> None:
 DENIED = Admission(None, 403, "account: its role may not do this; ask an admin, or use another account")
 
 
-def _unregistered(found: Match) -> str:
+def _unregistered(route: Match) -> str:
     """What is outside of a scope is not there."""
-    return f"center {found.parts['code'][:40]!r}: is not registered; GET /api/v1/centers lists all"
+    return f"center {route.parts['code'][:40]!r}: is not registered; GET /api/v1/centers lists all"
 
 
 def _asker(conn: sa.Connection, headers: Headers, now_ms: int) -> Asker | None:
@@ -137,9 +137,9 @@ def _asker(conn: sa.Connection, headers: Headers, now_ms: int) -> Asker | None:
     return Asker(session.account, session) if session else None
 
 
-def _is_whole(asker: Asker, found: Match | None) -> bool:
+def _is_whole(asker: Asker, route: Match | None) -> bool:
     """Whether the second proof has been given, or this is where it is given."""
-    return asker.session is None or asker.session.is_full or (found is not None and found.about == "half")
+    return asker.session is None or asker.session.is_full or (route is not None and route.about == "half")
 
 
 class CenterLocation(NamedTuple):

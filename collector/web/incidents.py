@@ -72,9 +72,9 @@ def router(site: Site) -> APIRouter:
         wanted = filter_of(request.query_params)
         scope = auth.asker(request).account.scope
         with site.store.read() as conn:
-            found = queries.listing(conn, site.standards, site.now(), scope=scope, **wanted)
+            rows = queries.listing(conn, site.standards, site.now(), scope=scope, **wanted)
             counts = queries.counts(conn, scope)
-        return reply({"counts": counts, "incidents": found})
+        return reply({"counts": counts, "incidents": rows})
 
     @routes.post("/api/v1/incidents")
     async def act_on_many(request: Request) -> Response:

@@ -239,8 +239,8 @@ class Follower:
     def counts(self, codes: Collection[str] | None = None) -> dict[str, int]:
         """How many centers are in each state, of these or of all."""
         shows = self._shown.values() if codes is None else (self._shown[code] for code in codes)
-        found = Counter(shown.rank for shown in shows)
-        return {state: found[place] for place, state in enumerate(STATES)}
+        by_rank = Counter(shown.rank for shown in shows)
+        return {state: by_rank[place] for place, state in enumerate(STATES)}
 
 
 def _shown(rows: Collection[Mapping[str, Any]]) -> dict[str, Shown]:

@@ -80,8 +80,8 @@ class View:
     def _room(self) -> str:
         """The room of the navigation that this page lies in."""
         path = self.request.url.path
-        found = (name for name, (home, _, within) in ROOMS.items() if path == home or path.startswith(within))
-        return next(found, "")
+        names = (name for name, (home, _, within) in ROOMS.items() if path == home or path.startswith(within))
+        return next(names, "")
 
     def page(self, template: str, *, status: int = 200, **values: object) -> Response:
         html = self.site.templates.get_template(template).render(

@@ -19,10 +19,10 @@ class FileWatch:
     def gone(self) -> Path | None:
         """The first path that no longer stands for what it did."""
         for path, known in self._known.items():
-            found = inode_of(path)
+            inode = inode_of(path)
             if known is None:
-                self._known[path] = found
-            elif found != known:
+                self._known[path] = inode
+            elif inode != known:
                 return path
         return next((path for path, size in self._least.items() if (_size_of(path) or 0) < size), None)
 
@@ -30,10 +30,10 @@ class FileWatch:
 def inode_of(path: Path) -> Inode | None:
     """None when nothing is there, or the folder cannot be looked into."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _size_of(path: Path) -> int | None:

@@ -155,8 +155,8 @@ class ListeningSocket(socket.socket):
 async def listening(host: str, port: int, limits: ConnectionLimits, backlog: int = 256) -> ListeningSocket:
     """At the first address of `host`, IPv4 before IPv6. Raises OSError."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    addresses = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = min(addresses, key=lambda entry: entry[0] != socket.AF_INET)
     bound = socket.create_server(address[:2], family=family, backlog=backlog)
     bound.setblocking(False)
     return ListeningSocket(bound, limits)

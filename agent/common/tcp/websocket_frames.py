@@ -85,7 +85,7 @@ class Reader:
 
     def feed(self, data: bytes | memoryview) -> list[FrameMessage]:
         """The messages that these bytes complete. Raises FrameError."""
-        found, view = [], memoryview(data)
+        messages, view = [], memoryview(data)
         while view:
             if not self.missing:
                 self._check_count()
@@ -93,8 +93,8 @@ class Reader:
             view = self._take_payload(view)
             done = self._ended()
             if done is not None:
-                found.append(done)
-        return found
+                messages.append(done)
+        return messages
 
     def _check_count(self) -> None:
         if not self.begun:

@@ -69,10 +69,10 @@ def read_answer(head: bytes, body: bytes) -> Identified:
     status = status_of(head)
     if status in (0, *PORTALS):
         try:
-            found = msgspec.json.decode(body, type=_CookieAnswer)
+            answer = msgspec.json.decode(body, type=_CookieAnswer)
         except wire.UNREADABLE:
             return Identified(answerer="stranger" if head else "refused")
-        cookie = Cookie(port=found.port, value=bytes.fromhex(found.cookie), valid_s=found.valid_s)
+        cookie = Cookie(port=answer.port, value=bytes.fromhex(answer.cookie), valid_s=answer.valid_s)
         return Identified(answerer="far_end" if status == 200 else "stranger", cookie=cookie)
     return Identified(answerer="unknown")  # busy, or a server without an echo
 

@@ -160,19 +160,19 @@ async def identify(means: FarMeans, address: str, jar: CookieJar = JAR) -> Ident
             knocks = await udp_ping(address, cookie.port, cookie.value, KNOCKS, means.interval_s, NEAR_S)
             if echo_lost(knocks) < 1:
                 return Identified(answerer="far_end", cookie=cookie)
-        found = await ask_cookie(url, address, means.ca_file)
-        if found.answerer == "far_end" and found.cookie is not None:
-            jar.keep(url, address, found.cookie, now_s)
-        return _convicted(found, means.proven)
+        answer = await ask_cookie(url, address, means.ca_file)
+        if answer.answerer == "far_end" and answer.cookie is not None:
+            jar.keep(url, address, answer.cookie, now_s)
+        return _convicted(answer, means.proven)
     if means.target.tls_port and means.root is not None:
         return Identified(answerer=await by_certificate(means.target, address, means.root))
     return Identified(answerer="unknown")
 
 
-def _convicted(found: Identified, proven: bool) -> Identified:
+def _convicted(answer: Identified, proven: bool) -> Identified:
     """A page or a certificate of another's shows a stranger only where the far end has proven itself before: else it
     may be a server of another make, or its private authority is not in the settings."""
-    return found if found.answerer != "stranger" or proven else Identified(answerer="unknown")
+    return answer if answer.answerer != "stranger" or proven else Identified(answerer="unknown")
 
 
 async def by_certificate(target: LinkTarget, address: str, root: Path) -> Answerer:
@@ -219,10 +219,10 @@ async def unmask(seen: FarSeen, means: FarMeans, ttl: int) -> FarSeen:
     if is_alive:  # a proxy that speeds TCP up for a far end that is there (RFC 3135)
         return seen
     host = f"[{seen.address}]" if ":" in seen.address else seen.address
-    found = await ask_cookie(f"http://{host}:{means.target.port}", seen.address)
-    if found.answerer == "far_end":
+    answer = await ask_cookie(f"http://{host}:{means.target.port}", seen.address)
+    if answer.answerer == "far_end":
         return replace(seen, answerer="far_end")
-    return replace(seen, impostor="portal" if found.answerer == "stranger" else "filtered", echoes_are_its=True)
+    return replace(seen, impostor="portal" if answer.answerer == "stranger" else "filtered", echoes_are_its=True)
 
 
 async def answered_within(address: str, port: int, ttl: int) -> Literal["accepted", "refused"] | None:

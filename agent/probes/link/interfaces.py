@@ -36,8 +36,8 @@ def matches(wanted: str, interface: str) -> bool:
 
 def find(wanted: str, present: Iterable[str]) -> str | None:
     """The interface that ``wanted`` names among those there are: that of the very name first."""
-    found = sorted(name for name in present if matches(wanted, name))
-    return wanted if wanted in found else next(iter(found), None)
+    names = sorted(name for name in present if matches(wanted, name))
+    return wanted if wanted in names else next(iter(names), None)
 
 
 def present() -> list[str]:

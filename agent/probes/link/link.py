@@ -65,7 +65,7 @@ async def probe(context: Context) -> Sequence[Reading]:
     remembered = path.remember(kept, far.path)
     if remembered != kept and remembered.addresses:
         path.write_path(file, remembered)
-    found = LinkFound(
+    facts = LinkFound(
         router=kept.router if route is None else lan is not None,
         has_route=route is not None,
         near=tuple(near.result()),
@@ -73,7 +73,7 @@ async def probe(context: Context) -> Sequence[Reading]:
         mtu=await _path_mtu(far.main, target),
         names=_judged_names(resolving.result(), target, look),
     )
-    made = reading(settings.name, found)
+    made = reading(settings.name, facts)
     for one in made.hops:
         context.explain(f"{one.role:<9} {one.target:<15} {one.method}  {one.received}/{one.sent}  {one.median_ms} ms")
     context.explain(f"path MTU {made.path_mtu_bytes}; names {made.names_ms} ms by {made.names_by}; {made.causes}")
@@ -116,9 +116,9 @@ def judge_far(seen: Sequence[FarSeen], kept: PathFound, look: PathLook) -> FarFo
     hijacked = bool(before and now) and not any(entry in before for entry in now) and is_astray(now, before)
     tried = before if hijacked else now or list(seen)
     proven = kept.proven or any(entry.answerer == "far_end" for entry in seen)
-    found = replace(look.path, proven=proven)
+    current_path = replace(look.path, proven=proven)
     if not tried:
-        return FarFound(main=None, path=found)
+        return FarFound(main=None, path=current_path)
     main = tried[0]
     for entry in tried[1:]:
         main = entry if _lost(entry) + DEAD_SHARE <= _lost(main) else main
@@ -133,7 +133,7 @@ def judge_far(seen: Sequence[FarSeen], kept: PathFound, look: PathLook) -> FarFo
         main=main,
         others=tuple(entry for entry in tried if entry is not main),
         causes=(*causes, *dead),
-        path=replace(found, addresses=kept.addresses) if hijacked else found,
+        path=replace(current_path, addresses=kept.addresses) if hijacked else current_path,
     )
 
 
@@ -154,11 +154,11 @@ def _lost(seen: FarSeen) -> float:
     return echo_lost(seen.counts)
 
 
-def reading(subject: str, found: LinkFound) -> LinkReading:
+def reading(subject: str, facts: LinkFound) -> LinkReading:
     """Pure."""
-    far, main = found.far, found.far.main
+    far, main = facts.far, facts.far.main
     tried = [*(entry.counts for entry in far.others), *(main.methods if main else [])]
-    hops = [*found.near, *(hop("collector", echoes) for echoes in tried)]
+    hops = [*facts.near, *(hop("collector", echoes) for echoes in tried)]
     figures = summary(main.counts if main else Echoes(target="", method="icmp", rtts_ms=()))
     return LinkReading(
         subject=subject,
@@ -167,41 +167,41 @@ def reading(subject: str, found: LinkFound) -> LinkReading:
         rtt_p95_ms=figures.p95_ms,
         jitter_ms=figures.jitter_ms,
         loss_pct=figures.loss_pct,
-        fault_place=place_of(found, hops),
+        fault_place=place_of(facts, hops),
         hops=hops[-MOST_HOPS:],
-        causes=list(causes_of(found)),
-        path_mtu_bytes=found.mtu.largest_bytes,
-        names_ms=found.names.ms,
-        names_failed_pct=found.names.failed_pct,
-        names_by=found.names.by,
-        names_silent=list(found.names.silent),
+        causes=list(causes_of(facts)),
+        path_mtu_bytes=facts.mtu.largest_bytes,
+        names_ms=facts.names.ms,
+        names_failed_pct=facts.names.failed_pct,
+        names_by=facts.names.by,
+        names_silent=list(facts.names.silent),
     )
 
 
-def causes_of(found: LinkFound) -> list[LineCause]:
+def causes_of(facts: LinkFound) -> list[LineCause]:
     """Pure. Names that do not resolve are a cause while the line carries: on a dead one nothing resolves. Where the
     target never had an address, the ISP's hops tell."""
-    main = found.far.main
+    main = facts.far.main
     if main is not None and path.is_address(main.address):
         carries = _lost(main) < 1
     else:
-        carries = any(one.received for one in found.near if one.role == "isp")
-    causes = list(found.far.causes)
-    if carries and found.names.failed_pct == 100 and "dns" not in causes:
+        carries = any(one.received for one in facts.near if one.role == "isp")
+    causes = list(facts.far.causes)
+    if carries and facts.names.failed_pct == 100 and "dns" not in causes:
         causes.append("dns")
-    if found.mtu.is_black_hole:
+    if facts.mtu.is_black_hole:
         causes.append("mtu")
     return causes
 
 
-def place_of(found: LinkFound, hops: Sequence[Hop]) -> Place | None:
+def place_of(facts: LinkFound, hops: Sequence[Hop]) -> Place | None:
     """Pure. Where the fault is. An impostor stands somewhere before the far end, and a name without any address says
     nothing of the line. Without a default route the site's own network has failed, or, where a modem is the line,
     nobody knows what."""
-    main = found.far.main
-    place = place_fault(hops, router=found.router)
-    if place != "none" and not found.has_route:
-        return "lan" if found.router else None
+    main = facts.far.main
+    place = place_fault(hops, router=facts.router)
+    if place != "none" and not facts.has_route:
+        return "lan" if facts.router else None
     unknown = main is not None and (main.impostor is not None or not path.is_address(main.address))
     return None if place == "beyond" and unknown else place
 

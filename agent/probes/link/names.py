@@ -58,18 +58,18 @@ class NamesSeen:
 
 def name_servers(text: str) -> NameServers:
     """Parses resolv.conf. Pure; what is malformed is passed over, as the system's resolver does."""
-    found: list[str] = []
+    addresses: list[str] = []
     wait_s = WAIT_S
     for line in text.splitlines():
         words = line.split()
         if len(words) >= 2 and words[0] == "nameserver":
-            found.append(words[1])
+            addresses.append(words[1])
         for option in words[1:] if words[:1] == ["options"] else ():
             name, _, value = option.partition(":")
             if name == "timeout" and value.isdecimal() and len(value) < 4 and int(value):
                 wait_s = min(float(value), MOST_WAIT_S)
     # Without any, the resolver uses this machine's own.
-    return NameServers(addresses=tuple(found[:MOST_SERVERS]) or ("127.0.0.1",), wait_s=wait_s)
+    return NameServers(addresses=tuple(addresses[:MOST_SERVERS]) or ("127.0.0.1",), wait_s=wait_s)
 
 
 def of_system(file: Path = RESOLV_CONF) -> NameServers:
@@ -114,10 +114,10 @@ async def _lookup(name: str, server: str, port: int) -> Lookup:
 
 async def _exchange(name: str, server: str, port: int) -> Outcome:
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(server, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+    addresses = await loop.getaddrinfo(server, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
     message = query(int.from_bytes(os.urandom(2), "big"), name)
-    with socket.socket(found[0][0], socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-        await loop.sock_connect(sock, found[0][4])
+    with socket.socket(addresses[0][0], socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        await loop.sock_connect(sock, addresses[0][4])
         while True:
             await loop.sock_sendall(sock, message)
             try:

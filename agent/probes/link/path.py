@@ -49,27 +49,27 @@ async def look(host: str, lan: str | None, kept: PathFound, max_ttl: int, explai
     """The path now. Without an address now, towards the one it had: a dead name server is not yet a dead line."""
     resolves = True
     try:
-        found = [entry[1][0] for entry in await addresses_of(host)]
+        addresses = [entry[1][0] for entry in await addresses_of(host)]
     except OSError as error:
         explain(f"{host} has no address ({describe(error)}); last known: {', '.join(kept.addresses) or 'none'}")
-        found, resolves = list(kept.addresses), False
-    family, point = (await addresses_of(found[0] if found else NOWHERE))[0]
+        addresses, resolves = list(kept.addresses), False
+    family, point = (await addresses_of(addresses[0] if addresses else NOWHERE))[0]
     routers = await trace(family, point, max_ttl, TRACE_TRIES, TRACE_S)
     explain("routers: " + (", ".join(f"{one.ttl} {one.address}" for one in routers) or "none answered"))
-    isp = tuple(one.address for one in routers if one.address not in (lan, *found))
-    path = PathFound(target=host, addresses=tuple(found), isp=isp, router=lan is not None)
+    isp = tuple(one.address for one in routers if one.address not in (lan, *addresses))
+    path = PathFound(target=host, addresses=tuple(addresses), isp=isp, router=lan is not None)
     return PathLook(path=path, routers=tuple(routers), resolves=resolves)
 
 
-def remember(kept: PathFound, found: PathFound) -> PathFound:
+def remember(kept: PathFound, path: PathFound) -> PathFound:
     """Pure. New hops first, older ones kept behind them: an ISP that balances over two routers is then written once."""
-    addresses = found.addresses or kept.addresses
-    known = set(found.isp) <= set(kept.isp) and addresses == kept.addresses
-    if known and (found.router, found.proven or kept.proven) == (kept.router, kept.proven):
+    addresses = path.addresses or kept.addresses
+    known = set(path.isp) <= set(kept.isp) and addresses == kept.addresses
+    if known and (path.router, path.proven or kept.proven) == (kept.router, kept.proven):
         return kept
-    older = tuple(address for address in kept.isp if address not in found.isp)
-    isp = (found.isp + older)[:MOST_REMEMBERED]
-    return replace(found, addresses=addresses, isp=isp, proven=found.proven or kept.proven)
+    older = tuple(address for address in kept.isp if address not in path.isp)
+    isp = (path.isp + older)[:MOST_REMEMBERED]
+    return replace(path, addresses=addresses, isp=isp, proven=path.proven or kept.proven)
 
 
 def recall(file: Path, target: str) -> PathFound:

@@ -163,11 +163,11 @@ async def addresses_of(host: str, port: int = 0) -> list[tuple[socket.AddressFam
     """The first address of each family that the system gives for ``host``, in its order, never empty. Raises OSError
     (socket.gaierror) when there is none."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except UnicodeError as error:  # an empty or too long label is refused before any query
         raise socket.gaierror(socket.EAI_NONAME, f"{host[:80]!r} is no host name: {describe(error)}") from None
     firsts: dict[socket.AddressFamily, Address] = {}
-    for family, _, _, _, address in found:
+    for family, _, _, _, address in addresses:
         firsts.setdefault(family, cast(Address, address))
     return list(firsts.items())
 

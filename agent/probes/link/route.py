@@ -20,8 +20,8 @@ class Route:
 
 def default_route() -> Route | None:
     """The default route in force, IPv4 before IPv6; None when there is none (or the tables cannot be read)."""
-    found = parse_ipv4(_text("/proc/net/route")) or parse_ipv6(_text("/proc/net/ipv6_route"))
-    return min(found, key=lambda route: route.metric, default=None)
+    routes = parse_ipv4(_text("/proc/net/route")) or parse_ipv6(_text("/proc/net/ipv6_route"))
+    return min(routes, key=lambda route: route.metric, default=None)
 
 
 def parse_ipv4(table: str) -> list[Route]:

@@ -100,7 +100,7 @@ class _Trace:
 
     def routers(self) -> list[Router]:
         """One a distance: the router that answered most of that distance's tries."""
-        found = []
+        routers = []
         for ttl in range(1, self.max_ttl + 1):
             first = FIRST_PORT + (ttl - 1) * self.tries
             answers = [self.answers.get(port) for port in range(first, first + self.tries)]
@@ -108,8 +108,8 @@ class _Trace:
             if names:
                 name = max(names, key=names.count)
                 rtts = tuple(answer[1] if answer is not None and answer[0] == name else None for answer in answers)
-                found.append(Router(ttl=ttl, address=name, rtts_ms=rtts))
-        return found
+                routers.append(Router(ttl=ttl, address=name, rtts_ms=rtts))
+        return routers
 
 
 def router_of(control: list[tuple[int, int, bytes]]) -> str | None:

@@ -233,7 +233,7 @@ def roll_call(seats: list[SeatRecord], now_ms: int, started_ms: int, limits: Sea
     count = Counter(state for state, _faults in judged)
     shown = [seat.last if state in THERE else None for seat, (state, _) in zip(ordered, judged, strict=True)]
     changed = [_text(lost_parts(seat)) for seat in ordered]
-    faults = {labels[seat.id]: _text(found) for seat, (_state, found) in zip(ordered, judged, strict=True) if found}
+    faults = {labels[seat.id]: _text(causes) for seat, (_state, causes) in zip(ordered, judged, strict=True) if causes}
     quiet_s = [
         _quiet_s(seat, now_ms) if state in ("off", "missing") else None
         for seat, (state, _) in zip(ordered, judged, strict=True)
@@ -267,20 +267,20 @@ class ConditionCounts(TypedDict):
     facts: SeatFacts | None
 
 
-def conditions(found: Sequence[SeatCondition]) -> ConditionCounts:
+def conditions(seats: Sequence[SeatCondition]) -> ConditionCounts:
     """Pure. Only counts: which seat said what leaves the gateway in no form."""
-    if not found:
+    if not seats:
         return {"in_use": None, "facts": None}
-    used = [one.in_use for one in found if one.in_use is not None]
-    days = [one.updated_days for one in found if one.updated_days is not None]
-    systems = Counter(one.system for one in found if one.system).most_common(MAX_SYSTEMS)
+    used = [one.in_use for one in seats if one.in_use is not None]
+    days = [one.updated_days for one in seats if one.updated_days is not None]
+    systems = Counter(one.system for one in seats if one.system).most_common(MAX_SYSTEMS)
     facts = SeatFacts(
-        seats=len(found),
+        seats=len(seats),
         systems=dict(sorted(systems)),
         updates_known=len(days),
         updates_late=sum(passed > LATE_DAYS for passed in days),
-        antivirus_on=sum(one.antivirus is True for one in found),
-        antivirus_off=sum(one.antivirus is False for one in found),
+        antivirus_on=sum(one.antivirus is True for one in seats),
+        antivirus_off=sum(one.antivirus is False for one in seats),
     )
     return {"in_use": sum(used) if used else None, "facts": facts}
 
@@ -300,15 +300,15 @@ def in_common(present: Sequence[SeatRecord]) -> dict[str, list[Reason]]:
     knowing, and no fault of the seat: a router in between hides its addresses, too."""
     addresses = Counter(seat.address for seat in present if seat.address and not _is_local(seat.address))
     own = Counter(part for seat in present for part in set(seat.facts) if part.startswith(UNIQUE_PARTS))
-    found: dict[str, list[Reason]] = {}
+    by_seat: dict[str, list[Reason]] = {}
     for seat in present:
         mine = [fault("one_address", n=addresses[seat.address])] if addresses[seat.address] > 1 else []
         machines = max((own[part] for part in seat.facts), default=0)
         mine += [fault("one_machine", n=machines)] if machines > 1 else []
         mine += [fault("virtual")] if seat.last and seat.last.is_virtual else []
         if mine:
-            found[seat.id] = mine
-    return found
+            by_seat[seat.id] = mine
+    return by_seat
 
 
 def _column(values: Iterable[float | None]) -> list[float | None]:

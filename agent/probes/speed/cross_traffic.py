@@ -36,12 +36,12 @@ def measure(engine: Engine, request: SpeedRequest, speed: SpeedSection) -> Measu
     return seen if seen.others_from else replace(seen, found=_flagged(seen.found, watch.why_unseen()))
 
 
-def with_others(found: Throughput, source: Source | None) -> MeasuredWithOthers:
+def with_others(throughput: Throughput, source: Source | None) -> MeasuredWithOthers:
     """Without counters that see everybody, capacity is unknown: what this machine alone moved would pass for it."""
-    if source is not None and (found.capacity_down_mbps is not None or found.capacity_up_mbps is not None):
-        return MeasuredWithOthers(found, source)
+    if source is not None and (throughput.capacity_down_mbps is not None or throughput.capacity_up_mbps is not None):
+        return MeasuredWithOthers(throughput, source)
     blind = replace(
-        found,
+        throughput,
         capacity_down_mbps=None,
         capacity_up_mbps=None,
         cross_traffic_down_pct=None,
@@ -50,8 +50,8 @@ def with_others(found: Throughput, source: Source | None) -> MeasuredWithOthers:
     return MeasuredWithOthers(_flagged(blind, {"others_unseen"}), None)
 
 
-def _flagged(found: Throughput, flags: Set[SpeedFlag]) -> Throughput:
-    return replace(found, flags=tuple(sorted({*found.flags, *flags})))
+def _flagged(throughput: Throughput, flags: Set[SpeedFlag]) -> Throughput:
+    return replace(throughput, flags=tuple(sorted({*throughput.flags, *flags})))
 
 
 def sees_all(inline: Literal["auto", "yes", "no"], wan_interface: str) -> bool:

@@ -41,8 +41,8 @@ async def idle(target: Target) -> Idle:
 
     probe = await ping(target.address, 2, IDLE_INTERVAL_S, 1.0, tcp_port=target.port)
     send_echoes = by_icmp if any(rtt is not None for rtt in probe.rtts_ms) else by_tcp
-    found = summary(await send_echoes(IDLE_ECHOES, IDLE_INTERVAL_S, IDLE_TIMEOUT_S))
-    return Idle(rtt_ms=found.median_ms, jitter_ms=found.jitter_ms, send_echoes=send_echoes)
+    figures = summary(await send_echoes(IDLE_ECHOES, IDLE_INTERVAL_S, IDLE_TIMEOUT_S))
+    return Idle(rtt_ms=figures.median_ms, jitter_ms=figures.jitter_ms, send_echoes=send_echoes)
 
 
 class Loaded:
@@ -63,8 +63,8 @@ class Loaded:
             await asyncio.sleep(interval_s(self.mbps))
 
     async def _echo(self) -> None:
-        found = await self.send_echoes(1, 0.0, LOADED_TIMEOUT_S)
-        self.rtts_ms += [rtt for rtt in found.rtts_ms if rtt is not None]
+        echoes = await self.send_echoes(1, 0.0, LOADED_TIMEOUT_S)
+        self.rtts_ms += [rtt for rtt in echoes.rtts_ms if rtt is not None]
 
     async def close(self) -> None:
         """Waits a moment for the echoes still out."""

@@ -91,20 +91,20 @@ async def standing(
     """The alarms that stand now; no question while none does, one while they are `known` from the look before, and a
     few for those that are new."""
     columns = [column for column, counter in plan.alarms.items() if _count(raw, counter)]
-    found: dict[str, Value] = {}
+    alarms: dict[str, Value] = {}
     cursors = {*columns, *(oid for oid in known if any(_within(oid, column) for column in columns))}
     for _ in range(MOST_ROUNDS if columns else 0):
         answers = await session.following(cursors)
         fresh = {
             oid: value
             for oid, value in answers.values()
-            if oid not in found and any(_within(oid, column) for column in columns)
+            if oid not in alarms and any(_within(oid, column) for column in columns)
         }
-        found.update(fresh)
+        alarms.update(fresh)
         cursors = set(fresh) - cursors  # what comes after these is not known yet
-        if not cursors or len(found) > MOST_ALARMS:
+        if not cursors or len(alarms) > MOST_ALARMS:
             break
-    return found
+    return alarms
 
 
 def _count(raw: Mapping[str, Value], counter: str) -> int:
@@ -116,10 +116,10 @@ async def _matching(session: SnmpSession, raw: dict[str, Value], say: Say) -> li
     first = await session.following([profile.root for profile in PROFILES])
     matched = []
     for profile in PROFILES:
-        found = first.get(profile.root)
-        if found and _within(found[0], profile.root):
-            say(f"{profile.name}: matches, {found[0]} answers ({profile.source})")
-            raw[found[0]] = found[1]
+        answer = first.get(profile.root)
+        if answer and _within(answer[0], profile.root):
+            say(f"{profile.name}: matches, {answer[0]} answers ({profile.source})")
+            raw[answer[0]] = answer[1]
             matched.append(profile)
         else:
             say(f"{profile.name}: nothing under {profile.root}")
@@ -129,11 +129,11 @@ async def _matching(session: SnmpSession, raw: dict[str, Value], say: Say) -> li
 async def _by_key_objects(session: SnmpSession, raw: dict[str, Value], say: Say) -> list[Profile]:
     """For agents whose GETNEXT is broken: ask for each table's first object by its name."""
     keys = {f"{profile.root}.{_key_object(profile).oid}.0": profile for profile in PROFILES}
-    found = await session.get(keys)
-    for oid in found:
+    answers = await session.get(keys)
+    for oid in answers:
         say(f"{keys[oid].name}: matches, {oid} answers to GET ({keys[oid].source})")
-    raw.update(found)
-    return [profile for oid, profile in keys.items() if oid in found]
+    raw.update(answers)
+    return [profile for oid, profile in keys.items() if oid in answers]
 
 
 def _key_object(profile: Profile) -> Obj:

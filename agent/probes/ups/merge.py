@@ -18,16 +18,16 @@ Instances = Mapping[str, Sequence[tuple[str, Raw]]]  # base -> its instances (oi
 
 def instances(bases: Sequence[str], raw: Mapping[str, Raw]) -> Instances:
     """The answers sorted under the objects asked for. An agent may leave the instance out (`33.1.1.1`, no `.0`)."""
-    found: dict[str, list[tuple[str, Raw]]] = {base: [] for base in bases}
+    by_base: dict[str, list[tuple[str, Raw]]] = {base: [] for base in bases}
     for oid, value in raw.items():
         base = oid
-        while base and base not in found:
+        while base and base not in by_base:
             base = base.rpartition(".")[0]
         if base:
-            found[base].append((oid, value))
-    for entries in found.values():
+            by_base[base].append((oid, value))
+    for entries in by_base.values():
         entries.sort(key=lambda entry: tuple(map(int, entry[0].split("."))))
-    return found
+    return by_base
 
 
 def gather(profiles: Sequence[Profile], raw: Mapping[str, Raw], say: Say, device: int = 0) -> Gathered:

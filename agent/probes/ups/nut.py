@@ -145,7 +145,7 @@ def server_of(ups: UpsSection) -> NutServer:
 
 def words_of(line: str) -> list[str]:
     """A line's words; a quoted one may hold blanks, and quotes and backslashes behind a backslash."""
-    return [re.sub(r"\\(.)", r"\1", found[1]) if found[2] is None else found[2] for found in _WORD.finditer(line)]
+    return [re.sub(r"\\(.)", r"\1", match[1]) if match[2] is None else match[2] for match in _WORD.finditer(line)]
 
 
 def quoted(word: str) -> str:
@@ -195,20 +195,20 @@ def test_result(text: str) -> str | None:
 def spoken(status: str, alarm: str, result: str) -> tuple[dict[str, list[Candidate]], frozenset[str]]:
     """Candidates and words of evidence out of NUT's three texts."""
     state, (alarms, alarm_words) = status_of(status), alarms_of(alarm)
-    found: dict[str, object] = {
+    facts: dict[str, object] = {
         "output_state": state.state,
         "battery_status": state.battery,
         "battery_replace": True if "replace" in alarm_words else state.replace,
         "self_test": test_result(result),
     }
     if status.split():
-        found["alarms_count"] = max(alarms, int("ALARM" in status.upper().split()))
-    return _candidates(found), state.words | alarm_words
+        facts["alarms_count"] = max(alarms, int("ALARM" in status.upper().split()))
+    return _candidates(facts), state.words | alarm_words
 
 
-def _candidates(found: Mapping[str, object]) -> dict[str, list[Candidate]]:
+def _candidates(facts: Mapping[str, object]) -> dict[str, list[Candidate]]:
     return {
-        name: [Candidate(value, SOURCE)] for name, value in found.items() if isinstance(value, (bool, str, int, float))
+        name: [Candidate(value, SOURCE)] for name, value in facts.items() if isinstance(value, (bool, str, int, float))
     }
 
 
@@ -216,12 +216,12 @@ def gather(variables: Mapping[str, str], say: Say) -> Gathered:
     """All that these variables tell."""
     for name, value in sorted(variables.items()):
         say(f"  {name} = {value!r}")
-    found, words = spoken(*(variables.get(name, "") for name in ("ups.status", "ups.alarm", "ups.test.result")))
+    candidates, words = spoken(*(variables.get(name, "") for name in ("ups.status", "ups.alarm", "ups.test.result")))
     for name, sources in NUMBERS.items():
-        found[name] = _numbers(name, sources, variables)
+        candidates[name] = _numbers(name, sources, variables)
     for name, sources in LINES.items():
         lines = _numbers(name, sources, variables)
-        found[name] += [max(lines, key=lambda line: line.value)] if lines else []
+        candidates[name] += [max(lines, key=lambda line: line.value)] if lines else []
     names = {name: _text(sources, variables) for name, sources in NAMES.items()}
     limits = {
         name: known[0][0]
@@ -229,7 +229,7 @@ def gather(variables: Mapping[str, str], say: Say) -> Gathered:
         if (known := [it for it in _known(sources, variables) if it[0] > 0])
     }
     evidence = Evidence(words=words | _more_words(variables), limits=limits)
-    return Gathered(candidates=found | _candidates(names), evidence=evidence, makers={SOURCE: ""})
+    return Gathered(candidates=candidates | _candidates(names), evidence=evidence, makers={SOURCE: ""})
 
 
 def _text(sources: Iterable[str], variables: Mapping[str, str]) -> str | None:

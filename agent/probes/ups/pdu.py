@@ -142,12 +142,12 @@ def decode(version: str, datagram: bytes) -> tuple[int, SnmpResponse]:
 
 
 def _elements(octets: bytes, place: int, end: int) -> list[Element]:
-    found = []
+    elements = []
     while place < end:
         element = _element(octets, place, end)
-        found.append(element)
+        elements.append(element)
         place = element[2]
-    return found
+    return elements
 
 
 def _inside(octets: bytes, element: Element, tag: int) -> list[Element]:
@@ -168,14 +168,14 @@ def _text(octets: bytes, element: Element) -> str:
     tag, start, end = element
     if tag != OID or start == end or octets[end - 1] & 0x80:
         raise ValueError("no object identifier where one belongs")
-    found, arc = [], 0
+    numbers, arc = [], 0
     for octet in octets[start:end]:
         arc = arc << 7 | octet & 0x7F
         if not octet & 0x80:
-            found.append(arc)
+            numbers.append(arc)
             arc = 0
-    first = min(found[0] // 40, 2)
-    return ".".join(map(str, (first, found[0] - 40 * first, *found[1:])))
+    first = min(numbers[0] // 40, 2)
+    return ".".join(map(str, (first, numbers[0] - 40 * first, *numbers[1:])))
 
 
 def value_of(octets: bytes, element: Element) -> Value:

@@ -85,11 +85,11 @@ def _acknowledged(module: Any, message: Any, pdu: Any) -> Any:
 def plain_address(address: str) -> str:
     """An address as settings would write it: an IPv4 one that came over an IPv6 socket as IPv4, without a zone."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or found)
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return str(mapped or ip)
 
 
 # ---------------------------------------------------------------- the listener
@@ -217,11 +217,11 @@ async def callers_of(hosts: Mapping[str, list[str]]) -> dict[str, list[str]]:
     callers: dict[str, list[str]] = {}
     for host, names in hosts.items():
         try:
-            found = await loop.getaddrinfo(host, None)
+            addresses = await loop.getaddrinfo(host, None)
         except (OSError, UnicodeError) as error:
             UNRESOLVED.log(host=host, error=error)
             continue
-        for address in {plain_address(str(entry[4][0])) for entry in found}:
+        for address in {plain_address(str(entry[4][0])) for entry in addresses}:
             callers.setdefault(address, []).extend(names)
     return callers
 

@@ -58,9 +58,9 @@ def _state(draft: Draft, memory: PowerMemory) -> None:
     elif state in ON_MAINS and dead and _runs_down(draft, memory):
         draft.put("output_state", "battery", "input_dead")
     elif state is None:
-        found = _unnamed_state(draft, memory, dead=dead, live=live)
-        if found is not None:
-            draft.put("output_state", found, "by_volts" if draft.has("by_volts") else "by_time")
+        new_state = _unnamed_state(draft, memory, dead=dead, live=live)
+        if new_state is not None:
+            draft.put("output_state", new_state, "by_volts" if draft.has("by_volts") else "by_time")
 
 
 def input_is_dead(draft: Draft) -> bool:
@@ -213,10 +213,10 @@ def _source(draft: Draft, memory: PowerMemory) -> None:
         draft.fields["source"] = "battery"
     elif draft.get("input_voltage_v") is not None:
         draft.fields["source"] = "battery"
-        found = _by_input(draft, memory)
-        if found == "grid":
+        source = _by_input(draft, memory)
+        if source == "grid":
             draft.put("output_state", "online", "by_choice")
-        elif found == "unknown":
+        elif source == "unknown":
             draft.fields["source"] = "unknown"
 
 

@@ -65,11 +65,11 @@ class ApiKey:
 
 def find(conn: sa.Connection, key: str, now_ms: int) -> ApiKey | None:
     """None for a key that never was, has ended or was revoked."""
-    found = FORM.fullmatch(key)
-    row = _row(conn, found[1]) if found else None
-    if found is None or row is None or not hmac.compare_digest(_hash(found[2]), row.secret_hash):
+    match = FORM.fullmatch(key)
+    row = _row(conn, match[1]) if match else None
+    if match is None or row is None or not hmac.compare_digest(_hash(match[2]), row.secret_hash):
         return None
-    return by_prefix(conn, found[1], now_ms)
+    return by_prefix(conn, match[1], now_ms)
 
 
 def by_prefix(conn: sa.Connection, prefix: str, now_ms: int) -> ApiKey | None:

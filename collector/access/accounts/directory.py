@@ -88,11 +88,11 @@ def check(role: str, scope: Scope) -> Role:
 
 def unknown_places(conn: sa.Connection, scope: Scope) -> list[str]:
     """The named owners, districts and provinces that no center of the register has: perhaps misspelt."""
-    found = []
+    places = []
     for name in PARTS:
         known = set(conn.scalars(sa.select(schema.centers.c[name]).distinct()))
-        found += [f"{name} {value!r}" for value in sorted(getattr(scope, name)) if value not in known]
-    return found
+        places += [f"{name} {value!r}" for value in sorted(getattr(scope, name)) if value not in known]
+    return places
 
 
 # ---------------------------------------------------------------- changes

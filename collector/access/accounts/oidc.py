@@ -165,11 +165,11 @@ class OidcClient:
         if not (access_token.isascii() and access_token.isprintable()):
             return {}
         try:
-            found = self._answer_of(place, headers={"authorization": f"Bearer {access_token}"})
+            claims = self._answer_of(place, headers={"authorization": f"Bearer {access_token}"})
         except PersonError:
             return {}
-        same = isinstance(found.get("sub"), str) and found["sub"] == sub
-        return {name: found[name] for name in ("email", "email_verified") if same and name in found}
+        same = isinstance(claims.get("sub"), str) and claims["sub"] == sub
+        return {name: claims[name] for name in ("email", "email_verified") if same and name in claims}
 
     def _claims(self, token: str, nonce: str, now_ms: int) -> dict[str, Any]:
         """Raises PersonError for a token that is not ours, not now, or not signed by the issuer."""
@@ -195,28 +195,28 @@ class OidcClient:
     def _metadata(self, now_ms: int) -> Mapping[str, str]:
         """Raises PersonError."""
         place = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
-        found = self._kept("metadata", place, now_ms, METADATA_LASTS_MS)
-        if found.get("issuer") != self.issuer:
-            raise _away(f"it names itself {str(found.get('issuer'))[:80]!r}, the settings another")
+        metadata = self._kept("metadata", place, now_ms, METADATA_LASTS_MS)
+        if metadata.get("issuer") != self.issuer:
+            raise _away(f"it names itself {str(metadata.get('issuer'))[:80]!r}, the settings another")
         for name in ENDPOINTS:
-            if not _is_safe(found.get(name)):
+            if not _is_safe(metadata.get(name)):
                 raise _away(f"its {name} is no https address")
-        optional = {name: str(found[name]) if _is_safe(found.get(name)) else "" for name in OPTIONAL}
-        return {name: str(found[name]) for name in ENDPOINTS} | optional
+        optional = {name: str(metadata[name]) if _is_safe(metadata.get(name)) else "" for name in OPTIONAL}
+        return {name: str(metadata[name]) for name in ENDPOINTS} | optional
 
     def _kept(self, name: str, place: str, now_ms: int, lasts_ms: int) -> Any:
         """An answer of the issuer, kept for a while; so is its absence, for a shorter one. Raises PersonError."""
-        at_ms, found = self._known.get(name, (0, None))
-        is_error = isinstance(found, PersonError)
-        if found is None or now_ms - at_ms >= (AGAIN_MS if is_error else lasts_ms):
+        at_ms, answer = self._known.get(name, (0, None))
+        is_error = isinstance(answer, PersonError)
+        if answer is None or now_ms - at_ms >= (AGAIN_MS if is_error else lasts_ms):
             try:
-                found = self._answer_of(place)
+                answer = self._answer_of(place)
             except PersonError as error:
-                found = error
-            self._known[name] = (now_ms, found)
-        if isinstance(found, PersonError):
-            raise found
-        return found
+                answer = error
+            self._known[name] = (now_ms, answer)
+        if isinstance(answer, PersonError):
+            raise answer
+        return answer
 
     def _answer_of(
         self, place: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -225,7 +225,7 @@ class OidcClient:
         known = {"accept": "application/json", "user-agent": f"nabz/{__version__}", **(headers or {})}
         with self._place():
             try:
-                found = json.loads(
+                answer = json.loads(
                     http_client.send(place, body, known, timeout_s=TIMEOUT_S, most_bytes=MAX_ANSWER).body
                 )
             except http_client.HTTPError as error:
@@ -233,9 +233,9 @@ class OidcClient:
                     raise _refused(f"HTTP {error.code}") if body else _away(f"HTTP {error.code}") from None
             except (*http_client.FAILURES, ValueError, RecursionError) as error:
                 raise _away(describe(error)) from None
-        if not isinstance(found, dict):
+        if not isinstance(answer, dict):
             raise _away("its answer is no object")
-        return found
+        return answer
 
     @contextmanager
     def _place(self) -> Iterator[None]:

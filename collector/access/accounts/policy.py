@@ -185,8 +185,8 @@ def match(method: str, path: str) -> Match | None:
     """None for a route that no row names. HEAD is what GET is."""
     method = "GET" if method == "HEAD" else method
     for action, wanted, pattern in _routes():
-        if wanted == method and (found := pattern.fullmatch(path)):
-            return Match(action, found.groupdict())
+        if wanted == method and (path_match := pattern.fullmatch(path)):
+            return Match(action, path_match.groupdict())
     return None
 
 

@@ -90,11 +90,11 @@ def id_of(endpoint: str) -> str:
 def of_person(conn: sa.Connection, key: str) -> list[PushDevice]:
     """The newest first."""
     rows = conn.execute(sa.select(schema.push_devices).where(_p.person == key).order_by(_p.added_ms.desc(), _p.id))
-    found = []
+    devices = []
     for row in rows:
         secrets = {name: base64url.decode(row._mapping[name]) for name in ("public_key", "auth")}
-        found.append(PushDevice(**{**row._mapping, **secrets}))
-    return found
+        devices.append(PushDevice(**{**row._mapping, **secrets}))
+    return devices
 
 
 def people(conn: sa.Connection) -> set[str]:

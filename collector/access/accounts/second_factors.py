@@ -124,12 +124,12 @@ def _spend(
             if step is not None:
                 mine = (table.c.person == account.key, table.c.factor == row.factor)
                 conn.execute(sa.update(table).where(*mine).values(counter=step))
-                found = str(row.factor)
+                factor = str(row.factor)
                 break
         else:
             raise PersonError("wrong_code", "code: does not fit, or was used; wait for the next one")
     users.forgive(store, guesses)
-    return found
+    return factor
 
 
 def step_of(letters: str, code: str, now_ms: int, *, after: int) -> int | None:

@@ -63,19 +63,19 @@ def held(folder: Path) -> Iterator[None]:
 
 def load_keys(folder: Path) -> dict[str, SimulatedIdentity]:
     """By center. Raises FleetError."""
-    path, found = folder / KEYS, {}
+    path, by_center = folder / KEYS, {}
     for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
         try:
             row = json.loads(line)
             key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(row["key"]))
-            found[row["center"]] = SimulatedIdentity(
+            by_center[row["center"]] = SimulatedIdentity(
                 center=row["center"], key=key, enrolled=dict(row["enrolled"]), known=True
             )
         except (ValueError, KeyError, TypeError):
             raise FleetError(
                 f"{path} line {number}: not an identity; remove that line to enrol its center anew"
             ) from None
-    return found
+    return by_center
 
 
 def add_key(folder: Path, identity: SimulatedIdentity) -> None:

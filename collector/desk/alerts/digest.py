@@ -145,6 +145,6 @@ def _risk(one: CenterRisk, words: PlainWords) -> str:
     return words.many(text, one.days_left, center=words.name(one.name), criterion=what)
 
 
-def _more(found: Sequence[object], words: PlainWords) -> Iterator[str]:
-    if len(found) > NAMED:
-        yield words("digest.more", n=words.number(len(found) - NAMED))
+def _more(entries: Sequence[object], words: PlainWords) -> Iterator[str]:
+    if len(entries) > NAMED:
+        yield words("digest.more", n=words.number(len(entries) - NAMED))

@@ -112,8 +112,8 @@ def facts_of(conn: sa.Connection, scope: Scope, standards: Standards, now_ms: in
     standard = standards.at(now_ms)
     flags, risks, silent = _flags(conn, names, standard)
     forecasts = list(_batteries(conn, names, standard, now_ms)) if len(names) <= FORECASTS else []
-    found = queries.listing(conn, standards, now_ms, scope=scope)
-    incidents = [_open(one, names) for one in found if not one["is_snoozed"] and one["family"] != "month"]
+    rows = queries.listing(conn, standards, now_ms, scope=scope)
+    incidents = [_open(one, names) for one in rows if not one["is_snoozed"] and one["family"] != "month"]
     months = list(_months(conn, names, standard))
     known = {(one.center, one.criterion.id) for one in months}  # which says more than that it is close to its limit
     near = [one for one in risks if (one.center, one.criterion.id) not in known]
@@ -123,8 +123,8 @@ def facts_of(conn: sa.Connection, scope: Scope, standards: Standards, now_ms: in
 def _months(conn: sa.Connection, names: Mapping[str, str], standard: Standard | None) -> Iterator[CenterRisk]:
     """Of each center the criterion of the running month that has the fewest days left."""
     by_id: Mapping[str, Criterion] = standard.by_id if standard else {}
-    for code, found in month_risks.of_centers(conn, names).items():
-        first = next((one for one in found if one.criterion in by_id), None)
+    for code, risks in month_risks.of_centers(conn, names).items():
+        first = next((one for one in risks if one.criterion in by_id), None)
         if first is not None:
             yield CenterRisk(code, names[code], by_id[first.criterion], first.days_left, of_month=True)
 

@@ -82,8 +82,8 @@ def use(conn: sa.Connection, secret: str, now_ms: int) -> AckLink:
 
 def secret_in(text: str) -> str:
     """Of the link in a message; empty without one."""
-    found = _IN_TEXT.search(text)
-    return found[0].removeprefix(PATH) if found else ""
+    match = _IN_TEXT.search(text)
+    return match[0].removeprefix(PATH) if match else ""
 
 
 def _hash(secret: str) -> str:

@@ -120,8 +120,8 @@ def _lines(announcement: Announcement, standard: Standard | None, base_url: str,
     yield words("alert.what", criterion=_what(announcement.criterion, standard, words), id=ids)
     yield _since(announcement, standard, words)
     yield from _numbers(announcement, criterion, words)
-    found = found_of(criterion, announcement.reason, words) if criterion else announcement.reason
-    yield words("alert.why", reason=words.reason(found))
+    reason = found_of(criterion, announcement.reason, words) if criterion else announcement.reason
+    yield words("alert.why", reason=words.reason(reason))
     yield from cause_lines(announcement.cause, words)
     if criterion is not None and announcement.event == "raised":
         yield words("alert.severity", severity=words.word("severity", criterion.severity))
@@ -135,8 +135,8 @@ def _lines(announcement: Announcement, standard: Standard | None, base_url: str,
 
 
 def _what(criterion: str, standard: Standard | None, words: PlainWords) -> str:
-    found = standard.by_id.get(criterion) if standard else None
-    return name_of(found, words) if found else words.ltr(criterion)
+    definition = standard.by_id.get(criterion) if standard else None
+    return name_of(definition, words) if definition else words.ltr(criterion)
 
 
 def _center(announcement: Announcement, words: PlainWords) -> str:

@@ -146,16 +146,16 @@ def by_another(conn: sa.Connection, channels: Sequence[Channel], number: int, ba
     left = {one.name: one for one in channels if one.name not in tried and ROUTED.get(act.act) in one.events}
     ways = [PersonalChannel(one.name, one.address) for one in left.values() if one.address is not None]
     person = next((one for one in people(conn) if one.key == row.person), None)
-    found = channel_for(person, ways) if person else None
-    if person is None or found is None:
+    channel = channel_for(person, ways) if person else None
+    if person is None or channel is None:
         return ""
-    short = sms.short(row.title, f"{base_url}/incidents/{act.incident}") if left[found.name].is_short else row.text
+    short = sms.short(row.title, f"{base_url}/incidents/{act.incident}") if left[channel.name].is_short else row.text
     again = {
-        **row._mapping, "channel": found.name, "address": person.addresses[found.address], "text": short,
+        **row._mapping, "channel": channel.name, "address": person.addresses[channel.address], "text": short,
         "state": "waiting", "attempts": 0, "next_ms": now_ms, "made_ms": now_ms, "problem": "", "sent_ms": None,
     }  # fmt: skip
     conn.execute(sa.insert(schema.alerts), [{name: value for name, value in again.items() if name != "id"}])
-    return found.name
+    return channel.name
 
 
 class MessageWriter:
@@ -276,11 +276,11 @@ def _to_sum_up(conn: sa.Connection, now_ms: int) -> dict[str, list[Any]]:
     """{person: messages held} of those who got no summary within BRAKE_MS."""
     columns = (_al.id, _al.person, _al.channel, _al.address, _al.title)
     rows = conn.execute(sa.select(*columns).where(_al.state == "held").order_by(_al.id)).all()
-    found = defaultdict[str, list[Any]](list)
+    by_person = defaultdict[str, list[Any]](list)
     for row in rows:
-        found[row.person].append(row)
-    if not found:
+        by_person[row.person].append(row)
+    if not by_person:
         return {}
-    recent = (_al.kind == "summary") & _al.person.in_(list(found)) & (_al.made_ms > now_ms - BRAKE_MS)
+    recent = (_al.kind == "summary") & _al.person.in_(list(by_person)) & (_al.made_ms > now_ms - BRAKE_MS)
     resting = set(conn.scalars(sa.select(_al.person).where(recent)))
-    return {person: held for person, held in found.items() if person not in resting}
+    return {person: held for person, held in by_person.items() if person not in resting}

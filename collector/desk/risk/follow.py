@@ -20,12 +20,12 @@ SUBJECT = "month"  # of a member, so that it is not the flag of the same criteri
 _i = schema.incidents.c
 
 
-def follow(conn: sa.Connection, found: Mapping[str, Sequence[MonthRisk]], now_ms: int) -> None:
+def follow(conn: sa.Connection, by_center: Mapping[str, Sequence[MonthRisk]], now_ms: int) -> None:
     """Opens, changes and resolves the incidents of these centers, each with all of its months at risk."""
     tables.lock(conn)
-    mine = (_i.family == "month") & _i.state.in_(OPEN) & _i.place.in_(sorted(found))
+    mine = (_i.family == "month") & _i.state.in_(OPEN) & _i.place.in_(sorted(by_center))
     known = {incident.place: incident for incident in tables.some(conn, mine)}
-    for code, risks in found.items():
+    for code, risks in by_center.items():
         near = {symptom.key: symptom for symptom in (_symptom(one, now_ms) for one in risks if is_near(one))}
         incident = known.get(code) or (_opened(conn, code, risks, now_ms) if near else None)
         if incident is not None:

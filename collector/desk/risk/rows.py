@@ -29,10 +29,10 @@ class MonthRisk(NamedTuple):
     asked_pct: float
 
 
-def keep(conn: sa.Connection, found: Mapping[str, Sequence[MonthRisk]], now_ms: int) -> None:
+def keep(conn: sa.Connection, by_center: Mapping[str, Sequence[MonthRisk]], now_ms: int) -> None:
     """What is so of these centers now, in place of what was."""
-    conn.execute(sa.delete(schema.month_risks).where(_r.center.in_(sorted(found))))
-    rows = [{**risk._asdict(), "made_ms": now_ms} for risks in found.values() for risk in risks]
+    conn.execute(sa.delete(schema.month_risks).where(_r.center.in_(sorted(by_center))))
+    rows = [{**risk._asdict(), "made_ms": now_ms} for risks in by_center.values() for risk in risks]
     if rows:
         conn.execute(sa.insert(schema.month_risks), rows)
 
@@ -40,7 +40,7 @@ def keep(conn: sa.Connection, found: Mapping[str, Sequence[MonthRisk]], now_ms: 
 def of_centers(conn: sa.Connection, codes: Collection[str]) -> dict[str, list[MonthRisk]]:
     """Of those of these centers that have any, the fewest days left first."""
     mine = sa.select(*(_r[name] for name in MonthRisk._fields)).where(_r.center.in_(sorted(codes)))
-    found = defaultdict[str, list[MonthRisk]](list)
+    by_center = defaultdict[str, list[MonthRisk]](list)
     for row in conn.execute(mine.order_by(_r.days_left, _r.criterion, _r.subject)):
-        found[row.center].append(MonthRisk(*row))
-    return found
+        by_center[row.center].append(MonthRisk(*row))
+    return by_center

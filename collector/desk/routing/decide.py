@@ -134,9 +134,9 @@ def _take(
         due_ms = armed_ms + step.after_s * 1000
         if due_ms > now_ms and reached:
             return RoutingDecision(tuple(messages), (PendingStep(route.id, number, due_ms),))
-        found = list(step_messages(route, number, step, incident, book, now_ms))
-        messages += found
-        reached = any(one.is_sent for one in found)
+        batch = list(step_messages(route, number, step, incident, book, now_ms))
+        messages += batch
+        reached = any(one.is_sent for one in batch)
     return RoutingDecision(tuple(messages))
 
 
@@ -148,15 +148,15 @@ def step_messages(
 ) -> Iterator[RoutedMessage]:
     """Of the first target that reaches anybody; those of targets before it say why they do not."""
     for target in step.targets:
-        found = [
+        messages = [
             _message(person, why, route, number, step, incident, book, now_ms)
             for person, why in _people(target, incident, book, now_ms)
         ]
-        if not found:
+        if not messages:
             nobody = Reason.of("route.nobody", target=str(target))
-            found = [RoutedMessage("", "", "", "", "", nobody, route.id, number)]
-        yield from found
-        if any(one.is_sent for one in found):
+            messages = [RoutedMessage("", "", "", "", "", nobody, route.id, number)]
+        yield from messages
+        if any(one.is_sent for one in messages):
             return
 
 
@@ -182,15 +182,15 @@ def _people(
 
 
 def _on_duty(name: str, incident: IncidentFacts, book: RoutingBook, now_ms: int) -> list[tuple[Recipient, Reason]]:
-    found = []
+    recipients = []
     for one in book.rotas:
         is_about = one.scope.is_all or any(one.scope.includes(center) for center in incident.centers)
         if one.name != name or not is_about:
             continue
         person = book.people.get(rotas.on_duty(one, now_ms, book.days) or "")
         if person is not None:
-            found.append((person, Reason.of("route.duty", rota=one.name)))
-    return found
+            recipients.append((person, Reason.of("route.duty", rota=one.name)))
+    return recipients
 
 
 def _message(
@@ -223,7 +223,7 @@ def channel_for(
 
 def _told_before(incident: IncidentFacts, book: RoutingBook) -> list[RoutedMessage]:
     """Whoever got a message of this incident, by the same channel if it still reaches them."""
-    found = []
+    batch = []
     for key, name in incident.hearers.items():
         person = book.people.get(key)
         if person is None or not person.sees_any(incident.centers):
@@ -233,21 +233,21 @@ def _told_before(incident: IncidentFacts, book: RoutingBook) -> list[RoutedMessa
             continue
         address: AddressKind = channel.address
         why = Reason.of("route.told_before")
-        found.append(RoutedMessage(person.key, person.name, channel.name, person.addresses[address], person.lang, why))
-    return found
+        batch.append(RoutedMessage(person.key, person.name, channel.name, person.addresses[address], person.lang, why))
+    return batch
 
 
 def _one_each(messages: Iterable[RoutedMessage]) -> tuple[RoutedMessage, ...]:
     """One message a person: the first of several reasons counts. Those not sent are kept, as they say why."""
-    found: list[RoutedMessage] = []
+    selection: list[RoutedMessage] = []
     sent: set[str] = set()
     for one in messages:
         if one.is_sent and one.person in sent:
             continue
-        found.append(one)
+        selection.append(one)
         if one.is_sent:
             sent.add(one.person)
-    return tuple(found)
+    return tuple(selection)
 
 
 # ---------------------------------------------------------------- without sending
@@ -255,7 +255,7 @@ def _one_each(messages: Iterable[RoutedMessage]) -> tuple[RoutedMessage, ...]:
 
 def rehearse(incident: IncidentFacts, book: RoutingBook, armed_ms: int) -> list[tuple[int, RoutedMessage]]:
     """(when, message) of all steps of all routes that fit, if nobody acknowledged: what `route test` prints."""
-    found: list[tuple[int, RoutedMessage]] = []
+    schedule: list[tuple[int, RoutedMessage]] = []
     for route in book.routes:
         if not route.fits(incident, armed_ms, book.days):
             continue
@@ -263,6 +263,6 @@ def rehearse(incident: IncidentFacts, book: RoutingBook, armed_ms: int) -> list[
         for number, step in enumerate(book.plans.get(route.plan, ())):
             at_ms = armed_ms + step.after_s * 1000 if reached else at_ms
             messages = list(step_messages(route, number, step, incident, book, at_ms))
-            found += [(at_ms, one) for one in messages]
+            schedule += [(at_ms, one) for one in messages]
             reached = any(one.is_sent for one in messages)
-    return found
+    return schedule

@@ -40,19 +40,19 @@ def people(conn: sa.Connection) -> list[Recipient]:
     """Accounts first, by name."""
     known, pushed = contacts.everyone(conn), push_devices.people(conn)
     by_key = {key_of(one.name): one for one in known if one.kind == "person"}
-    found = []
+    recipients = []
     for person in accounts.everybody(conn):
         if person.removed_ms is not None:
             continue
         account, contact = person.account, by_key.get(person.account.key)
-        found.append(
+        recipients.append(
             Recipient(
                 account.key, account.name, account.role, account.scope,
                 lang=contact.lang if contact else "en", hours=contact.hours if contact else "",
                 addresses=_addresses(contact) | ({"push": account.key} if account.key in pushed else {}),
             )
         )  # fmt: skip
-    return found + [_of_contact(one) for one in known if one.kind in ("operator", "owner")]
+    return recipients + [_of_contact(one) for one in known if one.kind in ("operator", "owner")]
 
 
 def _of_contact(contact: Contact) -> Recipient:

@@ -28,14 +28,14 @@ class DueTime:
 
 def parse_due(text: str, *, moves: bool = False) -> DueTime:
     """Raises ValueError."""
-    found = _FORM.fullmatch(text.strip())
-    if found is None or int(found[2]) > 23 or int(found[3]) > 59:
+    match = _FORM.fullmatch(text.strip())
+    if match is None or int(match[2]) > 23 or int(match[3]) > 59:
         raise ValueError(f'{text[:40]!r} is no time; write such as "Mon-Sat 09:00"')
     try:
-        days = named_days(f"{found[1]} closed")
+        days = named_days(f"{match[1]} closed")
     except ValueError:
         raise ValueError(f'{text[:40]!r} names no days; write such as "Mon-Sat 09:00"') from None
-    return DueTime(days, int(found[2]) * 60 + int(found[3]), moves)
+    return DueTime(days, int(match[2]) * 60 + int(match[3]), moves)
 
 
 def due_ms(due: DueTime, now_ms: int, holidays: Collection[DayRule] = (), tz: str = TZ) -> int | None:

@@ -60,10 +60,10 @@ Plan = tuple[PlanStep, ...]
 
 def parse_targets(text: str) -> tuple[RoutingTarget, ...]:
     """Raises RoutingError."""
-    found = tuple(_target(part) for part in text.split("|"))
-    if len(found) > MAX_STEPS:
+    targets = tuple(_target(part) for part in text.split("|"))
+    if len(targets) > MAX_STEPS:
         raise RoutingError("routing.targets", "target", n=MAX_STEPS)
-    return found
+    return targets
 
 
 def _target(text: str) -> RoutingTarget:
@@ -81,10 +81,10 @@ def _target(text: str) -> RoutingTarget:
 
 def span_s(text: str) -> int:
     """Seconds of a time such as 30m, 4h or 2d. Raises RoutingError."""
-    found = SPAN.fullmatch(text.strip())
-    if found is None:
+    match = SPAN.fullmatch(text.strip())
+    if match is None:
         raise RoutingError("routing.bad_span", "after", text=text.strip()[:MAX_SHOWN])
-    return int(found[1]) * UNITS_S[found[2]]
+    return int(match[1]) * UNITS_S[match[2]]
 
 
 def span_text(seconds: int) -> str:

@@ -69,11 +69,11 @@ def remove_route(conn: sa.Connection, number: int) -> None:
 
 def plans(conn: sa.Connection) -> Mapping[str, Plan]:
     """Also the shipped ones; one of the same name stands in their place."""
-    found = defaultdict[str, list[PlanStep]](list)
+    by_name = defaultdict[str, list[PlanStep]](list)
     for row in conn.execute(sa.select(schema.plan_steps).order_by(_p.plan, _p.step)):
         step = PlanStep(row.after_s, plan_rules.parse_targets(row.target), tuple(row.via.split()))
-        found[row.plan].append(step)
-    return {**SHIPPED, **{name: tuple(steps) for name, steps in found.items()}}
+        by_name[row.plan].append(step)
+    return {**SHIPPED, **{name: tuple(steps) for name, steps in by_name.items()}}
 
 
 def set_plan(conn: sa.Connection, name: str, plan: Plan, by: str, now_ms: int) -> None:
@@ -118,10 +118,10 @@ def rotas(conn: sa.Connection) -> tuple[Rota, ...]:
 
 def rota(conn: sa.Connection, number: int) -> Rota:
     """Raises RoutingError."""
-    found = next((one for one in rotas(conn) if one.id == number), None)
-    if found is None:
+    entry = next((one for one in rotas(conn) if one.id == number), None)
+    if entry is None:
         raise RoutingError("routing.no_rota", "rota", number=number)
-    return found
+    return entry
 
 
 def add_rota(conn: sa.Connection, made: Rota, by: str, now_ms: int) -> int:
@@ -167,12 +167,12 @@ def add_override(conn: sa.Connection, number: int, made: RotaOverride, by: str, 
 
 def remove_override(conn: sa.Connection, number: int) -> int:
     """Its rota. Raises RoutingError."""
-    found = conn.scalar(sa.select(_o.rota).where(_o.id == number))
-    if found is None:
+    rota_id = conn.scalar(sa.select(_o.rota).where(_o.id == number))
+    if rota_id is None:
         raise RoutingError("routing.no_override", number=number)
     journaled(conn, schema.rota_overrides)
     conn.execute(sa.delete(schema.rota_overrides).where(_o.id == number))
-    return int(found)
+    return int(rota_id)
 
 
 # ---------------------------------------------------------------- incidents
@@ -196,10 +196,10 @@ def facts_of(conn: sa.Connection, incident: Incident, now_ms: int) -> IncidentFa
 def due_steps(conn: sa.Connection, now_ms: int) -> dict[tuple[int, int], list[PendingStep]]:
     """{(incident, armed_ms): steps} whose time has come; those of an incident that armed again meanwhile are stale."""
     rows = conn.execute(sa.select(schema.escalations).where(_x.done_ms.is_(None), _x.due_ms <= now_ms)).all()
-    found = defaultdict[tuple[int, int], list[PendingStep]](list)
+    by_incident = defaultdict[tuple[int, int], list[PendingStep]](list)
     for row in rows:
-        found[row.incident, row.armed_ms].append(PendingStep(row.route, row.step, row.due_ms))
-    return found
+        by_incident[row.incident, row.armed_ms].append(PendingStep(row.route, row.step, row.due_ms))
+    return by_incident
 
 
 def widened(conn: sa.Connection, now_ms: int) -> list[int]:
@@ -218,8 +218,8 @@ def mark_looked(conn: sa.Connection, incident: int, now_ms: int) -> None:
 def armed_event(conn: sa.Connection, incident: int) -> int | None:
     """The event that began its escalation last."""
     mine = (_e.incident == incident) & _e.act.in_(sorted(ARMING))
-    found: int | None = conn.scalar(sa.select(sa.func.max(_e.id)).where(mine))
-    return found
+    event_id: int | None = conn.scalar(sa.select(sa.func.max(_e.id)).where(mine))
+    return event_id
 
 
 def next_due_ms(conn: sa.Connection) -> int | None:

@@ -114,8 +114,8 @@ class BulkClient(Client):
 def packets(held: bytes) -> Iterator[tuple[int, int, int]]:
     """The first byte of each whole packet, and where its body begins and ends. Raises Malformed."""
     begin = 0
-    while (found := _length(held, begin + 1)) is not None:
-        length, body = found
+    while (extent := _length(held, begin + 1)) is not None:
+        length, body = extent
         if body + length > len(held):
             return
         yield held[begin], body, body + length
@@ -141,10 +141,10 @@ def published(body: bytes, *, has_properties: bool) -> tuple[str, bytes, int]:
     if payload > len(body):
         raise Malformed
     if has_properties:
-        found = _length(body, payload)
-        if found is None or sum(found) > len(body):
+        extent = _length(body, payload)
+        if extent is None or sum(extent) > len(body):
             raise Malformed
-        payload = sum(found)
+        payload = sum(extent)
     return _text(body[2:end]), body[payload:], int.from_bytes(body[end : end + 2], "big")
 
 

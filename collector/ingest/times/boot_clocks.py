@@ -49,8 +49,8 @@ class BootClocks:
         device = verified.device
         names = {stamp.boot for stamp in stamps.values()}
         before = {boot: self.known[device.device, boot] for boot in names if (device.device, boot) in self.known}
-        found = boots_of([*stamps.values()], when, before)
-        for boot, ahead in found.items():
+        clocks = boots_of([*stamps.values()], when, before)
+        for boot, ahead in clocks.items():
             was, key = before.get(boot), (device.device, boot)
             if NAME.fullmatch(boot) is None:
                 continue
@@ -62,7 +62,7 @@ class BootClocks:
             if was and not was.sure and (now.ms, now.sure) != (was.ms, was.sure):
                 self.better.add(key)
             self.known[key], self.moved[key] = now, device.center
-        return found
+        return clocks
 
     def settle(self) -> None:
         """Dates the boots of gateways of which something was learnt that never synchronised, by all that is known."""
@@ -76,7 +76,7 @@ class BootClocks:
 
     def closed(self, rows: Iterable[Mapping[Any, Any]]) -> list[Row]:
         """Those of these guesses that a batch, which came late, shows to have been taken after it; as they are then."""
-        found: dict[tuple[object, ...], Row] = {}
+        rows_now: dict[tuple[object, ...], Row] = {}
         for row in rows:
             key, spool, first = (row["device"], row["boot"]), row["spool"], row["first_seq"]
             from_ms = max((ms for *of, seq, ms in self.floors if of == [key[0], spool] and seq < first), default=0)
@@ -87,14 +87,14 @@ class BootClocks:
             self.known[key] = replace(was, bounds=was.bounds | OffsetBounds(floor_ms=from_ms - first_ms))
             self.better.add(key)
             self.moved[key] = row["center"]
-            found[*key, spool, first] = {**row, "from_ms": from_ms}
-        return list(found.values())
+            rows_now[*key, spool, first] = {**row, "from_ms": from_ms}
+        return list(rows_now.values())
 
-    def filed(self, verified: VerifiedBatch, rows: Sequence[Filed], found: Mapping[str, Ahead], when: Bracket) -> None:
+    def filed(self, verified: VerifiedBatch, rows: Sequence[Filed], clocks: Mapping[str, Ahead], when: Bracket) -> None:
         """Remembers the readings that no synchronised clock has dated."""
         unsure: dict[str, list[list[object]]] = defaultdict(list)
         for kind, subject, seq, stamp, wall_ms in rows:
-            if not found[stamp.boot].sure and NAME.fullmatch(stamp.boot):
+            if not clocks[stamp.boot].sure and NAME.fullmatch(stamp.boot):
                 unsure[stamp.boot].append([kind, subject, seq, stamp.mono_ms, wall_ms])
         for boot, some in unsure.items():
             self.guesses.append(
@@ -127,9 +127,9 @@ def load(conn: sa.Connection, verified_batches: Iterable[VerifiedBatch]) -> Boot
         conn, "boots", set(keys.values()), lambda codes: {code: {} for code in codes}
     )
     if cold := sorted(key for key, center in keys.items() if key not in known[center]):
-        found = stored(conn, sa.tuple_(_b.device, _b.boot).in_(cold))
+        by_boot = stored(conn, sa.tuple_(_b.device, _b.boot).in_(cold))
         for key in cold:
-            known[keys[key]][key] = found.get(key)
+            known[keys[key]][key] = by_boot.get(key)
     figures = {key: known[center][key] for key, center in keys.items()}
     return BootClocks({key: ahead for key, ahead in figures.items() if ahead is not None})
 
@@ -146,8 +146,8 @@ def ahead_of(row: sa.Row[Any]) -> Ahead:
 
 
 def _named(verified: VerifiedBatch) -> set[str]:
-    found = {entry[1].boot for entry in verified.readings if not isinstance(entry, wire.WireError)}
-    return {boot for boot in found if NAME.fullmatch(boot)}
+    boots = {entry[1].boot for entry in verified.readings if not isinstance(entry, wire.WireError)}
+    return {boot for boot in boots if NAME.fullmatch(boot)}
 
 
 def flush(conn: sa.Connection, boots: BootClocks, now_ms: int) -> list[tuple[int, str]]:
@@ -221,11 +221,11 @@ def _redate(conn: sa.Connection, kind: str, moves: Sequence[Row]) -> None:
     if not moves:
         return
     table, p = schema.readings[kind], sa.bindparam
-    found = sa.and_(
+    condition = sa.and_(
         table.c.wall_ms == p("was_ms"), table.c.center == p("the_center"), table.c.device == p("the_device"),
         table.c.spool == p("the_spool"), table.c.seq == p("the_seq"),
     )  # fmt: skip
-    conn.execute(sa.update(table).where(found).values(wall_ms=p("is_ms")), moves)
+    conn.execute(sa.update(table).where(condition).values(wall_ms=p("is_ms")), moves)
     newest = sa.and_(
         _l.center == p("the_center"), _l.kind == kind, _l.subject == p("the_subject"),
         _l.device == p("the_device"), _l.wall_ms == p("was_ms"),

@@ -118,13 +118,13 @@ def boots_of(stamps: Sequence[Stamp], when: Bracket, known: Mapping[str, Ahead])
     What nothing dates is put as late as it can be: the last reading of the batch at its receipt, an earlier boot just
     before the next.
     """
-    found: dict[str, Ahead] = {}
+    clocks: dict[str, Ahead] = {}
     until_ms = when.received_ms
     for boot in reversed(dict.fromkeys(stamp.boot for stamp in stamps)):
         mine = [stamp for stamp in stamps if stamp.boot == boot]
-        found[boot] = _synced(mine, when, known.get(boot)) or _unsynced(mine, when, known.get(boot), until_ms)
-        until_ms = min(until_ms, mine[0].mono_ms + found[boot].ms)
-    return found
+        clocks[boot] = _synced(mine, when, known.get(boot)) or _unsynced(mine, when, known.get(boot), until_ms)
+        until_ms = min(until_ms, mine[0].mono_ms + clocks[boot].ms)
+    return clocks
 
 
 def dated(mono_ms: int, ahead: Ahead, received_ms: int, from_ms: int = 0) -> int:
@@ -175,16 +175,16 @@ def settled(boots: Mapping[str, Ahead]) -> dict[str, Ahead]:
     for boot, ahead in boots.items():
         for spool, first in ahead.firsts.items():
             spools[spool].append((*first, boot))
-    found = {boot: ahead for boot, ahead in boots.items() if not ahead.sure}
+    unsure = {boot: ahead for boot, ahead in boots.items() if not ahead.sure}
     limits: dict[str, float] = {}
     for _, order in sorted(spools.items()):
         until_ms = math.inf
         for _, first_ms, boot in sorted(order, reverse=True):
-            if boot in found:
+            if boot in unsure:
                 limits[boot] = min(limits.get(boot, math.inf), until_ms)
-                found[boot] = replace(found[boot], ms=found[boot].bounds.figure(limits[boot]))
-            until_ms = min(until_ms, first_ms + found.get(boot, boots[boot]).ms)
-    return found
+                unsure[boot] = replace(unsure[boot], ms=unsure[boot].bounds.figure(limits[boot]))
+            until_ms = min(until_ms, first_ms + unsure.get(boot, boots[boot]).ms)
+    return unsure
 
 
 def _can_be(at_ms: int, when: Bracket) -> bool:

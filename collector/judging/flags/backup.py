@@ -132,18 +132,18 @@ def cuts_in(charges: Iterable[Charge]) -> tuple[Cut, ...]:
     """The cuts that all readings of one UPS of a time tell, in whatever order they are given. What a UPS that never
     sets its counter back says of its seconds on battery puts no beginning before the last reading on mains. A battery
     is full again by the first reading that says so before the next cut, within RECHARGE_MS."""
-    found: list[Cut] = []
+    cuts: list[Cut] = []
     mains_ms = 0
     for charge in sorted(charges, key=lambda item: (item.at_ms, item.id)):
         if charge.on_battery is None:
             continue
-        goes_on = bool(found) and found[-1].to_ms is None
-        if goes_on or (found and not charge.on_battery):
-            found[-1] = with_charge(found[-1], charge)
+        goes_on = bool(cuts) and cuts[-1].to_ms is None
+        if goes_on or (cuts and not charge.on_battery):
+            cuts[-1] = with_charge(cuts[-1], charge)
         elif charge.on_battery:
-            found.append(_begun(charge, mains_ms))
+            cuts.append(_begun(charge, mains_ms))
         mains_ms = mains_ms if charge.on_battery else charge.at_ms
-    return tuple(found)
+    return tuple(cuts)
 
 
 def _begun(charge: Charge, mains_ms: int) -> Cut:

@@ -208,8 +208,8 @@ def _stood_in_the_way(facts: GapFacts) -> Name | None:
 
 def _told(facts: GapFacts) -> list[str]:
     """The places of the fault, the one seen most often first; a line that is well again is only waiting to be used."""
-    found = [place for place in PLACES if place in facts.places]
-    return sorted(found, key=lambda place: -facts.places[place].count * (1 if place == "none" else 5))
+    places = [place for place in PLACES if place in facts.places]
+    return sorted(places, key=lambda place: -facts.places[place].count * (1 if place == "none" else 5))
 
 
 def _collector(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
@@ -263,12 +263,12 @@ def _by_feeder(name: Name, grade: Grade, evidence: Sequence[Reason], witness: Ne
         return Cause(name=name, grade=grade, evidence=tuple(evidence))
     cut = witness.feeder_cut / total
     if cut >= MAJORITY:
-        found = Reason.of("evidence.feeder_cut", n=witness.feeder_cut, whole=total, feeder=witness.feeder)
+        reason = Reason.of("evidence.feeder_cut", n=witness.feeder_cut, whole=total, feeder=witness.feeder)
         grade = "confirmed" if grade == "shown" else "likely"
     else:
-        found = Reason.of("evidence.feeder_mains", n=witness.feeder_mains, whole=total, feeder=witness.feeder)
+        reason = Reason.of("evidence.feeder_mains", n=witness.feeder_mains, whole=total, feeder=witness.feeder)
         grade = "unsupported" if total >= MIN_WITNESSES and cut <= FEW else grade
-    return Cause(name=name, grade=grade, evidence=(*evidence, _named(found, witness.feeder_named)))
+    return Cause(name=name, grade=grade, evidence=(*evidence, _named(reason, witness.feeder_named)))
 
 
 def _by_isp(grade: Grade, evidence: Sequence[Reason], witness: NeighbourWitness) -> Cause:
@@ -277,15 +277,15 @@ def _by_isp(grade: Grade, evidence: Sequence[Reason], witness: NeighbourWitness)
     if total == 0:
         return Cause(name="isp_down", grade=grade, evidence=tuple(evidence))
     if _share_silent(witness) >= MAJORITY:
-        found = Reason.of("evidence.isp_silent", n=witness.isp_silent, whole=total, isp=witness.isp)
+        reason = Reason.of("evidence.isp_silent", n=witness.isp_silent, whole=total, isp=witness.isp)
         if witness.exchange:
-            found = Reason.of("evidence.exchange_silent", n=witness.isp_silent, whole=total, exchange=witness.exchange)
+            reason = Reason.of("evidence.exchange_silent", n=witness.isp_silent, whole=total, exchange=witness.exchange)
         grade = "confirmed" if grade == "shown" else "likely"
     else:
-        found = Reason.of("evidence.isp_heard", n=witness.isp_heard, whole=total, isp=witness.isp)
+        reason = Reason.of("evidence.isp_heard", n=witness.isp_heard, whole=total, isp=witness.isp)
         if witness.exchange:
-            found = Reason.of("evidence.exchange_heard", n=witness.isp_heard, whole=total, exchange=witness.exchange)
-    return Cause(name="isp_down", grade=grade, evidence=(*evidence, _named(found, witness.isp_named)))
+            reason = Reason.of("evidence.exchange_heard", n=witness.isp_heard, whole=total, exchange=witness.exchange)
+    return Cause(name="isp_down", grade=grade, evidence=(*evidence, _named(reason, witness.isp_named)))
 
 
 def _share_cut(witness: NeighbourWitness) -> float:
@@ -312,10 +312,10 @@ def _boot(boot: Boot) -> Reason:
 def _run(run: BatteryRun) -> Reason:
     params: dict[str, Param] = {"reading": run.id, "power": _power(run)}
     if run.charge_pct is None:
-        found = Reason("evidence.ups", params)
+        reason = Reason("evidence.ups", params)
     else:
-        found = Reason("evidence.ups_charge", params | {"charge_pct": round(run.charge_pct)})
-    return Reason.of("evidence.gasp", found=found, field="last_gasp", word=run.gasp) if run.gasp else found
+        reason = Reason("evidence.ups_charge", params | {"charge_pct": round(run.charge_pct)})
+    return Reason.of("evidence.gasp", found=reason, field="last_gasp", word=run.gasp) if run.gasp else reason
 
 
 def _power(run: BatteryRun) -> str:
@@ -337,14 +337,14 @@ def _deaf(facts: GapFacts, witness: NeighbourWitness) -> tuple[Reason, ...]:
     return (Reason.of("evidence.deaf", deaf_s=witness.deaf_ms // 1000, whole_s=total_s),)
 
 
-def _named(found: Reason, names: Sequence[str]) -> Reason:
-    return Reason.of("evidence.named", found=found, centers=list(names)) if names else found
+def _named(reason: Reason, names: Sequence[str]) -> Reason:
+    return Reason.of("evidence.named", found=reason, centers=list(names)) if names else reason
 
 
 def without_names(reason: Reason) -> Reason:
     """The same evidence with its counts and without the codes of other centers: for those who may not see them."""
-    if reason.code == "evidence.named" and isinstance(found := reason.params["found"], Reason):
-        return found
+    if reason.code == "evidence.named" and isinstance(inner_reason := reason.params["found"], Reason):
+        return inner_reason
     return Reason(reason.code, {name: _unnamed(value) for name, value in reason.params.items()})
 
 

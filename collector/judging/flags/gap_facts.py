@@ -205,9 +205,9 @@ def _seats(facts: GapFacts, signs: Iterable[Sign]) -> SeatEvidence:
     return seats
 
 
-def _sighted(seen: Mapping[str, Sighting], found: Iterable[tuple[str, str]]) -> dict[str, Sighting]:
+def _sighted(seen: Mapping[str, Sighting], pairs: Iterable[tuple[str, str]]) -> dict[str, Sighting]:
     sighted = dict(seen)
-    for word, id in found:
+    for word, id in pairs:
         before = sighted.get(word)
         sighted[word] = Sighting(
             count=1 + (before.count if before else 0), id=max(id, before.id if before else id, key=_number)
@@ -230,14 +230,14 @@ def runs_of(signs: Iterable[Sign], from_ms: int, to_ms: int) -> dict[str, tuple[
             if some and sign.at_ms <= from_ms:
                 some.clear()
             some.append(sign)
-    found: dict[str, tuple[BatteryRun, ...]] = {}
+    by_subject: dict[str, tuple[BatteryRun, ...]] = {}
     for subject, some in sorted(mine.items()):
         runs: tuple[BatteryRun, ...] = ()
         for sign in some:
             assert sign.run is not None
             runs = add_run(runs, sign.run)
-        found[subject] = runs
-    return found
+        by_subject[subject] = runs
+    return by_subject
 
 
 def moves_runs(facts: GapFacts, sign: Sign) -> bool:

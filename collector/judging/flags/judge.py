@@ -65,20 +65,20 @@ def _does_not_count(criterion: Criterion, reading: object) -> Reason | None:
     if engine not in (None, ENGINE_OF_RECORD):
         return Reason("verdict.not_counted", {"field": "engine", "word": str(engine)})
     for name, words in criterion.ignore.items():
-        if found := _matches(reading, name, words):
-            return Reason("verdict.not_counted", {"field": name, "word": found})
+        if word := _matches(reading, name, words):
+            return Reason("verdict.not_counted", {"field": name, "word": word})
     for name, words in criterion.only.items():
         if not _matches(reading, name, words):
-            found = _word(getattr(reading, name, None))
-            code = "verdict.not_counted" if found else "verdict.not_counted_unknown"
-            return Reason(code, {"field": name, "word": found} if found else {"field": name})
+            word = _word(getattr(reading, name, None))
+            code = "verdict.not_counted" if word else "verdict.not_counted_unknown"
+            return Reason(code, {"field": name, "word": word} if word else {"field": name})
     return None
 
 
 def _matches(reading: object, name: str, words: frozenset[str]) -> str:
     """The word of the field that is among `words`, or "" if none is."""
-    found = getattr(reading, name, None)
-    for item in found if isinstance(found, list | tuple) else (found,):
+    value = getattr(reading, name, None)
+    for item in value if isinstance(value, list | tuple) else (value,):
         if _word(item) in words:
             return _word(item)
     return ""
@@ -86,8 +86,8 @@ def _matches(reading: object, name: str, words: frozenset[str]) -> str:
 
 def _any_matches(reading: object, part: Matching) -> tuple[str, str] | None:
     """(field, word) of the first that matches."""
-    found = ((name, _matches(reading, name, words)) for name, words in part.items())
-    return next((pair for pair in found if pair[1]), None)
+    pairs = ((name, _matches(reading, name, words)) for name, words in part.items())
+    return next((pair for pair in pairs if pair[1]), None)
 
 
 def _word(value: object) -> str:
@@ -149,8 +149,8 @@ def _judge_number(criterion: Criterion, figure: Figure, reading: object, value: 
     meets = value >= bound if low_is_bad else value <= bound
     recovers = value >= recovery if low_is_bad else value <= recovery
     reason = _number_reason(criterion, value, bound, promise)
-    if not meets and (found := _any_matches(reading, criterion.lower_bound)):
-        bounded: dict[str, Param] = {"found": reason, "field": found[0], "word": found[1]}
+    if not meets and (match := _any_matches(reading, criterion.lower_bound)):
+        bounded: dict[str, Param] = {"found": reason, "field": match[0], "word": match[1]}
         return Verdict("unknown", Reason("verdict.lower_bound", bounded), value, bound)
     return Verdict("meets" if meets else "below", reason, value, bound, recovers)
 

@@ -60,14 +60,14 @@ class SeatEvidence:
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """What counts as evidence, with the readings it comes from."""
-        found = []
+        reasons = []
         if self.off_before:
             counts = {"n": self.off_before, "whole": self.on_before}
-            found.append(Reason("evidence.seats_off", {"reading": self.before_id, **counts}))
+            reasons.append(Reason("evidence.seats_off", {"reading": self.before_id, **counts}))
         if self.ran_on or self.anew:
             counts = {"n": self.ran_on, "whole": self.heard_after, "anew": self.anew}
-            found.append(Reason("evidence.seats_ran", {"reading": self.after_id, **counts}))
-        return tuple(found)
+            reasons.append(Reason("evidence.seats_ran", {"reading": self.after_id, **counts}))
+        return tuple(reasons)
 
 
 def _most(part: int, whole: int) -> bool:

@@ -78,7 +78,7 @@ def _plain(name: str, value: object) -> object:
 def latest(conn: sa.Connection, code: str, kinds: Sequence[str]) -> list[Sign]:
     query = sa.select(_l.kind, _l.device, _l.wall_ms, _l.received_ms, _l.body)
     rows = conn.execute(query.where(_l.center == code, _l.kind.in_(kinds))).all()
-    found = []
+    signs = []
     for row in rows:
         table = held.readings(conn, row.kind, [code], row.wall_ms, row.wall_ms + 1, ()).c
         named = sa.select(table.spool, table.seq).where(
@@ -87,5 +87,5 @@ def latest(conn: sa.Connection, code: str, kinds: Sequence[str]) -> list[Sign]:
         first = conn.execute(named.limit(1)).first()
         id = f"{row.device} {first.spool} {first.seq}" if first else row.device
         reading = wire.decode_reading(row.body.encode())
-        found.append(gap_facts.sign_of(reading, row.kind, min(row.wall_ms, row.received_ms), id))
-    return found
+        signs.append(gap_facts.sign_of(reading, row.kind, min(row.wall_ms, row.received_ms), id))
+    return signs

@@ -80,8 +80,8 @@ def reconsider(conn: sa.Connection, now_ms: int, gap_s: float) -> list[Began]:
     """Names the causes of gaps that are due once more, by neighbours; returns the gaps whose cause moved."""
     due = sa.select(_g.center, _g.from_ms).where(_g.look_ms <= now_ms).order_by(_g.look_ms).limit(LOOKS)
     keys = [tuple(row) for row in conn.execute(due)]
-    found = _newest(conn, sa.tuple_(_g.center, _g.from_ms).in_(keys)) if keys else []
-    witnessed = _with_witness(conn, found, int(gap_s * 1000))
+    gaps = _newest(conn, sa.tuple_(_g.center, _g.from_ms).in_(keys)) if keys else []
+    witnessed = _with_witness(conn, gaps, int(gap_s * 1000))
     moved = [gap for gap in witnessed if name_cause(gap.facts, gap.witness) != gap.named]
     _save(conn, witnessed, now_ms, None)
     return [(gap.center, gap.facts.from_ms) for gap in moved]
@@ -149,14 +149,14 @@ def _begun(conn: sa.Connection, code: str, span: Span, signs: Sequence[Sign]) ->
 def _touched(conn: sa.Connection, fresh: gap_signs.FreshSigns) -> list[Gap]:
     """The gaps that these readings say something new of, with it; most transactions touch none."""
     after_ms = gap_facts.reach(0, 0)[1]
-    found = []
+    gaps = []
     last_ms = warm.recall(conn, "gaps", fresh.oldest_ms, partial(ended, conn))
     near = [code for code, ended_ms in last_ms.items() if ended_ms >= fresh.oldest_ms[code] - after_ms]
     oldest_ms = min((fresh.oldest_ms[code] for code in near), default=0)
     for gap in _newest(conn, _g.center.in_(near) & (_g.to_ms >= oldest_ms - after_ms)) if near else ():
         facts = _with(conn, gap, fresh[gap.center])
-        found += [replace(gap, facts=facts)] if facts != gap.facts else []
-    return found
+        gaps += [replace(gap, facts=facts)] if facts != gap.facts else []
+    return gaps
 
 
 def ended(conn: sa.Connection, codes: Sequence[str]) -> dict[str, int]:
@@ -228,8 +228,8 @@ def gaps_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53
         )
         for row in rows
     }
-    found = sorted(newest.values(), key=lambda gap: -gap.from_ms)
-    return found if limit < 0 else found[:limit]
+    gaps = sorted(newest.values(), key=lambda gap: -gap.from_ms)
+    return gaps if limit < 0 else gaps[:limit]
 
 
 def judged(conn: sa.Connection, code: str, from_ms: int, to_ms: int) -> list[GapView]:

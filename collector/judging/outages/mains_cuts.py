@@ -193,8 +193,8 @@ def _with_deaths(reach: Reach, span: Span) -> Span:
 def _whole(reach: Reach, span: Span) -> list[Charge]:
     """The readings of a time, from one on mains before it to one on mains after it, as far as there are such."""
     first_ms = span[0] - max((told_on_battery_ms(charge) for charge in reach.fresh), default=0)
-    found = _held(reach, _u.wall_ms.between(first_ms, span[1]))
-    mine = {charge.id: charge for charge in (*found, *reach.fresh)}
+    charges = _held(reach, _u.wall_ms.between(first_ms, span[1]))
+    mine = {charge.id: charge for charge in (*charges, *reach.fresh)}
     for beyond in (_older(reach, first_ms), _newer(reach, span[1])):
         mine |= {charge.id: charge for charge in beyond}
     return sorted(mine.values(), key=lambda charge: (charge.at_ms, charge.id))
@@ -272,7 +272,7 @@ def _boots(reach: Reach, cuts: Sequence[Cut]) -> list[Boot]:
     last_ms = max(cut.to_ms if cut.to_ms is not None else cut.last_ms + DARK_MS for cut in cuts) + DARK_MS
     query = sa.select(_b.wall_ms, _b.received_ms, _b.previous_end, _b.dark_s, _b.device, _b.spool, _b.seq)
     mine = (_b.center == reach.center) & _b.wall_ms.between(cuts[0].from_ms, last_ms)
-    found = [
+    boots = [
         Boot(
             at_ms=min(row.wall_ms, row.received_ms),
             previous_end=row.previous_end,
@@ -281,7 +281,7 @@ def _boots(reach: Reach, cuts: Sequence[Cut]) -> list[Boot]:
         )
         for row in reach.conn.execute(query.where(mine))
     ]
-    return sorted({boot.id: boot for boot in (*found, *reach.boots)}.values(), key=lambda boot: (boot.at_ms, boot.id))
+    return sorted({boot.id: boot for boot in (*boots, *reach.boots)}.values(), key=lambda boot: (boot.at_ms, boot.id))
 
 
 # ---------------------------------------------------------------- reading and writing
@@ -333,10 +333,10 @@ def _load(conn: sa.Connection, news: Mapping[str, News]) -> dict[Key, dict[int, 
 
 def unsettled(conn: sa.Connection, codes: Sequence[str]) -> dict[str, list[Any]]:
     """By center: the rows of cuts that are not settled."""
-    found: dict[str, list[Any]] = {code: [] for code in codes}
+    by_center: dict[str, list[Any]] = {code: [] for code in codes}
     for row in conn.execute(_STORED.where((_c.open == sa.true()) & _c.center.in_(list(codes)))):
-        found[row.center].append(row)
-    return found
+        by_center[row.center].append(row)
+    return by_center
 
 
 def _all_stored(conn: sa.Connection, code: str, subject: str) -> dict[int, StoredCut]:
@@ -346,11 +346,11 @@ def _all_stored(conn: sa.Connection, code: str, subject: str) -> dict[int, Store
 
 def _newest(rows: Iterable[Any]) -> dict[Key, dict[int, StoredCut]]:
     """The newest revision of each."""
-    found: dict[Key, dict[int, StoredCut]] = defaultdict(dict)
+    by_ups: dict[Key, dict[int, StoredCut]] = defaultdict(dict)
     for row in sorted(rows, key=lambda item: item.revision):
         cut = msgspec.json.decode(row.facts, type=Cut)
-        found[row.center, row.subject][row.noted_ms] = StoredCut(row.revision, row.open, cut)
-    return found
+        by_ups[row.center, row.subject][row.noted_ms] = StoredCut(row.revision, row.open, cut)
+    return by_ups
 
 
 def _row(reach: Reach, revision: int, cut: Cut, now_ms: int, *, settled: bool) -> dict[str, Any]:
@@ -372,5 +372,5 @@ def _row(reach: Reach, revision: int, cut: Cut, now_ms: int, *, settled: bool) -
 def cuts_of(conn: sa.Connection, code: str, from_ms: int = 0, to_ms: int = 2**53) -> dict[str, list[Cut]]:
     """The cuts of each UPS of a center that began in this time, oldest first, as what is held has them."""
     mine = _STORED.where(_c.center == code, _c.from_ms >= from_ms, _c.from_ms < to_ms)
-    found = {subject: [one.cut for one in some.values()] for (_, subject), some in _newest(conn.execute(mine)).items()}
-    return {subject: sorted(some, key=_from_ms) for subject, some in sorted(found.items())}
+    cuts = {subject: [one.cut for one in some.values()] for (_, subject), some in _newest(conn.execute(mine)).items()}
+    return {subject: sorted(some, key=_from_ms) for subject, some in sorted(cuts.items())}

@@ -45,8 +45,8 @@ def values(conn: sa.Connection, center: Center, standard: Standard | None) -> di
 
 def backup_asked_s(center: Center, standard: Standard | None) -> float | None:
     """How long the standard wants this center's battery to hold; None if it does not say."""
-    found = (item for item in standard.criteria if BACKUP_FIELD in item.fields) if standard else iter(())
-    criterion = next(found, None)
+    criteria = (item for item in standard.criteria if BACKUP_FIELD in item.fields) if standard else iter(())
+    criterion = next(criteria, None)
     return None if criterion is None else bound_of(criterion, center)
 
 
@@ -54,12 +54,12 @@ def plain(
     conn: sa.Connection, center: Center, standard: Standard | None, renderer: Callable[[Reason], object] = to_builtins
 ) -> dict[str, Any]:
     """The same as plain values, ready for JSON; `told` makes each reason such a value."""
-    found = values(conn, center, standard)
+    facts = values(conn, center, standard)
     return {
-        "gaps": [_gap(gap, renderer) for gap in found["gaps"]],
+        "gaps": [_gap(gap, renderer) for gap in facts["gaps"]],
         "power": [
             {"ups": item.name, **asdict(item.battery), "list": [_cut(cut, renderer) for cut in item.cuts]}
-            for item in found["upses"]
+            for item in facts["upses"]
         ],
     }
 

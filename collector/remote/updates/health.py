@@ -61,30 +61,30 @@ def judge_ring(
     rings = release.rings[: number + 1]
     members = [one for one in gateways if any(is_in_ring(release.version, ring, _place(one)) for ring in rings)]
     runs = [one for one in members if one.running == release.version]
-    found = {
+    troubles = {
         "failed": [one.device for one in members if one.failed == release.version],
         "crashed": [one.device for one in runs if one.crashes > MAX_CRASHES],
         "silent": [one.device for one in runs if one.heard_ms is None or now_ms - one.heard_ms > SILENT_MS],
         "worse": [one.device for one in runs if _is_worse(one)],
     }
-    tried = {one.device for one in runs} | set(found["failed"])
-    affected = {device for devices in found.values() for device in devices}
+    tried = {one.device for one in runs} | set(troubles["failed"])
+    affected = {device for devices in troubles.values() for device in devices}
     state: Literal["waiting", "well", "bad"] = "waiting"
     if affected and 100 * len(affected) > MAX_FAILED_PCT * len(tried):
         state = "bad"
     elif runs and 2 * len(tried) >= len(members) and now_ms - opened_ms >= DAY_MS:
         state = "well"
-    return RingHealth(state=state, members=len(members), took=len(runs), **found)
+    return RingHealth(state=state, members=len(members), took=len(runs), **troubles)
 
 
-def next_open(release: OfferedRelease, pace: Pace, found: RingHealth | None, now_ms: int) -> int:
+def next_open(release: OfferedRelease, pace: Pace, health: RingHealth | None, now_ms: int) -> int:
     """How many rings are to be open: the first, if none was yet; one more where all is well and its time has come; none
     where it is not well. One that was held stays so until a person opens it."""
-    if found is None:
+    if health is None:
         return 0 if pace.at_ms else 1
-    if found.state == "bad":
+    if health.state == "bad":
         return 0
-    is_next = found.state == "well" and pace.open < len(release.rings) and now_ms >= release.rings[pace.open].from_ms
+    is_next = health.state == "well" and pace.open < len(release.rings) and now_ms >= release.rings[pace.open].from_ms
     return pace.open + is_next
 
 

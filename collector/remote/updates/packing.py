@@ -22,14 +22,14 @@ def pack(source: Path) -> tuple[str, bytes]:
         files = dict(sorted(_wheel(source) if source.is_file() else _folder(source)))
     except (OSError, zipfile.BadZipFile) as error:
         raise UpdateError(f"{source}: cannot be read ({describe(error)}); name a wheel of nabz") from None
-    found = _VERSION.search(files.get("agent/__init__.py", b"").decode("utf-8", "replace"))
-    if found is None:
+    match = _VERSION.search(files.get("agent/__init__.py", b"").decode("utf-8", "replace"))
+    if match is None:
         raise UpdateError(f"{source}: has no agent/__init__.py with a version; name a wheel of nabz")
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, content in files.items():
             archive.writestr(zipfile.ZipInfo(name, DATE), content, zipfile.ZIP_DEFLATED)
-    return found[1], held.getvalue()
+    return match[1], held.getvalue()
 
 
 def _wheel(source: Path) -> Iterator[tuple[str, bytes]]:

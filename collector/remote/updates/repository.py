@@ -162,21 +162,21 @@ class UpdateRepository:
     def publish(self, online: CryptoSigner, now_ms: int) -> list[str]:
         """Publishes what is staged, whole or not at all; then says anew what is current, also where nothing was staged:
         once a week at least, or gateways take the repository for a frozen one. Returns the roles that changed."""
-        found = [*self._verified()]
-        for role, _, counted, needed in found:
+        roles = [*self._verified()]
+        for role, _, counted, needed in roles:
             if counted < needed:
                 raise UpdateError(f"{role}: has {counted} of {needed} signatures; have it signed (`update sign`)")
         self.metadata.mkdir(parents=True, exist_ok=True)
         self.targets.mkdir(parents=True, exist_ok=True)
         for path in (self.staged / "targets").glob("*"):
             shutil.copyfile(path, self.targets / path.name)
-        for role, metadata, _, _ in found:
+        for role, metadata, _, _ in roles:
             self._write(f"{metadata.signed.version}.{role}.json", metadata)
         shutil.rmtree(self.staged, ignore_errors=True)
         if self._newest(PACE_ROLE) is None:
             self._write_pace({}, online, now_ms)
         self._announce(online, now_ms)
-        return [role for role, _, _, _ in found]
+        return [role for role, _, _, _ in roles]
 
     def set_pace(self, version: str, rings: int, online: CryptoSigner, now_ms: int) -> None:
         """Opens so many rings of a release; 0 holds it back."""
@@ -253,8 +253,8 @@ class UpdateRepository:
         return root.signed.keys[root.signed.roles[Timestamp.type].keyids[0]]  # type: ignore[no-any-return]
 
     def _newest(self, role: str) -> Metadata[Any] | None:
-        found = [(int(path.name.split(".")[0]), path) for path in self.metadata.glob(f"[0-9]*.{role}.json")]
-        return self._read(max(found)[1]) if found else None
+        versions = [(int(path.name.split(".")[0]), path) for path in self.metadata.glob(f"[0-9]*.{role}.json")]
+        return self._read(max(versions)[1]) if versions else None
 
     def _read(self, path: Path) -> Metadata[Any] | None:
         try:

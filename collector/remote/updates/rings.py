@@ -40,16 +40,16 @@ def step(
     repository: UpdateRepository,
     release: OfferedRelease,
     online: CryptoSigner,
-    found: health.RingHealth | None,
+    ring_health: health.RingHealth | None,
     now_ms: int,
     wanted: int | None = None,
 ) -> RingStep:
     """Opens so many rings as a person wants, or as their health allows; says in any case what is current. Raises
     UpdateError or OSError."""
     pace = repository.paces().get(release.version, Pace())
-    rings = health.next_open(release, pace, found, now_ms) if wanted is None else wanted
+    rings = health.next_open(release, pace, ring_health, now_ms) if wanted is None else wanted
     if rings == pace.open:
         repository.publish(online, now_ms)
     else:
         repository.set_pace(release.version, rings, online, now_ms)
-    return RingStep(release=release, before=pace.open, now=rings, found=found)
+    return RingStep(release=release, before=pace.open, now=rings, found=ring_health)

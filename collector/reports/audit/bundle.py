@@ -175,7 +175,7 @@ def _report(
     sheets = list(day_store.sheets_of(conn, {code: then}, (span.from_ms, span.to_ms), standards, now_ms, anew=True))
     try:
         number = schedule.closed_number(conn, code, month, now_ms)
-        found: Mapping[str, Any] = revisions.report_of(conn, code, span.from_ms, number)
+        report: Mapping[str, Any] = revisions.report_of(conn, code, span.from_ms, number)
     except ReportError:
-        found, number = build_some(conn, [then], month, standards, now_ms, sheets=sheets)[code], 0
-    return msgspec.json.encode({**found, "revision": None}), sheets, number
+        report, number = build_some(conn, [then], month, standards, now_ms, sheets=sheets)[code], 0
+    return msgspec.json.encode({**report, "revision": None}), sheets, number

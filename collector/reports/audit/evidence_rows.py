@@ -80,8 +80,8 @@ class HeldBatches:
         for first in range(0, len(self.ids), PAGE):
             some = self.ids[first : first + PAGE]
             rows = self._conn.execute(sa.select(schema.evidence).where(_e.id.in_(some))).mappings()
-            found = {row["id"]: of_row(row) for row in rows}
-            yield from (found[number] if number in found else self._archived(number) for number in some)
+            by_id = {row["id"]: of_row(row) for row in rows}
+            yield from (by_id[number] if number in by_id else self._archived(number) for number in some)
 
     def of(self, number: int) -> StoredBatch:
         """By its id."""
@@ -91,8 +91,8 @@ class HeldBatches:
     def _archived(self, number: int) -> StoredBatch:
         place = self._cold[number]
         if self._read is None or self._read[0] != place:
-            found = held.batches_of(self._conn, place, held.files_of(self._conn, place.part))
-            self._read = place, {batch.id: batch for batch in found}
+            batches = held.batches_of(self._conn, place, held.files_of(self._conn, place.part))
+            self._read = place, {batch.id: batch for batch in batches}
         return self._read[1][number]
 
 
@@ -140,8 +140,8 @@ def _range(conn: sa.Connection, name: SpoolName, first_id: int, part: Numbers) -
 
 def _run_with(conn: sa.Connection, name: SpoolName, first_id: int, number: int) -> ChainedRun:
     """Of the batch that was the first to bring that number."""
-    found = held.batches(conn, device=name[0], spool=name[1], numbers=(number, number))
-    own = sorted((one for one in found if one.id < first_id), key=lambda one: one.id)
+    batches = held.batches(conn, device=name[0], spool=name[1], numbers=(number, number))
+    own = sorted((one for one in batches if one.id < first_id), key=lambda one: one.id)
     batch = next(
         wire.decode_frame(one.body) for one in own if any(low <= number <= high for low, high in json.loads(one.fresh))
     )

@@ -88,8 +88,8 @@ class Mismatches:
     counts: Counter[MismatchKind] = field(default_factory=Counter)
     kept: dict[MismatchKind, list[Mismatch]] = field(default_factory=dict)
 
-    def add(self, found: Iterable[Mismatch]) -> None:
-        for one in found:
+    def add(self, mismatches: Iterable[Mismatch]) -> None:
+        for one in mismatches:
             self.counts[one.kind] += 1
             some = self.kept.setdefault(one.kind, [])
             if len(some) < LISTED:

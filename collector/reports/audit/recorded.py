@@ -119,10 +119,10 @@ def _days(conn: sa.Connection, code: str, begin: int, received: ReceivedDays) ->
         from_ms, facts = day_ms(leaf.name), _facts(leaf)
         if from_ms < begin:
             continue  # of before what was looked at
-        found = received.get(from_ms, days.DayDigest())
-        if (found.batches, found.sha256) != (facts.get("batches"), facts.get("sha256")):
+        digest = received.get(from_ms, days.DayDigest())
+        if (digest.batches, digest.sha256) != (facts.get("batches"), facts.get("sha256")):
             yield Mismatch.of(
-                "day_evidence", day=leaf.name, stored=str(found.batches), digest=found.sha256[:16],
+                "day_evidence", day=leaf.name, stored=str(digest.batches), digest=digest.sha256[:16],
                 n=int(facts.get("batches") or 0), logged=str(facts.get("sha256"))[:16],
             )  # fmt: skip
 
@@ -160,7 +160,7 @@ def _reports(conn: sa.Connection, code: str, month_ms: int) -> Iterator[Mismatch
 
 def _facts(leaf: Any) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode(bytes(leaf.body))
+        facts = msgspec.json.decode(bytes(leaf.body))
     except UNREADABLE:
         return {}
-    return found if isinstance(found, dict) else {}
+    return facts if isinstance(facts, dict) else {}

@@ -166,9 +166,9 @@ class Replay:
     def _redate(self, key: BootName, ahead: Ahead) -> None:
         for guess in self._guesses[key].values():
             for kind, _subject, seq, mono_ms, _wall_ms in json.loads(guess["readings"]):
-                found = self.readings.get((kind, key[0], guess["spool"], seq))
-                if found is not None:
-                    found.wall_ms = dated(mono_ms, ahead, guess["received_ms"], guess["from_ms"])
+                reading = self.readings.get((kind, key[0], guess["spool"], seq))
+                if reading is not None:
+                    reading.wall_ms = dated(mono_ms, ahead, guess["received_ms"], guess["from_ms"])
         if ahead.sure:
             del self._guesses[key]
 
@@ -183,17 +183,17 @@ def _fields(stored: StoredBatch, verified: VerifiedBatch) -> Iterator[Mismatch]:
         "center": (stored.center, verified.device.center), "spool": (stored.spool, batch.spool),
         "first_seq": (stored.first_seq, batch.first_seq), "last_seq": (stored.last_seq, batch.last_seq),
     }  # fmt: skip
-    for name, (held, found) in pairs.items():
-        if held != found:
-            yield Mismatch.of("batch_field", **stored.names, column=name, stored=str(held), found=str(found))
+    for name, (held, value) in pairs.items():
+        if held != value:
+            yield Mismatch.of("batch_field", **stored.names, column=name, stored=str(held), found=str(value))
 
 
 def _numbers(fresh: str) -> list[Any]:
     try:
-        found = json.loads(fresh)
+        numbers = json.loads(fresh)
     except ValueError:
         return [fresh]
-    return found if isinstance(found, list) else [fresh]
+    return numbers if isinstance(numbers, list) else [fresh]
 
 
 def _text(gaps: list[list[int]]) -> str:

@@ -36,13 +36,13 @@ def compare(
             wall_ms, _, device, spool, seq, subject, received_ms, *own = row
             key = (kind, device, spool, seq)
             seen.add(key)
-            found = derived.get(key)
-            if found is None:
+            original = derived.get(key)
+            if original is None:
                 yield Mismatch.of("reading_added", **_names(key))
-            elif digest_of([subject, received_ms, *own]) != found.digest:
-                yield _differing(key, dict(zip(names, row, strict=True)), found, batch_of(found.batch))
-            elif wall_ms != found.wall_ms:
-                yield _column(key, found, "wall_ms", wall_ms, found.wall_ms)
+            elif digest_of([subject, received_ms, *own]) != original.digest:
+                yield _differing(key, dict(zip(names, row, strict=True)), original, batch_of(original.batch))
+            elif wall_ms != original.wall_ms:
+                yield _column(key, original, "wall_ms", wall_ms, original.wall_ms)
         yield from _missing(kind, derived, seen, span)
 
 
@@ -50,13 +50,13 @@ def _stored(conn: sa.Connection, kind: str, code: str, span: tuple[int, int]) ->
     """In the order of times, as the table has its columns, wherever they lie."""
     table = schema.readings[kind]
     within = (table.c.center == code) & table.c.wall_ms.between(span[0], span[1] - 1)
-    found: list[Sequence[Any]] = list(conn.execute(sa.select(table).where(within)).all())
+    records: list[Sequence[Any]] = list(conn.execute(sa.select(table).where(within)).all())
     if kind not in parts.SELDOM:
         a = schema.archived.c
         near = held.places(conn, a.center == code, a.to_ms >= span[0], a.from_ms < span[1])
         rows = (row for place in near for row in held.rows_of(conn, kind, place, held.files_of(conn, place.part)))
-        found += [tuple(row.values()) for row in rows if span[0] <= row["wall_ms"] < span[1]]
-    return iter(sorted(found, key=itemgetter(0)))
+        records += [tuple(row.values()) for row in rows if span[0] <= row["wall_ms"] < span[1]]
+    return iter(sorted(records, key=itemgetter(0)))
 
 
 def _missing(
@@ -64,27 +64,27 @@ def _missing(
 ) -> Iterator[Mismatch]:
     """Also those that were moved out of the time."""
     lacking = (
-        (found.wall_ms, key)
-        for key, found in derived.items()
-        if key[0] == kind and key not in seen and span[0] <= found.wall_ms < span[1]
+        (original.wall_ms, key)
+        for key, original in derived.items()
+        if key[0] == kind and key not in seen and span[0] <= original.wall_ms < span[1]
     )
     for _, key in sorted(lacking):
         yield Mismatch.of("reading_missing", **_names(key), batch=str(derived[key].batch))
 
 
-def _differing(key: ReadingKey, row: Mapping[str, Any], found: DerivedReading, stored: StoredBatch) -> Mismatch:
+def _differing(key: ReadingKey, row: Mapping[str, Any], original: DerivedReading, stored: StoredBatch) -> Mismatch:
     batch = wire.decode_frame(stored.body)
-    reading = believed(wire.decode_reading(bytes(batch.readings[key[3] - batch.first_seq])), found.wall_ms)
+    reading = believed(wire.decode_reading(bytes(batch.readings[key[3] - batch.first_seq])), original.wall_ms)
     for name, value in own_columns(key[0], reading).items():
         if row[name] != value:
-            return _column(key, found, name, row[name], value)
+            return _column(key, original, name, row[name], value)
     if row["received_ms"] != stored.received_ms:
-        return _column(key, found, "received_ms", row["received_ms"], stored.received_ms)
-    return _column(key, found, "subject", row["subject"], printable(reading.subject))
+        return _column(key, original, "received_ms", row["received_ms"], stored.received_ms)
+    return _column(key, original, "subject", row["subject"], printable(reading.subject))
 
 
-def _column(key: ReadingKey, found: DerivedReading, name: str, stored: object, signed: object) -> Mismatch:
-    about = {**_names(key), "batch": str(found.batch)}
+def _column(key: ReadingKey, original: DerivedReading, name: str, stored: object, signed: object) -> Mismatch:
+    about = {**_names(key), "batch": str(original.batch)}
     return Mismatch.of("reading_differs", **about, column=name, stored=_short(stored), signed=_short(signed))
 
 

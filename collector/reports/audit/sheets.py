@@ -55,8 +55,8 @@ def _differing(body: bytes, sheet: DaySheet) -> Iterator[Mismatch]:
     old, new = msgspec.to_builtins(kept), msgspec.to_builtins(sheet)
     if old["standards"] != new["standards"]:
         return  # made by another version of the standard: it is made anew, never read
-    for path, held, found in unlike(old, new):
-        yield Mismatch.of("sheet_differs", day=day, part=path, kept=held, found=found)
+    for path, held, value in unlike(old, new):
+        yield Mismatch.of("sheet_differs", day=day, part=path, kept=held, found=value)
         return
 
 
@@ -108,5 +108,5 @@ def report(kept: Row, anew: Row) -> Iterator[Mismatch]:
         moment = str(one["from_ms"])
         yield Mismatch.of("exclusion_dropped", exclusion=one["code"], evidence=list(one["evidence"]), begin=moment)
     for name in schedule.differing(kept, anew):
-        path, held, found = next(unlike(kept.get(name), anew.get(name), name), (name, "-", "-"))
-        yield Mismatch.of("report_differs", part=path, kept=held, found=found)
+        path, held, value = next(unlike(kept.get(name), anew.get(name), name), (name, "-", "-"))
+        yield Mismatch.of("report_differs", part=path, kept=held, found=value)

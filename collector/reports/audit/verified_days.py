@@ -119,12 +119,12 @@ class DayNotes:
 
     def days(self, first_ms: int, last_ms: int, contents: Contents) -> VerifiedDays:
         """Of each day between these midnights; on one without batches all stood as it did on the day before."""
-        found, state = {}, ReplayState()
+        by_day, state = {}, ReplayState()
         for day_ms in range(first_ms, last_ms + 1, DAY_MS):
             quiet = ReplayState(state.boots, state.spools)
             state = self.states.get(day_ms, quiet)
-            found[day_ms] = VerifiedDay(contents.get(day_ms, ""), state)
-        return found
+            by_day[day_ms] = VerifiedDay(contents.get(day_ms, ""), state)
+        return by_day
 
 
 # ---------------------------------------------------------------- keeping them
@@ -143,10 +143,10 @@ def load(conn: sa.Connection, code: str, month_ms: int, key: bytes) -> VerifiedD
     if row is None or not hmac.compare_digest(bytes(row.mac), _mac(key, code, month_ms, bytes(row.body))):
         return {}
     try:
-        found = msgspec.json.decode(zlib.decompress(bytes(row.body)), type=_Body)
+        content = msgspec.json.decode(zlib.decompress(bytes(row.body)), type=_Body)
     except (zlib.error, *UNREADABLE):  # of an older program
         return {}
-    return found.days if found.version == __version__ else {}
+    return content.days if content.version == __version__ else {}
 
 
 def save(conn: sa.Connection, code: str, month_ms: int, days: VerifiedDays, key: bytes, now_ms: int) -> None:

@@ -182,22 +182,22 @@ def _maker(conn: sa.Connection, question: AuditQuestion, extent: AuditExtent, pr
 
 
 def _sheets(conn: sa.Connection, question: AuditQuestion, done: Verification, made: SheetMaker) -> None:
-    found, from_ms = made(), done.from_ms
-    done.sheets = len(found)
-    done.found.add(sheets.compare(conn, done.center, found))
+    days, from_ms = made(), done.from_ms
+    done.sheets = len(days)
+    done.found.add(sheets.compare(conn, done.center, days))
     done.found.add(sheets.closed(conn, done.center, from_ms))
     if done.since_ms is not None:  # those of the days before are as they were
         until_ms = min(max(from_ms, done.since_ms), question.span.to_ms)
-        found = [*sheets_kept(conn, question.code, (from_ms, until_ms), question.standards, question.now_ms), *found]
-    done.found.add(_report(conn, done, question, found))
+        days = [*sheets_kept(conn, question.code, (from_ms, until_ms), question.standards, question.now_ms), *days]
+    done.found.add(_report(conn, done, question, days))
 
 
 def _report(
-    conn: sa.Connection, done: Verification, question: AuditQuestion, found: Sequence[DaySheet]
+    conn: sa.Connection, done: Verification, question: AuditQuestion, days: Sequence[DaySheet]
 ) -> Iterator[Mismatch]:
     try:
         kept, anew = schedule.closed_and_anew(
-            conn, done.center, done.month, question.standards, question.now_ms, found
+            conn, done.center, done.month, question.standards, question.now_ms, days
         )  # fmt: skip
     except ReportError:
         return

@@ -62,13 +62,13 @@ def listed(
 
 def decided(conn: sa.Connection, codes: Iterable[str], month: str) -> dict[str, list[Dispute]]:
     """What was decided about a month of these centers, by center, in the order of the decisions."""
-    found: dict[str, list[Dispute]] = defaultdict(list)
+    by_center: dict[str, list[Dispute]] = defaultdict(list)
     mine = (_d.month == month) & (_d.state == "decided")
     wanted = set(codes)
     for row in conn.execute(sa.select(*_COLUMNS).where(mine).order_by(_d.decided_ms, _d.id)):
         if row.center in wanted:
-            found[row.center].append(_dispute(row))
-    return found
+            by_center[row.center].append(_dispute(row))
+    return by_center
 
 
 def until_ms(conn: sa.Connection, center: str, month: str, days: int) -> int | None:

@@ -31,17 +31,17 @@ _HEADS = {
 _VERDICT_KEYS = {word: f"verdict.{'unknown' if name == 'not_enough_data' else name}" for word, name in VERDICTS.items()}
 
 
-def fleet_csv(found: FleetMonth) -> str:
+def fleet_csv(fleet: FleetMonth) -> str:
     """The groups, the last row over all: its group is empty."""
     heads = ("month", "by", *GROUPS)
-    return as_csv(heads, ({"month": found.month, "by": found.by, **row} for row in [*found.groups, found.total]))
+    return as_csv(heads, ({"month": fleet.month, "by": fleet.by, **row} for row in [*fleet.groups, fleet.total]))
 
 
-def fleet_json(found: FleetMonth) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
+def fleet_json(fleet: FleetMonth) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(fleet), indent=1) + b"\n"
 
 
-def fleet_workbook(found: FleetMonth, words: PlainWords) -> bytes:
+def fleet_workbook(fleet: FleetMonth, words: PlainWords) -> bytes:
     """Three sheets (ECMA-376): groups, their criteria, centers. Text is text, whatever it begins with; the same month
     is the same bytes."""
     import xlsxwriter  # of no use to those who never ask for one
@@ -49,13 +49,13 @@ def fleet_workbook(found: FleetMonth, words: PlainWords) -> bytes:
     out = io.BytesIO()
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     with xlsxwriter.Workbook(out, options) as book:
-        book.set_properties({"title": f"Nabz {found.month}", "created": datetime(2000, 1, 1, tzinfo=UTC)})
+        book.set_properties({"title": f"Nabz {fleet.month}", "created": datetime(2000, 1, 1, tzinfo=UTC)})
         bold = book.add_format({"bold": True})
-        by = words(_HEADS[found.by])
+        by = words(_HEADS[fleet.by])
         sheets = (
-            (by, GROUPS, [*found.groups, {**found.total, "group": words("months.total")}]),
-            (words("criterion"), CRITERIA, found.criteria),
-            (words("centers"), CENTERS, found.centers),
+            (by, GROUPS, [*fleet.groups, {**fleet.total, "group": words("months.total")}]),
+            (words("criterion"), CRITERIA, fleet.criteria),
+            (words("centers"), CENTERS, fleet.centers),
         )
         for name, columns, rows in sheets:
             sheet = book.add_worksheet(name[:31])

@@ -138,10 +138,10 @@ class GroupMonth(msgspec.Struct, kw_only=True):
         self.verdicts[center.verdict] += 1
         self.revised += center.revision > 1
         self.time.add(center.body)
-        found = defaultdict(list)
+        by_criterion = defaultdict(list)
         for one in center.body.criteria:
-            found[one.criterion].append(one.verdict)
-        for name, words in found.items():
+            by_criterion[one.criterion].append(one.verdict)
+        for name, words in by_criterion.items():
             self.criteria.setdefault(name, Counter())[worst(words)] += 1
 
     def row(self, group: str) -> dict[str, object]:
@@ -169,8 +169,8 @@ class FleetMonth(msgspec.Struct, frozen=True, kw_only=True):
 
 def worst(words: Iterable[str]) -> str:
     """Pure. Of verdicts; nothing was enough of none."""
-    found = set(words)
-    return next((word for word in VERDICTS if word in found), NOT_ENOUGH)
+    verdicts = set(words)
+    return next((word for word in VERDICTS if word in verdicts), NOT_ENOUGH)
 
 
 def summed(month: str, by: Part, centers: Iterable[CenterMonth], open_count: int) -> FleetMonth:

@@ -44,14 +44,14 @@ def problems(facts: Mapping[str, Any]) -> list[str]:
     try:
         seed, number = str(facts["seed"]), int(facts["number"])
         weights = [(str(code), float(weight)) for code, weight in facts["weights"]]
-        found = []
+        mistakes = []
         if len(seed) != 2 * SEED_BYTES or hash_of(seed) != facts["seed_hash"]:
-            found.append("seed: is not the one whose hash was published")
+            mistakes.append("seed: is not the one whose hash was published")
         elif drawn(seed, weights, number) != list(facts["visits"]):
-            found.append("visits: are not what the seed draws from these centers")
+            mistakes.append("visits: are not what the seed draws from these centers")
         published, made = facts.get("published_leaf"), facts.get("drawn_leaf")
         if published is None or made is None or published >= made:
-            found.append("log: the hash of the seed was not in the log before the list was drawn")
+            mistakes.append("log: the hash of the seed was not in the log before the list was drawn")
     except (KeyError, TypeError, ValueError):
         return ["list: is none; give what `visits show NAME --json` prints of a list that was drawn"]
-    return found
+    return mistakes

@@ -74,14 +74,14 @@ def parse(form: Sequence[FormItem], given: Mapping[str, str]) -> dict[str, Answe
     unknown = sorted(given.keys() - {item.id for item in form})
     if unknown:
         raise InspectionError("inspection.no_item", item=unknown[0][:64])
-    found: dict[str, Answer] = {}
+    answers: dict[str, Answer] = {}
     for item in form:
         text = " ".join(given.get(item.id, "").split())
         if text:
-            found[item.id] = _answer(item, text)
-    if not found:
+            answers[item.id] = _answer(item, text)
+    if not answers:
         raise InspectionError("inspection.empty")
-    return found
+    return answers
 
 
 def _answer(item: FormItem, text: str) -> Answer:
@@ -98,13 +98,13 @@ def _answer(item: FormItem, text: str) -> Answer:
 
 def photos_of(lines: Iterable[str]) -> tuple[Photo, ...]:
     """From lines as `sha256sum` writes them: a hash, spaces, a name. Raises InspectionError."""
-    found: list[Photo] = []
+    photos: list[Photo] = []
     for line in filter(None, (line.strip() for line in lines)):
         digest, _, name = line.partition(" ")
-        if SHA256.fullmatch(digest) is None or len(found) >= MAX_PHOTOS:
+        if SHA256.fullmatch(digest) is None or len(photos) >= MAX_PHOTOS:
             raise InspectionError("inspection.no_photo", limit=MAX_PHOTOS)
-        found.append(Photo(one_line(name.lstrip(" *"), 100), digest))
-    return tuple(found)
+        photos.append(Photo(one_line(name.lstrip(" *"), 100), digest))
+    return tuple(photos)
 
 
 def compared(form: Sequence[FormItem], answers: Mapping[str, Answer], center: Center) -> list[dict[str, Any]]:
@@ -129,12 +129,12 @@ def compared(form: Sequence[FormItem], answers: Mapping[str, Answer], center: Ce
 
 def of_centers(conn: sa.Connection, codes: Iterable[str], from_ms: int, to_ms: int) -> dict[str, list[Inspection]]:
     """Those of a time that were not withdrawn, by center."""
-    wanted, found = set(codes), defaultdict[str, list[Inspection]](list)
+    wanted, by_center = set(codes), defaultdict[str, list[Inspection]](list)
     mine = _i.inspected_ms.between(from_ms, to_ms - 1) & _i.withdrawn_ms.is_(None)
     for row in conn.execute(sa.select(schema.inspections).where(mine).order_by(_i.inspected_ms, _i.inspection)):
         if row.center in wanted:
-            found[row.center].append(_inspection(row))
-    return found
+            by_center[row.center].append(_inspection(row))
+    return by_center
 
 
 def listed(conn: sa.Connection, center: str = "", limit: int = 200) -> list[Inspection]:

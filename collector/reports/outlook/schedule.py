@@ -41,10 +41,10 @@ def look(
         if standard is None or after is None or not _is_ready(conn, day_ms, now_ms):
             return 0
         codes = list(conn.scalars(sa.select(_c.center).where(_c.center > after).order_by(_c.center).limit(most)))
-        found = _found(conn, codes, standard, day_ms, burns)
+        by_center = _found(conn, codes, standard, day_ms, burns)
     with store.keep() as conn:
-        rows.keep(conn, found, now_ms)
-        follow.follow(conn, found, now_ms)
+        rows.keep(conn, by_center, now_ms)
+        follow.follow(conn, by_center, now_ms)
         upsert(conn, schema.about, [{"name": PLACE, "value": f"{day_ms} {codes[-1] if codes else ''}".strip()}])
     return len(codes)
 
@@ -75,11 +75,11 @@ def _found(
     for sheet in day_store.kept_between(conn, codes, month_ms, day_ms):
         sheets[sheet.center].append(sheet)
     days = calendar.between(conn, day_ms, ends_ms)
-    found: dict[str, Sequence[MonthRisk]] = dict.fromkeys(codes, ())
+    by_center: dict[str, Sequence[MonthRisk]] = dict.fromkeys(codes, ())
     for code, center in _registered(conn, sheets).items():
         to_come = open_days(center, days, day_ms, ends_ms)
-        found[code] = list(month_risks(standard, center, sheets[code], month_ms, to_come, burns))
-    return found
+        by_center[code] = list(month_risks(standard, center, sheets[code], month_ms, to_come, burns))
+    return by_center
 
 
 def _registered(conn: sa.Connection, sheets: Mapping[str, object]) -> Mapping[str, Center]:

@@ -68,7 +68,7 @@ def burning(
     `lately` are the samples of so many last days, of each window. Too few samples of a short window tell nothing: a
     slow burn does without, a fast one is none.
     """
-    found = []
+    periods = []
     for burn in burns:
         long, short = lately[burn.long_days], lately[burn.short_days]
         left = days_left(asked_pct, month, long, days, to_come)
@@ -79,8 +79,8 @@ def burning(
         is_fast = _times(asked_pct, long) >= burn.times - ALMOST
         is_fast &= burn.times == 0 or (is_known and _times(asked_pct, short) >= burn.times - ALMOST)
         if left == 0 or (goes_on and is_fast):
-            found.append((left, long))
-    return min(found, key=lambda one: one[0], default=None)
+            periods.append((left, long))
+    return min(periods, key=lambda one: one[0], default=None)
 
 
 def _times(asked_pct: float, samples: Samples) -> float:
@@ -107,8 +107,8 @@ def month_risks(
             continue
         lately = {days: dict(samples_of(criterion, some)) for days, some in recent.items()}
         asked_pct = criterion.month.share_pct
-        for subject, found in samples_of(criterion, month):
-            samples = with_unused(criterion.month, found)
+        for subject, month_samples in samples_of(criterion, month):
+            samples = with_unused(criterion.month, month_samples)
             last = {days: some.get(subject, Samples()) for days, some in lately.items()}
             risk = burning(asked_pct, samples, last, len(counting), to_come, burns)
             if risk is not None:

@@ -159,8 +159,8 @@ def _certificates(pem: bytes) -> list[Any]:
     """For pyHanko. Raises ValueError."""
     from asn1crypto import x509 as asn1
 
-    found = x509.load_pem_x509_certificates(pem)
-    return [asn1.Certificate.load(one.public_bytes(serialization.Encoding.DER)) for one in found]
+    certificates = x509.load_pem_x509_certificates(pem)
+    return [asn1.Certificate.load(one.public_bytes(serialization.Encoding.DER)) for one in certificates]
 
 
 def checked(pdf: bytes, roots_pem: bytes) -> PdfSignature:

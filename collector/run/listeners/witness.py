@@ -38,10 +38,10 @@ def application(answer: Answer) -> FastAPI:
             body += part
             if len(body) > MAX_BYTES:
                 return Response(f"a submission may have {MAX_BYTES} bytes\n", 413, media_type="text/plain")
-        found = answer(body)  # in the loop's own thread: no two at once
-        if found.status != 200:
-            ANSWERED.log(status=found.status, answer=found.text.strip())
-        return Response(found.text, found.status, {"Content-Type": found.kind})
+        reply = answer(body)  # in the loop's own thread: no two at once
+        if reply.status != 200:
+            ANSWERED.log(status=reply.status, answer=reply.text.strip())
+        return Response(reply.text, reply.status, {"Content-Type": reply.kind})
 
     return app
 

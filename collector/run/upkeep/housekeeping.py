@@ -138,11 +138,11 @@ class Housekeeping:
             with self._store.keep() as conn:
                 if pairs := shared_seats.look(conn, now_ms):
                     SEATS_SHARED.log(centers=pairs)
-                if found := engines.look(conn, now_ms):
-                    ENGINES_DISAGREE.log(findings=found)
-                found = place_facts.look(conn, now_ms, self._providers) + patterns.look(conn, now_ms)
-                if found := found + fast_lane.look(conn, now_ms):
-                    DOUBTS.log(findings=found)
+                if total := engines.look(conn, now_ms):
+                    ENGINES_DISAGREE.log(findings=total)
+                total = place_facts.look(conn, now_ms, self._providers) + patterns.look(conn, now_ms)
+                if total := total + fast_lane.look(conn, now_ms):
+                    DOUBTS.log(findings=total)
                 server_samples.forget_answered(conn, now_ms)
                 server_results.forget_overtaken(conn, now_ms)
                 score.make(conn, now_ms)

@@ -40,13 +40,13 @@ class ReleaseRings:
                 return
             pace = repository.paces().get(release.version, Pace())
             with self._store.read() as conn:
-                found = rings.judged(conn, release, pace, now_ms)
-            done = rings.step(repository, release, online, found, now_ms)
+                health = rings.judged(conn, release, pace, now_ms)
+            done = rings.step(repository, release, online, health, now_ms)
         except (UpdateError, OSError) as error:
             UNDONE.log(error=describe(error))
             return
         if done.now != done.before:
             MOVED.log(version=release.version, before=done.before, open=done.now)
-        if found is not None and found.state == "bad" and done.before:
-            failed, crashed, silent = len(found.failed), len(found.crashed), len(found.silent)
-            HELD.log(version=release.version, failed=failed, crashed=crashed, silent=silent, worse=len(found.worse))
+        if health is not None and health.state == "bad" and done.before:
+            failed, crashed, silent = len(health.failed), len(health.crashed), len(health.silent)
+            HELD.log(version=release.version, failed=failed, crashed=crashed, silent=silent, worse=len(health.worse))

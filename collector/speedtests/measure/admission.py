@@ -114,9 +114,9 @@ def _lines(path: Path, now_ms: int) -> list[tuple[str, int]]:
     """What a file holds that still counts; a last line that a power cut tore is left out. Raises OSError."""
     if not path.exists():
         return []
-    found = []
+    tests = []
     for line in path.read_text("ascii", errors="replace").splitlines():
         until, _, test = line.partition(" ")
         if until.isdecimal() and len(until) < 16 and test and int(until) > now_ms:
-            found.append((test, int(until)))
-    return found
+            tests.append((test, int(until)))
+    return tests

@@ -121,8 +121,8 @@ def _ask(collector: str, question: dict[str, str]) -> dict[str, str]:
     )
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-            found = json.loads(answer.read(ANSWER_BYTES))
-        return {name: str(found[name]) for name in ("name", "collector_key")}
+            reply = json.loads(answer.read(ANSWER_BYTES))
+        return {name: str(reply[name]) for name in ("name", "collector_key")}
     except urllib.error.HTTPError as error:
         raise JoinError(f"{collector}: joining refused: {_sentence(error)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

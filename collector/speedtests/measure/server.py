@@ -71,8 +71,8 @@ class MeasureServer:
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listens; returns the address and port it got. Raises OSError when it cannot."""
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, _, _, _, address = found[0]
+        addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = addresses[0]
         bound = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -49,11 +49,11 @@ def ndt7(now: tuple[int, ...], base: tuple[int, ...]) -> dict[str, int]:
 
 def read(sock: socket.socket) -> CrossedBytes | None:
     """None where the kernel does not tell."""
-    found = fields(sock)
-    if found is None:
+    values = fields(sock)
+    if values is None:
         return None
-    send_mss, receive_mss, acked, received, min_rtt_us = (found[i] for i in (10, 11, ACKED, RECEIVED, MIN_RTT))
-    segments_in, delivered, sent, sent_again, out_of_order = (found[i] for i in (40, 46, SENT, RETRANSMITTED, 52))
+    send_mss, receive_mss, acked, received, min_rtt_us = (values[i] for i in (10, 11, ACKED, RECEIVED, MIN_RTT))
+    segments_in, delivered, sent, sent_again, out_of_order = (values[i] for i in (40, 46, SENT, RETRANSMITTED, 52))
     return CrossedBytes(
         down=min(crossed(acked, delivered, send_mss, sent_again), sent - sent_again),
         up=crossed(received, segments_in, receive_mss, out_of_order),

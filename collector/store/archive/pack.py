@@ -84,15 +84,15 @@ def due(conn: sa.Connection, now_ms: int, after_ms: int) -> list[Due]:
     heard = {row.center: int(row.heard_ms) for row in conn.execute(sa.select(_p.center, _p.heard_ms))}
     guesses = conn.execute(sa.select(_g.center, sa.func.min(_g.received_ms)).group_by(_g.center))
     guessed = {row[0]: int(row[1]) for row in guesses}
-    found: dict[int, list[str]] = defaultdict(list)
+    by_day: dict[int, list[str]] = defaultdict(list)
     for day_ms, code in conn.execute(query.order_by(day, _e.center)):
         end_ms = int(day_ms) + DAY_MS
         if end_ms <= heard.get(code, now_ms) - after_ms and guessed.get(code, now_ms) >= end_ms:
-            found[int(day_ms)].append(code)
+            by_day[int(day_ms)].append(code)
     size = AT_ONCE if conn.dialect.name == "postgresql" else AT_ONCE_SQLITE
     return [
         Due(day_ms, tuple(codes[first : first + size]))
-        for day_ms, codes in sorted(found.items())
+        for day_ms, codes in sorted(by_day.items())
         for first in range(0, len(codes), size)
     ]
 
@@ -157,12 +157,12 @@ def _written(conn: sa.Connection, writer: PartWriter, day: Due, step: Step) -> t
 def _archived(batches: Sequence[StoredBatch], rows: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
     """The rows of the files, by kind."""
     signed = fresh_raws(batches)
-    found: dict[str, list[Row]] = {}
+    by_kind: dict[str, list[Row]] = {}
     raws: dict[Key, bytes] = {}
     for kind, some in rows.items():
-        found[kind] = [split(kind, signed.get(_key(row)), row) for row in some]
-        raws |= {_key(row): joined(kind, row) for row in found[kind]}
-    return {**found, BATCHES: packed(batches, raws)}
+        by_kind[kind] = [split(kind, signed.get(_key(row)), row) for row in some]
+        raws |= {_key(row): joined(kind, row) for row in by_kind[kind]}
+    return {**by_kind, BATCHES: packed(batches, raws)}
 
 
 def _key(row: Mapping[str, Any]) -> Key:
@@ -184,15 +184,15 @@ class _CenterStream:
     def __init__(self, conn: sa.Connection, table: sa.Table, day: Due) -> None:
         query = sa.select(table).where(*_mine(table, day)).order_by(table.c.center)
         names = [str(column.name) for column in table.columns]
-        found = conn.execute(query, execution_options={"yield_per": STREAMED})
-        rows = (dict(zip(names, row, strict=True)) for row in found)
+        cursor = conn.execute(query, execution_options={"yield_per": STREAMED})
+        rows = (dict(zip(names, row, strict=True)) for row in cursor)
         self._groups = itertools.groupby(rows, key=lambda row: str(row["center"]))
         self._next: tuple[str, list[Row]] | None = None
         self._go_on()
 
     def _go_on(self) -> None:
-        found = next(self._groups, None)
-        self._next = found and (found[0], list(found[1]))
+        group = next(self._groups, None)
+        self._next = group and (group[0], list(group[1]))
 
     def of(self, code: str) -> list[Row]:
         if self._next is None or self._next[0] != code:
@@ -219,29 +219,29 @@ def _mine(table: sa.Table, day: Due) -> list[sa.ColumnElement[bool]]:
 
 def held_of(batches: Sequence[StoredBatch], rows: Mapping[str, Sequence[Row]]) -> Held:
     """In whatever order they are."""
-    found = Held(rows=Counter({BATCHES: len(batches)}))
+    contents = Held(rows=Counter({BATCHES: len(batches)}))
     digest = hashlib.sha256()
     for batch in sorted(batches, key=lambda batch: batch.id):
         digest.update(repr(batch).encode())
-        _note(found.spools, batch.device, batch.spool, batch.first_seq, batch.last_seq)["batches"] += 1
+        _note(contents.spools, batch.device, batch.spool, batch.first_seq, batch.last_seq)["batches"] += 1
     for kind in sorted(rows):
         for row in sorted(rows[kind], key=_key):
             digest.update(msgspec.json.encode(sorted(row.items())))
-            spool = _note(found.spools, row["device"], row["spool"], row["seq"], row["seq"])
+            spool = _note(contents.spools, row["device"], row["spool"], row["seq"], row["seq"])
             spool["readings"] += 1
             spool["from_ms"] = min(spool["from_ms"] or row["wall_ms"], row["wall_ms"])
             spool["to_ms"] = max(spool["to_ms"] or 0, row["wall_ms"])
-        found.rows[kind] += len(rows[kind])
-    found.digest = digest.hexdigest()
-    return found
+        contents.rows[kind] += len(rows[kind])
+    contents.digest = digest.hexdigest()
+    return contents
 
 
 def _note(spools: dict[tuple[str, str], Row], device: str, spool: str, first: int, last: int) -> Row:
     key = {"device": device, "spool": spool}
     empty = {**key, "first_seq": first, "last_seq": last, "from_ms": None, "to_ms": None, "batches": 0, "readings": 0}
-    found = spools.setdefault((device, spool), empty)
-    found |= {"first_seq": min(found["first_seq"], first), "last_seq": max(found["last_seq"], last)}
-    return found
+    entry = spools.setdefault((device, spool), empty)
+    entry |= {"first_seq": min(entry["first_seq"], first), "last_seq": max(entry["last_seq"], last)}
+    return entry
 
 
 def _compare(conn: sa.Connection, day: Due, part: str, files: Files, before: Mapping[str, Held]) -> None:

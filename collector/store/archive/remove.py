@@ -95,12 +95,12 @@ def _made_ms(part: str) -> int:
 
 
 def _sweep(store: Store, folder: Folder, names: Iterable[str]) -> int:
-    found: dict[str, list[str]] = {}
+    by_part: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(PurePosixPath(name).stem, []).append(name)
+        by_part.setdefault(PurePosixPath(name).stem, []).append(name)
     with store.read() as conn:
         known = set(conn.scalars(sa.select(_parts.part)))
-    unknown = {part: some for part, some in found.items() if part not in known}
+    unknown = {part: some for part, some in by_part.items() if part not in known}
     for part, some in unknown.items():
         done = "removed" if _is_in_tables(store, folder, some) else "put aside"
         for name in some:

@@ -52,13 +52,13 @@ def of_row(row: Mapping[Any, Any]) -> StoredBatch:
 
 def fresh_raws(batches: Iterable[StoredBatch]) -> dict[Key, bytes]:
     """The readings that these batches were the first to bring."""
-    found = {}
+    by_key = {}
     for batch in batches:
         raws = wire.decode_frame(batch.body).readings
         for first, last in json.loads(batch.fresh):
             for seq in range(first, last + 1):
-                found[batch.device, batch.spool, seq] = bytes(raws[seq - batch.first_seq])
-    return found
+                by_key[batch.device, batch.spool, seq] = bytes(raws[seq - batch.first_seq])
+    return by_key
 
 
 def packed(batches: Sequence[StoredBatch], raws: Mapping[Key, bytes]) -> list[Row]:
@@ -112,9 +112,9 @@ def _packed(batch: StoredBatch, raws: Mapping[Key, bytes], chains: _Chains) -> R
 def _rebuilt(row: Row, raws: Mapping[Key, bytes], chains: _Chains) -> bytes:
     """Empty when one of its readings is not at hand."""
     device, spool = row["device"], row["spool"]
-    found = [raws.get((device, spool, seq)) for seq in range(row["first_seq"], row["last_seq"] + 1)]
-    readings = [msgspec.Raw(raw) for raw in found if raw]
-    if len(readings) < len(found):
+    pieces = [raws.get((device, spool, seq)) for seq in range(row["first_seq"], row["last_seq"] + 1)]
+    readings = [msgspec.Raw(raw) for raw in pieces if raw]
+    if len(readings) < len(pieces):
         return b""
     batch = wire.Batch(
         v=row["v"],

@@ -44,17 +44,17 @@ class Bucket:
 
     def size(self, name: str) -> int | None:
         """None: there is no such object."""
-        found = self._files.get_file_info(self._path(name))
-        return found.size if found.is_file else None
+        info = self._files.get_file_info(self._path(name))
+        return info.size if info.is_file else None
 
     def names(self, folder: str) -> Iterator[str]:
         """Of all objects below a folder of it."""
         from pyarrow import fs
 
         chosen = fs.FileSelector(self._path(folder), recursive=True, allow_not_found=True)
-        for found in self._files.get_file_info(chosen):
-            if found.is_file:
-                yield found.path.removeprefix(self._path(""))
+        for info in self._files.get_file_info(chosen):
+            if info.is_file:
+                yield info.path.removeprefix(self._path(""))
 
     def move(self, name: str, other: str) -> None:
         self._files.move(self._path(name), self._path(other))

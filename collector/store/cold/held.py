@@ -68,13 +68,13 @@ def present(conn: sa.Connection, kinds: Sequence[str], codes: Sequence[str], fro
     if places(conn, _a.center.in_(codes), _a.to_ms >= from_ms, _a.from_ms < to_ms):
         return set(kinds)
     tables = {kind: schema.readings[kind].c for kind in kinds}
-    found = [
+    queries = [
         sa.select(sa.literal(kind)).where(
             sa.exists().where(table.center.in_(codes), table.wall_ms >= from_ms, table.wall_ms < to_ms)
         )
         for kind, table in tables.items()
     ]
-    return set(conn.scalars(sa.union_all(*found)))
+    return set(conn.scalars(sa.union_all(*queries)))
 
 
 def rows_of(conn: sa.Connection, kind: str, place: Place, files: parts.Files) -> Iterator[dict[str, Any]]:
@@ -96,8 +96,8 @@ def batches(
     parties = {"center": center, "device": device, "spool": spool}
     named = {name: value for name, value in parties.items() if value is not None}
     for place in places(conn, *_of(schema.archived, named, numbers)):
-        found = batches_of(conn, place, files_of(conn, place.part))
-        yield from (batch for batch in found if _is_of(batch, named, numbers))
+        candidates = batches_of(conn, place, files_of(conn, place.part))
+        yield from (batch for batch in candidates if _is_of(batch, named, numbers))
     evidence = schema.evidence
     query = sa.select(evidence).where(*_of(evidence, named, numbers)).order_by(evidence.c.id).limit(PAGE)
     last = -1
@@ -111,20 +111,20 @@ def beside(
 ) -> tuple[StoredBatch | None, StoredBatch | None]:
     """The batches of a spool that begin last before these numbers, and first after them. Raises ArchiveMissing."""
     first, last = numbers
-    e, found = schema.evidence.c, list[StoredBatch]()
+    e, candidates = schema.evidence.c, list[StoredBatch]()
     for table, before, after in ((e, e.first_seq, e.first_seq), (_a, _a.last_seq, _a.first_seq)):
         mine = (table.device == device) & (table.spool == spool)
         sides = ((table.first_seq < first, before.desc()), (after > last, after.asc()))
         for where, order in sides:
             if table is e:
                 query = sa.select(schema.evidence).where(mine, where).order_by(order).limit(1)
-                found += map(of_row, conn.execute(query).mappings())
+                candidates += map(of_row, conn.execute(query).mappings())
             else:
                 query = sa.select(_a.day_ms, _a.part, _a.center).where(mine, where).order_by(order).limit(1)
                 for row in conn.execute(query):
                     place = Place(*row)
-                    found += batches_of(conn, place, files_of(conn, place.part))
-    own = [batch for batch in found if (batch.device, batch.spool) == (device, spool)]
+                    candidates += batches_of(conn, place, files_of(conn, place.part))
+    own = [batch for batch in candidates if (batch.device, batch.spool) == (device, spool)]
     return (
         max((batch for batch in own if batch.first_seq < first), key=lambda one: one.first_seq, default=None),
         min((batch for batch in own if batch.first_seq > last), key=lambda one: one.first_seq, default=None),
@@ -193,5 +193,5 @@ def _inline(conn: sa.Connection, columns: Sequence[sa.Column[Any]], rows: Sequen
         return sa.select(*made.render_derived(with_types=True).c)
     text = sa.literal(msgspec.json.encode([list(row.values()) for row in chosen]).decode(), sa.Text)
     element = sa.func.json_each(text).table_valued("value").alias()
-    found = (sa.func.json_extract(element.c.value, f"$[{n}]", type_=c.type) for n, c in enumerate(columns))
-    return sa.select(*(value.label(column.name) for value, column in zip(found, columns, strict=True)))
+    values = (sa.func.json_extract(element.c.value, f"$[{n}]", type_=c.type) for n, c in enumerate(columns))
+    return sa.select(*(value.label(column.name) for value, column in zip(values, columns, strict=True)))

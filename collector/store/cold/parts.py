@@ -135,12 +135,12 @@ class PartWriter:
     def finish(self) -> Files:
         """Raises OSError; what has been moved by then is for `remove`."""
         self.close()
-        found: Files = {}
+        files: Files = {}
         for kind in sorted(self._writers, key=lambda kind: kind == BATCHES):  # whose file says that all are there
             draft = self._draft(kind)
-            found[kind] = file_of(draft)
+            files[kind] = file_of(draft)
             self._move(draft, name_of(kind, self._day_ms, self._part))
-        return found
+        return files
 
     def _move(self, draft: Path, name: str) -> None:
         if isinstance(self._folder, Bucket):
@@ -213,17 +213,17 @@ def read(
 def group_digest(folder: Folder, kind: str, day_ms: int, part: str, center: str) -> str:
     """Of one center's bytes in a file, and of what the file says of them; hex. Nothing is unpacked. Raises
     ArchiveMissing."""
-    found = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     with _opened(folder, name_of(kind, day_ms, part)) as (file, raw):
-        found.update(str(file.schema).partition("\n")[2].encode())  # its first line has an address in memory
+        digest.update(str(file.schema).partition("\n")[2].encode())  # its first line has an address in memory
         for number in range(file.num_row_groups):
             if _center_of(file, number) == center:
                 about = file.metadata.row_group(number).to_dict()
                 begins = [one["dictionary_page_offset"] or one["data_page_offset"] for one in about["columns"]]
-                found.update(repr(about).encode())
+                digest.update(repr(about).encode())
                 raw.seek(min(begins))
-                found.update(raw.read(sum(one["total_compressed_size"] for one in about["columns"])))
-    return found.hexdigest()
+                digest.update(raw.read(sum(one["total_compressed_size"] for one in about["columns"])))
+    return digest.hexdigest()
 
 
 def ids_of(folder: Folder, name: str) -> list[int]:
@@ -251,8 +251,8 @@ def _opened(folder: Folder, name: str) -> Iterator[tuple[parquet.ParquetFile, pa
 
 def _center_of(file: parquet.ParquetFile, number: int) -> str | None:
     place = file.schema_arrow.names.index("center")
-    found = file.metadata.row_group(number).column(place).statistics
-    return None if found is None else str(found.min)
+    statistics = file.metadata.row_group(number).column(place).statistics
+    return None if statistics is None else str(statistics.min)
 
 
 def unpacked_files(text: str) -> Files:

@@ -106,15 +106,15 @@ def _value(kind: str, name: str, how: str, row: Mapping[str, Any]) -> bytes:
 @lru_cache
 def _parts(kind: str) -> frozenset[str]:
     """The columns of a kind that hold JSON of parts: lists, structs."""
-    found = set()
+    columns = set()
     for field in msgspec.structs.fields(wire.KINDS[kind].struct):
         info = msgspec.inspect.type_info(field.type)
         some = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
         words = (msgspec.inspect.StrType, msgspec.inspect.LiteralType)
         plain = (msgspec.inspect.IntType, msgspec.inspect.FloatType, msgspec.inspect.BoolType)
         if not all(isinstance(one, (*words, *plain, msgspec.inspect.NoneType)) for one in some):
-            found.add(field.name)
-    return frozenset(found - {"at"})
+            columns.add(field.name)
+    return frozenset(columns - {"at"})
 
 
 def plain_row(kind: str, archived: Mapping[str, Any]) -> Row:

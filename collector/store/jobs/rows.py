@@ -35,10 +35,10 @@ class JobRow:
 
 def rows(conn: sa.Connection, now_ms: int) -> list[JobRow]:
     """By name; the shards of a job are one row. A job of which somebody's lease ran out has no holder."""
-    found: dict[str, list[sa.Row[Any]]] = {}
+    by_job: dict[str, list[sa.Row[Any]]] = {}
     for row in conn.execute(sa.select(schema.jobs).order_by(schema.jobs.c.name)):
-        found.setdefault(job_of(row.name), []).append(row)
-    return [_row(name, some, *_backlog(conn, name, now_ms), now_ms) for name, some in found.items()]
+        by_job.setdefault(job_of(row.name), []).append(row)
+    return [_row(name, some, *_backlog(conn, name, now_ms), now_ms) for name, some in by_job.items()]
 
 
 def _row(name: str, shards: Sequence[sa.Row[Any]], backlog: int | None, first_ms: int | None, now_ms: int) -> JobRow:

@@ -350,12 +350,12 @@ def _unnoted(conn: sa.Connection, base: JournalCheckpoint) -> Iterator[tuple[str
 def _marked(conn: sa.Connection, marks: Sequence[tuple[str, tuple[object, ...]]]) -> list[tuple[str, dict[str, Any]]]:
     """The rows that a transaction decides something in, as its lines will have them."""
     chosen = dict.fromkeys(marks)
-    found = [(name, row) for name, key in chosen if name in DECIDED for row in _rows(conn, name, key)]
-    found += [(name, numbered.packed(numbered.whole(conn, name))) for name, _ in chosen if name in WHOLE]
+    rows = [(name, row) for name, key in chosen if name in DECIDED for row in _rows(conn, name, key)]
+    rows += [(name, numbered.packed(numbered.whole(conn, name))) for name, _ in chosen if name in WHOLE]
     for name in CHANGING:
         if ids := [int(str(key[0])) for marked, key in chosen if marked == name]:
-            found += [(name, line) for line in numbered.lines_of(conn, name, ids)]
-    return found
+            rows += [(name, line) for line in numbered.lines_of(conn, name, ids)]
+    return rows
 
 
 def _adopted(conn: sa.Connection, row: dict[str, Any]) -> bool:

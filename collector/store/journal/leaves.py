@@ -79,12 +79,12 @@ def add_rows(conn: sa.Connection, kind: LeafKind, rows: Iterable[Row], at_ms: in
     by_center: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         by_center[row.get("center") or ""].append(mark_of(kind, row))
-    found = [
+    leaves = [
         _row(kind, center, "", at_ms, {"rows": marks[first : first + ROWS]})
         for center, marks in by_center.items()
         for first in range(0, len(marks), ROWS)
     ]
-    bulk_insert(conn, schema.log_leaves, found)
+    bulk_insert(conn, schema.log_leaves, leaves)
 
 
 def add_changed(conn: sa.Connection, kind: LeafKind, table: sa.Table, ids: Sequence[int], at_ms: int) -> None:
@@ -127,8 +127,8 @@ def _row(kind: LeafKind, center: str, name: str, at_ms: int, facts: Row) -> dict
 def marks_in(body: bytes) -> list[str]:
     """Pure. The marks of a leaf of rows; none where it is of another form."""
     try:
-        found = msgspec.json.decode(body)
+        content = msgspec.json.decode(body)
     except UNREADABLE:
         return []
-    rows = found.get("rows") if isinstance(found, dict) else None
+    rows = content.get("rows") if isinstance(content, dict) else None
     return [mark for mark in rows if isinstance(mark, str)] if isinstance(rows, list) else []

@@ -61,8 +61,8 @@ def unpacked(row: Row) -> list[dict[str, Any]]:
     """The rows of a line; a line of before there was packing has one, as it is."""
     if PACKED not in row:
         return [dict(row)]
-    found: list[dict[str, Any]] = json.loads(zlib.decompress(base64.b64decode(row[PACKED])))
-    return found
+    rows: list[dict[str, Any]] = json.loads(zlib.decompress(base64.b64decode(row[PACKED])))
+    return rows
 
 
 def _some(

@@ -91,13 +91,13 @@ def _who(site: Site, request: Request) -> ActingPerson:
 def _seen(conn: sa.Connection, request: Request, number: int) -> Dispute:
     """One of a center within the account's scope. Raises Mistaken."""
     try:
-        found = records.get(conn, number)
-        place = centers.get(conn, found.center)
+        dispute = records.get(conn, number)
+        place = centers.get(conn, dispute.center)
     except (DisputeError, CenterError):
         place = None
     if place is None or not auth.asker(request).account.scope.includes(place):
         raise Mistaken(404, f"dispute {number}: does not exist; see /disputes")
-    return found
+    return dispute
 
 
 # ---------------------------------------------------------------- filing
@@ -109,25 +109,25 @@ def _file(site: Site, request: Request, given: dict[str, str]) -> Response:
     try:
         with site.store.write() as conn:
             if given.get("act") == "withdraw":
-                found = _seen(conn, request, _number(given.get("number", "")))
-                acts.withdraw(conn, found.id, _who(site, request))
+                dispute = _seen(conn, request, _number(given.get("number", "")))
+                acts.withdraw(conn, dispute.id, _who(site, request))
             else:
                 texts = {name: given.get(name, "").strip() for name in ("center", "month", "day", "criterion", "text")}
                 place = centers.some_centers(conn, [texts["center"]]).get(texts["center"])
                 if place is None or not policy.allowed(account, "dispute.file", place):
                     raise Mistaken(404, f"center {texts['center'][:32]!r}: is not registered")
                 filing = Filing(**texts, wants_test=with_test)
-                found = acts.file(conn, filing, _who(site, request), site.standards, site.dispute_days)
+                dispute = acts.file(conn, filing, _who(site, request), site.standards, site.dispute_days)
     except DisputeError as error:
         return _list(site, request, given, error.reason)
-    return RedirectResponse(f"/disputes/{found.id}", status_code=303)
+    return RedirectResponse(f"/disputes/{dispute.id}", status_code=303)
 
 
 def _list(site: Site, request: Request, given: dict[str, str], why: Reason | None = None) -> Response:
     scope, files = auth.asker(request).account.scope, auth.may(request, "dispute.file")
     values = EMPTY | {name: value for name, value in given.items() if name in EMPTY}
     with site.store.read() as conn:
-        found = records.listed(conn, scope)
+        rows = records.listed(conn, scope)
         own = _own_centers(conn, request) if files else []
         chosen = values["center"] or (own[0].center if own else "")
         until = _deadlines(site, conn, chosen) if files and chosen else {}
@@ -135,7 +135,7 @@ def _list(site: Site, request: Request, given: dict[str, str], why: Reason | Non
         standard := site.standards.at(site.now())
     ) else []  # fmt: skip
     return View.of(site, request, first="ur" if files else "").page(
-        "disputes.html", status=400 if why else 200, rows=found, why=why, files=files, own=own, values=values,
+        "disputes.html", status=400 if why else 200, rows=rows, why=why, files=files, own=own, values=values,
         chosen=chosen, until=until, criteria=names, days=site.dispute_days,
     )  # fmt: skip
 
@@ -148,14 +148,14 @@ def _own_centers(conn: sa.Connection, request: Request) -> list[sa.Row[Any]]:
 
 def _deadlines(site: Site, conn: sa.Connection, center: str) -> dict[str, int | None]:
     """{month: until when it may be disputed}: those that still may be, the newest first."""
-    at, found = datetime.fromtimestamp(site.now() / 1000, site.zone).replace(day=1), {}
+    at, by_month = datetime.fromtimestamp(site.now() / 1000, site.zone).replace(day=1), {}
     for _ in range(MONTHS):
         month = f"{at:%Y-%m}"
         until_ms = records.until_ms(conn, center, month, site.dispute_days)
         if until_ms is None or until_ms > site.now():
-            found[month] = until_ms
+            by_month[month] = until_ms
         at = (at - timedelta(days=1)).replace(day=1)
-    return found
+    return by_month
 
 
 # ---------------------------------------------------------------- files
@@ -227,19 +227,19 @@ def _one(
     site: Site, request: Request, number: int, why: Reason | None = None, given: dict[str, str] | None = None
 ) -> Response:
     with site.store.read() as conn:
-        found = _seen(conn, request, number)
+        dispute = _seen(conn, request, number)
         values = {
-            "evidence": evidence_of(conn, found), "test": witnessed.result(conn, found),
+            "evidence": evidence_of(conn, dispute), "test": witnessed.result(conn, dispute),
             "files": attachments.of_dispute(conn, number), "lost": attachments.lost(conn, number),
         }  # fmt: skip
-        name = centers.get(conn, found.center).name
+        name = centers.get(conn, dispute.center).name
     kept = {name: (given or {}).get(name, "") for name in GIVEN}
     return View.of(site, request, first="ur" if auth.may(request, "dispute.file") else "").page(
-        "dispute.html", status=400 if why else 200, one=found, name=name, why=why, outcomes=OUTCOMES, kept=kept,
-        decides=found.is_open and auth.may(request, "dispute.decide"),
+        "dispute.html", status=400 if why else 200, one=dispute, name=name, why=why, outcomes=OUTCOMES, kept=kept,
+        decides=dispute.is_open and auth.may(request, "dispute.decide"),
         pictures=attachments.PICTURES, most_files=attachments.MAX_FILES,
         most_mb=attachments.MAX_BYTES // 1_000_000,
-        withdraws=found.is_open and auth.may(request, "dispute.file"), **values,
+        withdraws=dispute.is_open and auth.may(request, "dispute.file"), **values,
     )  # fmt: skip
 
 

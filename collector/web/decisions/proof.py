@@ -66,12 +66,12 @@ def _check(site: Site, request: Request, turn: threading.Lock, given: dict[str, 
     if not turn.acquire(blocking=False):
         raise Mistaken(503, "bundle: another is being checked; try again in a minute, or use nabz-verify")
     try:
-        found = checked(file, keys["key"], keys["witness"])
+        outcome = checked(file, keys["key"], keys["witness"])
     except BundleRefused as refused:
         return _page(site, request, keys, why=refused.reason)
     finally:
         turn.release()
-    return _page(site, request, keys, found=found)
+    return _page(site, request, keys, outcome=outcome)
 
 
 def checked(file: BinaryIO, key: str, witness: str, memory: int = MAX_MEMORY) -> dict[str, Any]:
@@ -106,17 +106,17 @@ def _answer(argv: Sequence[str], memory: int) -> dict[str, Any]:
     if process.returncode not in (0, 1):
         raise BundleRefused("proof.limits", command="nabz-verify")
     try:
-        found: dict[str, Any] = json.loads(out)
+        outcome: dict[str, Any] = json.loads(out)
     except ValueError:  # a traceback, whose exit code is 1
         raise BundleRefused("proof.limits", command="nabz-verify") from None
-    return found
+    return outcome
 
 
 def _page(
-    site: Site, request: Request, keys: dict[str, str] | None = None, *, found: dict[str, Any] | None = None,
+    site: Site, request: Request, keys: dict[str, str] | None = None, *, outcome: dict[str, Any] | None = None,
     why: Reason | None = None,
 ) -> Response:  # fmt: skip
     return View.of(site, request).page(
-        "proof.html", status=400 if why else 200, keys=keys or {"key": "", "witness": ""}, found=found, why=why,
+        "proof.html", status=400 if why else 200, keys=keys or {"key": "", "witness": ""}, found=outcome, why=why,
         looked=LOOKED,
     )  # fmt: skip

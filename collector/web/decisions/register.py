@@ -53,11 +53,11 @@ def router(site: Site) -> APIRouter:
         try:
             with site.store.read() as conn:
                 center = centers.get(conn, known_code(code))
-                found = facts.facts_of(conn, [center.code])[center.code]
+                rows = facts.facts_of(conn, [center.code])[center.code]
         except CenterError as error:
             raise Mistaken(404, str(error)) from None
-        found = sorted(found, key=lambda fact: (fact.name, fact.from_ms, fact.id))
-        return View.of(site, request).page("facts.html", center=center, rows=found, columns=centers.COLUMNS)
+        rows = sorted(rows, key=lambda fact: (fact.name, fact.from_ms, fact.id))
+        return View.of(site, request).page("facts.html", center=center, rows=rows, columns=centers.COLUMNS)
 
     return routes
 
@@ -83,10 +83,10 @@ def _change(site: Site, request: Request, given: dict[str, str]) -> Response:
             if given.get("act") == "add":
                 acts.add_entry(conn, _entry(given, who), who)
             else:
-                found = calendar.by_ids(conn, [_number(given.get("id", ""))])
-                if any(entry.needs_second for entry in found):
+                entries = calendar.by_ids(conn, [_number(given.get("id", ""))])
+                if any(entry.needs_second for entry in entries):
                     raise CalendarError("this waits for a second person; see what waits for one")
-                acts.confirm_entries(conn, found, who, _day_ms(given.get("on", "")))
+                acts.confirm_entries(conn, entries, who, _day_ms(given.get("on", "")))
     except (CalendarError, FactError) as error:
         return _calendar(site, request, str(error), given)
     return RedirectResponse("/calendar", status_code=303)
@@ -125,11 +125,11 @@ def _day_ms(text: str) -> int | None:
 def _calendar(site: Site, request: Request, why: str = "", given: dict[str, str] | None = None) -> Response:
     now_ms = site.now()
     with site.store.read() as conn:
-        found = calendar.listed(conn, now_ms - BEFORE_MS, now_ms + AHEAD_MS)
-    days = {one.id: f"{datetime.fromtimestamp(one.from_ms / 1000, site.zone):%Y-%m-%d}" for one in found}
+        entries = calendar.listed(conn, now_ms - BEFORE_MS, now_ms + AHEAD_MS)
+    days = {one.id: f"{datetime.fromtimestamp(one.from_ms / 1000, site.zone):%Y-%m-%d}" for one in entries}
     values = EMPTY | {name: text for name, text in (given or {}).items() if name in EMPTY}
     return View.of(site, request).page(
-        "calendar.html", status=400 if why else 200, rows=found, days=days, why=why, values=values,
+        "calendar.html", status=400 if why else 200, rows=entries, days=days, why=why, values=values,
         kinds=calendar.BY_HAND, scopes=calendar.SCOPES, edits=auth.may(request, "calendar.edit"),
     )  # fmt: skip
 
@@ -146,8 +146,8 @@ def _decide(site: Site, request: Request, given: dict[str, str]) -> Response:
         with site.store.write() as conn:
             who = _who(site, request)
             if kind == "fact":
-                found = facts.by_ids(conn, [number])
-                acts.confirm_facts(conn, found, who) if confirms else acts.refuse_facts(conn, found, why, who)
+                rows = facts.by_ids(conn, [number])
+                acts.confirm_facts(conn, rows, who) if confirms else acts.refuse_facts(conn, rows, why, who)
             else:
                 entries = calendar.by_ids(conn, [number])
                 acts.confirm_entries(conn, entries, who) if confirms else acts.refuse_entries(conn, entries, why, who)

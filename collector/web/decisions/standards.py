@@ -48,8 +48,8 @@ def router(site: Site) -> APIRouter:
 
 def _page(site: Site, request: Request, why: Reason | None = None) -> Response:
     with site.store.read() as conn:
-        found = adoption.states_of(conn, site.standards.versions)
+        rows = adoption.states_of(conn, site.standards.versions)
     return View.of(site, request).page(
-        "standards.html", status=400 if why else 200, rows=found, why=why, edits=auth.may(request, "standards.adopt"),
+        "standards.html", status=400 if why else 200, rows=rows, why=why, edits=auth.may(request, "standards.adopt"),
         me=auth.asker(request).account.name,
     )  # fmt: skip

@@ -78,11 +78,11 @@ def _decide(site: Site, request: Request, given: dict[str, str]) -> Response:
 
 def _lists(site: Site, request: Request, why: Reason | None = None) -> Response:
     with site.store.read() as conn:
-        found = visit_lists.listed(conn)
-        names = centers.some_centers(conn, {code for one in found for code in one.visits})
+        rows = visit_lists.listed(conn)
+        names = centers.some_centers(conn, {code for one in rows for code in one.visits})
         seen = {(one.visit_list, one.center) for one in records.listed(conn) if one.withdrawn_ms is None}
     return View.of(site, request).page(
-        "visits.html", status=400 if why else 200, rows=found, why=why, seen=seen, most=visit_lists.MOST,
+        "visits.html", status=400 if why else 200, rows=rows, why=why, seen=seen, most=visit_lists.MOST,
         names={code: center.name for code, center in names.items()}, edits=auth.may(request, "visits.draw"),
     )  # fmt: skip
 
@@ -114,11 +114,11 @@ def _form(site: Site, request: Request, code: str, given: dict[str, str], why: R
     try:
         with site.store.read() as conn:
             center = centers.get(conn, known_code(code))
-            found = records.listed(conn, center.code)
+            rows = records.listed(conn, center.code)
     except CenterError as error:
         raise Mistaken(404, str(error)) from None
     return View.of(site, request).page(
         "inspection.html", status=400 if why else 200, center=center, items=form_of(standard) if standard else (),
-        rows=found, why=why, given=given, prefix=ITEM, sent_by=request.query_params.get("list", "")[:32],
+        rows=rows, why=why, given=given, prefix=ITEM, sent_by=request.query_params.get("list", "")[:32],
         edits=policy.allowed(auth.account_of(request), "inspection.record", center),
     )  # fmt: skip

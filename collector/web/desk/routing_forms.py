@@ -49,16 +49,16 @@ def route_of(given: Given, severities: Sequence[Severity]) -> tuple[AlertRoute, 
 
 def steps_of(given: Given) -> list[PlanStep]:
     """Those of which anything is filled in. Raises RoutingError, its field with the step's number."""
-    found = []
+    steps = []
     for number in range(MAX_STEPS):
         after, target = (given.get(f"{name}-{number}", "") for name in ("after", "target"))
         if after.strip() or target.strip():
             try:
-                found.append(plans.parse_step(after, target, given.get("via", "")))
+                steps.append(plans.parse_step(after, target, given.get("via", "")))
             except RoutingError as error:
                 error.field = f"{error.field}-{number}"
                 raise
-    return found
+    return steps
 
 
 def rota_of(given: Given) -> tuple[Rota, list[str]]:

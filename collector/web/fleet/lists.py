@@ -86,8 +86,8 @@ def _rows(site: Site, request: Request) -> Iterator[list[str | int]]:
     """All centers under the page's filter, in its order, times in the programme's zone."""
     with site.store.read() as conn:
         ranks = site.ranks(conn)
-        found = center_states.page(conn, ranks, filter_of(request), site.now(), limit=MAX_PAGE)
-    for row in found:
+        rows = center_states.page(conn, ranks, filter_of(request), site.now(), limit=MAX_PAGE)
+    for row in rows:
         known: Mapping[str, Any] = {
             **row, "state_since": _clock(site, row["state_since_ms"]), "heard": _clock(site, row["heard_ms"]),
         }  # fmt: skip

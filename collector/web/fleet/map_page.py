@@ -122,8 +122,8 @@ def router(site: Site) -> APIRouter:
 def columns(points: Sequence[tuple[object, ...]]) -> bytes:
     """As JSON: the states there are, and a column of each figure of these points."""
     names = ("codes", "names", "cities", "lat", "lon", "rank")
-    found = dict(zip(names, zip(*points, strict=True), strict=True)) if points else dict.fromkeys(names, ())
-    return _encoder.encode({"states": queries.STATES, **found})
+    by_name = dict(zip(names, zip(*points, strict=True), strict=True)) if points else dict.fromkeys(names, ())
+    return _encoder.encode({"states": queries.STATES, **by_name})
 
 
 def lines_of(path: Path) -> bytes:

@@ -107,7 +107,7 @@ def _page(site: Site, request: Request, mistake: str = "", status: int = 200) ->
         handover = users.newest(conn, "handed_over")
         has_centers = conn.scalar(sa.select(sa.exists().select_from(schema.centers)))
         telephones = contacts.numbers_of_many(conn, {row["id"]: row["family"] for row in rows})
-    tabs = {name: len(found) for name, found in lists.items()}
+    tabs = {name: len(entries) for name, entries in lists.items()}
     tabs |= {"failed": len(messages)} if auth.may(request, "alerts.read") else {}
     tabs |= {"self": len(findings)}
     return View.of(site, request).page(
@@ -144,7 +144,7 @@ def _panel(site: Site, request: Request) -> dict[str, Any] | None:
     members = [one for one in facts["members"] if one["left_ms"] is None] or facts["members"]
     codes = list(dict.fromkeys(one["center"] for one in members))
     with site.store.read() as conn:
-        names = {code: found.name for code, found in centers.some_centers(conn, codes[:MEMBERS]).items()}
+        names = {code: center.name for code, center in centers.some_centers(conn, codes[:MEMBERS]).items()}
         names |= _names(conn, [facts])
     shown = {"members": codes[:MEMBERS], "more": max(0, len(codes) - MEMBERS), "names": names}
     return facts | shown | {"events": facts["events"][::-1][:EVENTS]}
@@ -160,7 +160,7 @@ def _messages(conn: sa.Connection) -> list[sa.RowMapping]:
 
 def _names(conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     codes = [row["place"] for row in rows if row["scope"] == "center"]
-    return {code: found.name for code, found in centers.some_centers(conn, codes).items()}
+    return {code: center.name for code, center in centers.some_centers(conn, codes).items()}
 
 
 def _number(text: str) -> int:

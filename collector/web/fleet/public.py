@@ -98,10 +98,10 @@ def picture(site: Site) -> Picture:
     with site.store.read() as conn:
         rows = center_states.public(conn, site.ranks(conn), Filter())
         closed = [row.from_ms for row in months_of(conn, EVERYWHERE) if not row.open][:MONTHS]
-    found: dict[tuple[str, str], District] = {}
+    by_district: dict[tuple[str, str], District] = {}
     for _, state, province, district in rows:
-        found.setdefault((province, district), District(province, district)).counts[state] += 1
-    districts = [own for _, own in sorted(found.items()) if own.centers]
+        by_district.setdefault((province, district), District(province, district)).counts[state] += 1
+    districts = [own for _, own in sorted(by_district.items()) if own.centers]
     months = {f"{datetime.fromtimestamp(from_ms / 1000, site.zone):%Y-%m}": from_ms for from_ms in closed}
     return Picture(site.now(), districts, {code: state for code, state, *_ in rows}, months)
 
@@ -109,9 +109,9 @@ def picture(site: Site) -> Picture:
 def public_month(site: Site, month: str, from_ms: int) -> PublicMonth:
     """A closed month, in the order of provinces and districts."""
     with site.store.read() as conn:
-        found = summary.of_month(conn, month, from_ms, "district")
-    provinces = {str(row["district"]): str(row["province"]) for row in found.centers}
-    rows = [DistrictMonth.of(row, provinces[str(row["group"])]) for row in found.groups]
+        fleet = summary.of_month(conn, month, from_ms, "district")
+    provinces = {str(row["district"]): str(row["province"]) for row in fleet.centers}
+    rows = [DistrictMonth.of(row, provinces[str(row["group"])]) for row in fleet.groups]
     return PublicMonth(site.now(), month, sorted(rows, key=lambda row: (row.province, row.district)))
 
 

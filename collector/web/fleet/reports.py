@@ -50,8 +50,8 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/months.csv")
     def as_csv(request: Request, month: str = "", by: str = "district") -> Response:
-        found = files.fleet_csv(_fleet(site, request, month, by))
-        return _file(found.encode(), "text/csv; charset=utf-8", f"{month}-{by}.csv")
+        text = files.fleet_csv(_fleet(site, request, month, by))
+        return _file(text.encode(), "text/csv; charset=utf-8", f"{month}-{by}.csv")
 
     @routes.get("/months.json")
     def as_json(request: Request, month: str = "", by: str = "district") -> Response:

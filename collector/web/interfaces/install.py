@@ -40,12 +40,12 @@ def router(site: Site) -> APIRouter:
     @routes.get("/i/{name}")
     def show(request: Request, name: str) -> Response:
         with site.store.read() as conn:
-            found = installation(conn, name, site.now())
-        done = DONE.get(found.state, 0)
+            progress = installation(conn, name, site.now())
+        done = DONE.get(progress.state, 0)
         steps = [step for step in STEPS if step != "approval" or site.facts.approval == "second_person"]
         marks = {step: STEPS.index(step) < done for step in steps}
         return View.of(site, request, first="ur").page(
-            "install.html", status=404 if found.state == "unknown" else 200, found=found, marks=marks
+            "install.html", status=404 if progress.state == "unknown" else 200, found=progress, marks=marks
         )
 
     return routes

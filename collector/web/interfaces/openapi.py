@@ -111,6 +111,6 @@ def _by_key(path: str, item: Mapping[str, Any]) -> dict[str, Any]:
     is_open = path.startswith(PREFIX)
     return {
         method: item[method]
-        for method, found in rules.items()
-        if is_open and found is not None and policy.POLICY[found.action].by_key
+        for method, rule in rules.items()
+        if is_open and rule is not None and policy.POLICY[rule.action].by_key
     }

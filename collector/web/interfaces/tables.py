@@ -27,8 +27,8 @@ def router(site: Site) -> APIRouter:
     def incidents_csv(request: Request) -> Response:
         wanted, scope = incident_filter(request.query_params), auth.asker(request).account.scope
         with site.store.read() as conn:
-            found = queries.listing(conn, site.standards, site.now(), scope=scope, **wanted)
-        return csv_file("incidents", lists.INCIDENTS, map(lists.flat_incident, found))
+            rows = queries.listing(conn, site.standards, site.now(), scope=scope, **wanted)
+        return csv_file("incidents", lists.INCIDENTS, map(lists.flat_incident, rows))
 
     @routes.get("/flags.csv")
     def flags_csv(request: Request) -> Response:

@@ -107,7 +107,7 @@ def _values(site: Site, conn: sa.Connection, scope: Scope) -> dict[str, Any]:
         "registered": users.registered(conn),
         "rows": rows[:SHOWN],
         "more": len(rows[SHOWN:]),
-        "names": {code: found.name for code, found in centers.some_centers(conn, codes).items()},
+        "names": {code: center.name for code, center in centers.some_centers(conn, codes).items()},
         "decided": approvals.decided(conn, DECIDED_SHOWN, scope),
     }
 

@@ -67,10 +67,10 @@ def router(site: Site) -> APIRouter:
         with site.store.read() as conn:
             codes_asked = [item for item in wanted if CODE.fullmatch(item)]
             scope = auth.asker(request).account.scope
-            found = center_states.some(conn, site.ranks(conn), codes_asked, scope, site.now())
-            hours, risks = site.open_hours(conn, found), month_risks.of_centers(conn, {row["center"] for row in found})
+            rows = center_states.some(conn, site.ranks(conn), codes_asked, scope, site.now())
+            hours, risks = site.open_hours(conn, rows), month_risks.of_centers(conn, {row["center"] for row in rows})
         view = View.of(site, request)
-        return view.page("rows.html", rows=markup.rows(view, found, hours, risks))
+        return view.page("rows.html", rows=markup.rows(view, rows, hours, risks))
 
     @routes.get("/centers/{code}")
     def center(request: Request, code: str) -> Response:
@@ -91,13 +91,13 @@ def _list(site: Site, request: Request, markup: list_rows.RowMarkup) -> Response
         around: dict[str, Any] = {} if is_part else _around(conn, request, wanted)
         own, hours = lists.views(conn, auth.asker(request).account.key), site.open_hours(conn, rows)
         risks = month_risks.of_centers(conn, {row["center"] for row in rows})
-    found = counts[wanted.state] if wanted.state else sum(counts.values())
+    total = counts[wanted.state] if wanted.state else sum(counts.values())
     view = View.of(site, request)
     return view.page(
         "list.html" if is_part else "centers.html", views=own, event=event,
         query=lists.view_of(request.url.query), left_out=lists.left_out(request), choice=lists.CHOICE,
-        rows=markup.rows(view, rows, hours, risks), counts=counts, wanted=wanted, found=found, number=number, **around,
-        pages=max(1, -(-found // PAGE_ROWS)), states=queries.STATES, standard=_standard(site),
+        rows=markup.rows(view, rows, hours, risks), counts=counts, wanted=wanted, found=total, number=number, **around,
+        pages=max(1, -(-total // PAGE_ROWS)), states=queries.STATES, standard=_standard(site),
     )  # fmt: skip
 
 
@@ -117,8 +117,8 @@ def _standard(site: Site) -> object:
 
 def _deaf(conn: sa.Connection) -> sa.RowMapping | None:
     """The finding that the collector hears almost nobody, when it holds."""
-    found = (flag for flag in queries.flags_of(conn, EVERYONE) if flag["criterion"] == DEAF.id)
-    return next((flag for flag in found if flag["state"] in queries.OPEN), None)
+    flags = (flag for flag in queries.flags_of(conn, EVERYONE) if flag["criterion"] == DEAF.id)
+    return next((flag for flag in flags if flag["state"] in queries.OPEN), None)
 
 
 # ---------------------------------------------------------------- one center
@@ -189,17 +189,17 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
 
 def _old(latest: Mapping[str, Sequence[LatestReading]], is_silent: bool, now_ms: int) -> frozenset[tuple[str, str]]:
     """(kind, subject) of what may no longer be so: all of a silent center, else what should have been told anew."""
-    found = [(kind, at) for kind, readings in latest.items() for at in readings]
+    pairs = [(kind, at) for kind, readings in latest.items() for at in readings]
     longest = {name: kind.gap_ms for name, kind in wire.KINDS.items()}
     return frozenset(
-        (kind, at.subject) for kind, at in found if is_silent or now_ms - at.wall_ms > (longest[kind] or now_ms)
+        (kind, at.subject) for kind, at in pairs if is_silent or now_ms - at.wall_ms > (longest[kind] or now_ms)
     )
 
 
 def _hidden(flags: Sequence[sa.RowMapping], silence: Collection[str], *, is_dark: bool) -> list[dict[str, Any]]:
     """On a dark center only its silence is known: of the others nobody has seen anything since (`is_hidden`)."""
-    found = [{**flag, "is_hidden": is_dark and flag["criterion"] not in silence} for flag in flags]
-    return sorted(found, key=lambda flag: flag["is_hidden"])
+    rows = [{**flag, "is_hidden": is_dark and flag["criterion"] not in silence} for flag in flags]
+    return sorted(rows, key=lambda flag: flag["is_hidden"])
 
 
 def _witness(site: Site, conn: sa.Connection, code: str, speeds: Sequence[LatestReading]) -> Witness | None:
@@ -231,14 +231,14 @@ def _drawn() -> str:
 
 def _tiles(latest: Mapping[str, Sequence[LatestReading]]) -> list[dict[str, Any]]:
     """The newest readings of the kinds that have no tile of their own, each with its figures."""
-    found = []
+    tiles = []
     for kind in wire.KINDS.values():
         numbers = [figure for figure in kind.figures if figure.is_number and kind.name not in OWN_TILES]
         for at in latest.get(kind.name, ()) if numbers else ():
             figures = [{"name": it.name, "value": getattr(at.reading, it.field), "unit": it.unit} for it in numbers]
             known = {"kind": kind.name, "subject": at.subject, "wall_ms": at.wall_ms, "failure": at.reading.failure}
-            found.append({**known, "figures": figures})
-    return found
+            tiles.append({**known, "figures": figures})
+    return tiles
 
 
 def _usual_range(devices: Sequence[sa.RowMapping], now_ms: int) -> str:
@@ -272,10 +272,10 @@ def _at(column: Sequence[float | None], place: int) -> float | None:
 
 def _bounds(verdicts: Sequence[Current]) -> str:
     """JSON {"kind.field": bound} of the criteria that a chart can show as a line."""
-    found: Mapping[str, float] = {
+    bounds: Mapping[str, float] = {
         f"{verdict.criterion.reading}.{name}": verdict.verdict.bound
         for verdict in verdicts
         if verdict.verdict.bound is not None
         for name in verdict.criterion.fields
     }
-    return msgspec.json.encode(found).decode()
+    return msgspec.json.encode(bounds).decode()

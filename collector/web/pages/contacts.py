@@ -36,8 +36,8 @@ def router(site: Site) -> APIRouter:
     @routes.get("/api/v1/contacts")
     def by_api(request: Request) -> Response:
         with site.store.read() as conn:
-            found = contacts.seen_by(conn, auth.asker(request).account)
-        return reply({"contacts": [contact.row() for contact in found]})
+            rows = contacts.seen_by(conn, auth.asker(request).account)
+        return reply({"contacts": [contact.row() for contact in rows]})
 
     @routes.post("/contacts")
     async def change(request: Request) -> Response:
@@ -75,11 +75,11 @@ def _page(
     site: Site, request: Request, edit: str = "", why: users.Why | None = None, given: dict[str, str] | None = None
 ) -> Response:
     with site.store.read() as conn:
-        found = contacts.seen_by(conn, auth.asker(request).account)
-    shown = next((contact for contact in found if contact.id == _number(edit)), None)
+        rows = contacts.seen_by(conn, auth.asker(request).account)
+    shown = next((contact for contact in rows if contact.id == _number(edit)), None)
     values = EMPTY | (given if given is not None else _as_form(shown) if shown else {})
     return View.of(site, request).page(
-        "contacts.html", status=STATUS.get(why, 400) if why else 200, why=why or "", rows=found, kinds=contacts.KINDS,
+        "contacts.html", status=STATUS.get(why, 400) if why else 200, why=why or "", rows=rows, kinds=contacts.KINDS,
         langs=contacts.LANGS, parts=PARTS, values=values, edits=auth.may(request, "contacts.edit"),
     )  # fmt: skip
 

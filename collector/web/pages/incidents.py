@@ -87,7 +87,7 @@ def _page(
 
 def _names(conn: sa.Connection, rows: list[dict[str, Any]]) -> dict[str, str]:
     codes = {str(row.get("center") or row.get("place")) for row in rows}
-    return {code: found.name for code, found in centers.some_centers(conn, codes).items()}
+    return {code: center.name for code, center in centers.some_centers(conn, codes).items()}
 
 
 def _alerts(site: Site, conn: sa.Connection) -> dict[str, Any]:

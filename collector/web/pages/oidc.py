@@ -92,12 +92,12 @@ def _account(site: Site, attempt: LoginAttempt | None, request: Request) -> tupl
     client = _client(site)
     if attempt is None:
         raise PersonError("oidc_refused", "log-in by the issuer: was not begun in this browser, or too long ago")
-    found = client.finish(attempt, request.query_params, site.now())
+    login = client.finish(attempt, request.query_params, site.now())
     with site.store.read() as conn:
-        account = directory.account_of_identity(conn, found.identities)
+        account = directory.account_of_identity(conn, login.identities)
     if account is None:
-        raise PersonError("oidc_unknown", f"{found.identities[-1][:80]!r}: is nobody's here; an admin says whose it is")
-    return account, found.token
+        raise PersonError("oidc_unknown", f"{login.identities[-1][:80]!r}: is nobody's here; an admin says whose it is")
+    return account, login.token
 
 
 def _refused(site: Site, request: Request, onward: str, refused: PersonError) -> Response:

@@ -159,9 +159,9 @@ def _way(request: SpeedRequest, program: str, host: str, port: int, options: lis
         raise ProbeFailed("no_iperf3", sentence) from None
     if not done.output.strip():
         raise ProbeFailed("failed", f"iperf3 ended with {done.code}: {done.errors.strip()[:120] or 'no output'}")
-    found = parse_output(done.output)
-    request.explain(f"iperf3 {'down' if options else 'up'}: {found.mbps:.2f} Mbit/s, {found.rtt_ms} ms under load")
-    return found
+    figures = parse_output(done.output)
+    request.explain(f"iperf3 {'down' if options else 'up'}: {figures.mbps:.2f} Mbit/s, {figures.rtt_ms} ms under load")
+    return figures
 
 
 def _failure(error: str) -> ProbeFailed:

@@ -56,10 +56,10 @@ def parse(status: int, body: bytes, host: str) -> list[dict[Direction, str]]:
     if answer.error is not None or status != 200:
         problem = answer.error or _Problem(title="no reason given")
         raise ProbeFailed("refused", f"{host} answered {status}: {problem.title} {problem.detail}".strip()[:180])
-    found = [pair for near in answer.results for scheme in ("wss", "ws") if (pair := _pair(near, scheme))]
-    if not found:
+    pairs = [pair for near in answer.results for scheme in ("wss", "ws") if (pair := _pair(near, scheme))]
+    if not pairs:
         raise ProbeFailed("bad_output", f"{host} names no server with both directions of ndt7")
-    return found
+    return pairs
 
 
 def _pair(near: _Near, scheme: str) -> dict[Direction, str]:

@@ -113,11 +113,11 @@ def _target(url: str, extra: dict[str, str], ca_file: str) -> Target:
 
 async def _reach(pair: Mapping[Direction, Target]) -> phases.Targets:
     """With the addresses that answer."""
-    found: dict[Direction, Target] = {}
+    targets: dict[Direction, Target] = {}
     for direction, target in pair.items():
         async with connected(target) as (_reader, _writer, reached):
-            found[direction] = reached
-    return found
+            targets[direction] = reached
+    return targets
 
 
 # ---------------------------------------------------------------- streams
@@ -299,15 +299,15 @@ def _talk(run: TransferPlan) -> tuple[Talk, int, float]:
     return stream.talk, lane.moved[-1], max(1e-3, run.streams.times_s[-1] - stream.talk.opened_s)
 
 
-def _sums_up(runs: Mapping[Direction, TransferPlan], found: Throughput) -> Throughput:
+def _sums_up(runs: Mapping[Direction, TransferPlan], throughput: Throughput) -> Throughput:
     """With the server's round trips, and its share of bytes sent again as loss."""
     down, up = (_talk(runs[direction])[0].measurements for direction in ("down", "up"))
     least = [item.tcp.min_rtt for item in (*down, *up) if item.tcp is not None and item.tcp.min_rtt]
     return replace(
-        found,
-        idle_rtt_ms=min(least) / 1000 if least else found.idle_rtt_ms,
-        loaded_rtt_down_ms=_loaded_ms(down) or found.loaded_rtt_down_ms,
-        loaded_rtt_up_ms=_loaded_ms(up) or found.loaded_rtt_up_ms,
+        throughput,
+        idle_rtt_ms=min(least) / 1000 if least else throughput.idle_rtt_ms,
+        loaded_rtt_down_ms=_loaded_ms(down) or throughput.loaded_rtt_down_ms,
+        loaded_rtt_up_ms=_loaded_ms(up) or throughput.loaded_rtt_up_ms,
         loss_pct=_resent_pct(down),
     )
 

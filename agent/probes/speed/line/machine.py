@@ -123,7 +123,7 @@ def _waited_s(schedstat: Path) -> float | None:
 
 def _cores() -> list[Core]:
     try:
-        found = psutil.cpu_times(percpu=True)
+        cores = psutil.cpu_times(percpu=True)
     except (OSError, RuntimeError, psutil.Error):
         return []
     return [
@@ -131,5 +131,5 @@ def _cores() -> list[Core]:
             idle_s=core.idle + getattr(core, "iowait", 0.0), softirq_s=getattr(core, "softirq", 0.0),
             total_s=sum(core) - getattr(core, "guest", 0.0) - getattr(core, "guest_nice", 0.0),
         )
-        for core in found
+        for core in cores
     ]  # fmt: skip

@@ -37,7 +37,7 @@ class Protocol:
     kinds: Mapping[Direction, type[Stream]]
     find: Callable[[SpeedRequest], Awaitable[Targets]]
     corrected: Callable[[SpeedRequest, TransferPlan, DirectionResult], Awaitable[DirectionResult]]
-    sums_up: Callable[[Mapping[Direction, TransferPlan], Throughput], Throughput] = lambda _runs, found: found
+    sums_up: Callable[[Mapping[Direction, TransferPlan], Throughput], Throughput] = lambda _runs, throughput: throughput
 
 
 def measure(
@@ -77,8 +77,8 @@ class _Test:
         await asyncio.sleep(min(1.5, DRAIN_S + (down.loaded_rtt_ms or 0) / 1000))  # what is queued would delay the rest
         up = await self._direction("up", targets["up"], idle, interface)
         after = interface.read() if interface else None
-        found = self._result(targets["down"], idle, down, up, _spent(down, up, before, after))
-        return self.protocol.sums_up(self.runs, found)
+        throughput = self._result(targets["down"], idle, down, up, _spent(down, up, before, after))
+        return self.protocol.sums_up(self.runs, throughput)
 
     async def _direction(
         self, direction: Direction, target: Target, idle: latency.Idle, interface: counters.Interface | None
@@ -186,9 +186,9 @@ def _spent(
 async def _stalled(direction: Direction, target: Target) -> ProbeFailed:
     """Why a direction stood still, as far as that can be found out: the usual reason is that large packets vanish."""
     way = {"down": "download", "up": "upload"}[direction]
-    found = await path_mtu(target.address, target.port)
-    if found.is_black_hole:
-        why = f"packets over {found.largest_bytes} bytes vanish on the path to {target.place} (path MTU)"
+    mtu = await path_mtu(target.address, target.port)
+    if mtu.is_black_hole:
+        why = f"packets over {mtu.largest_bytes} bytes vanish on the path to {target.place} (path MTU)"
         return ProbeFailed("mtu", f"the {way} stalled: {why}; let ICMP through, or clamp TCP's MSS on the router")
     return ProbeFailed("stalled", f"the {way} stalled: the line to {target.place} carried nothing any more")
 

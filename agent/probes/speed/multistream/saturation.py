@@ -176,10 +176,10 @@ def lasting_from(trace: Trace, idle_rtt_ms: float | None) -> int | None:
     if curve is None or len(curve) < 4 * rate.MIN_BINS:
         return None
     begin = next((i for i, value in enumerate(curve) if value > 0), 0)
-    found = rate.fall(trace.times_s[begin:], curve[begin:], (idle_rtt_ms or 0.0) / 1000)
-    if found is None:
+    fall = rate.fall(trace.times_s[begin:], curve[begin:], (idle_rtt_ms or 0.0) / 1000)
+    if fall is None:
         return None
-    tick = begin + found
+    tick = begin + fall
     before, after = (_moved_by_others(trace, ticks) for ticks in (range(begin, tick + 1), range(tick, len(curve))))
     came = before is not None and after is not None and after - before > CROSS_SHARE * _mbps(trace, curve, begin, tick)
     return None if came else tick

@@ -54,8 +54,8 @@ class Stream(asyncio.BaseProtocol):
     @property
     def sock(self) -> socket.socket:
         assert self.transport is not None
-        found: socket.socket = self.transport.get_extra_info("socket")
-        return found
+        sock: socket.socket = self.transport.get_extra_info("socket")
+        return sock
 
     def take_head(self, data: bytes) -> None:
         """Collects the first answer's head; a status other than `answer` ends the stream with the reason."""
@@ -186,8 +186,8 @@ class Busy(ProbeFailed):
 
 def retry_after_s(head: bytes) -> int | None:
     """Retry-After in seconds (RFC 9110 §10.2.3); a date counts as none."""
-    found = re.search(rb"\r\nretry-after:[ \t]*(\d{1,5})[ \t]*(?:\r\n|$)", head, re.IGNORECASE)
-    return max(1, int(found[1])) if found else None
+    match = re.search(rb"\r\nretry-after:[ \t]*(\d{1,5})[ \t]*(?:\r\n|$)", head, re.IGNORECASE)
+    return max(1, int(match[1])) if match else None
 
 
 def is_page(head: bytes, rest: bytes) -> bool:

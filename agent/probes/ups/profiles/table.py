@@ -97,8 +97,8 @@ def number_of(raw: Raw) -> float | None:
     if isinstance(raw, (int, float)):
         return float(raw) if abs(raw) < 1e15 else None
     words = text_of(raw)
-    found = _NUMBER.match(words) if words else None
-    return float(found.group(1).replace(",", ".")) if found and len(found.group(1)) < 16 else None
+    match = _NUMBER.match(words) if words else None
+    return float(match.group(1).replace(",", ".")) if match and len(match.group(1)) < 16 else None
 
 
 def text_of(raw: Raw) -> str | None:

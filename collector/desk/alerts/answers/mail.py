@@ -64,8 +64,8 @@ def reply_of(raw: bytes) -> MailReply | None:
         addresses = " ".join(str(value) for name in ADDRESSED for value in mail.get_all(name, ()))
     except Exception:  # the parser of the standard library fails in many ways on what is hostile
         return None
-    found = _SECRET.search(addresses)
-    secret = found[1] if found else links.secret_in(body)
+    match = _SECRET.search(addresses)
+    secret = match[1] if match else links.secret_in(body)
     return MailReply(secret, written(body)) if secret else None
 
 

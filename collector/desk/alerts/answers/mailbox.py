@@ -49,8 +49,8 @@ class Mailbox:
         try:
             imap.login(self._section.user, self._password)
             _checked(imap.select(self._section.folder))
-            found = next((part for part in _checked(imap.uid("SEARCH", "UNSEEN")) if isinstance(part, bytes)), b"")
-            for name in found.decode("ascii", "replace").split()[:MOST]:
+            uids = next((part for part in _checked(imap.uid("SEARCH", "UNSEEN")) if isinstance(part, bytes)), b"")
+            for name in uids.decode("ascii", "replace").split()[:MOST]:
                 parts = _checked(imap.uid("FETCH", name, f"(BODY.PEEK[]<0.{MAX_BYTES}>)"))
                 raw = next((bytes(part[1]) for part in parts if isinstance(part, tuple)), b"")
                 if (reply := reply_of(raw)) is not None:

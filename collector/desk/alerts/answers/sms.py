@@ -44,10 +44,10 @@ def take(conn: sa.Connection, sender: str, text: str, now_ms: int) -> Incident:
 def _numbered(answer: Answer) -> tuple[int | None, Answer]:
     """The number of the incident that the answer begins with, and the rest of it."""
     part = answer.owner if answer.act == "assign" else answer.note
-    found = _NUMBER.match(part)
-    if found is None:
+    match = _NUMBER.match(part)
+    if match is None:
         return None, answer
-    rest = part[found.end() :].strip()
+    rest = part[match.end() :].strip()
     if answer.act == "assign":
-        return int(found[1]), replace(answer, owner=rest)
-    return int(found[1]), replace(answer, note=rest or (part if answer.act == "ack" else ""))
+        return int(match[1]), replace(answer, owner=rest)
+    return int(match[1]), replace(answer, note=rest or (part if answer.act == "ack" else ""))

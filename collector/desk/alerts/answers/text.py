@@ -23,10 +23,10 @@ def words() -> Mapping[str, AnswerAct]:
 def answer_of(text: str, way: AnswerWay) -> Answer | None:
     """None for an empty one. `assign` takes a name up to a colon or the end of its line; what follows is the note."""
     text = text.strip()[:MAX_TEXT]
-    found = _FIRST.fullmatch(text)
-    if found is None:
+    match = _FIRST.fullmatch(text)
+    if match is None:
         return None
-    act, rest = words().get(found[1].casefold()), found[2].strip()
+    act, rest = words().get(match[1].casefold()), match[2].strip()
     if act is None:
         return Answer("note", text, way=way)
     if act == "assign":

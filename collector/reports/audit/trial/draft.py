@@ -210,9 +210,9 @@ def tried_part(conn: sa.Connection, centers: Sequence[Center], question: DraftQu
     with uncollected():
         for code, period in _added(conn, periods, question.span):
             sheets += period.days
-            found = _outcome(known[code], period, [old for old, _ in pairs], [new for _, new in pairs])
-            totals[f"{found.was} > {found.now}"] += 1
-            changed += [found] if found.was != found.now else []
+            outcome = _outcome(known[code], period, [old for old, _ in pairs], [new for _, new in pairs])
+            totals[f"{outcome.was} > {outcome.now}"] += 1
+            changed += [outcome] if outcome.was != outcome.now else []
     return TriedPart(sheets=sheets, changed=changed, totals=totals)
 
 
@@ -294,10 +294,10 @@ def _pct(part: int, whole: int) -> float | None:
 
 
 def _by(changed: Sequence[TriedCenter], name: str) -> dict[str, dict[str, int]]:
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    by_group: dict[str, Counter[str]] = defaultdict(Counter)
     for one in changed:
-        found[getattr(one, name) or "-"][f"{one.was} > {one.now}"] += 1
-    return {key: dict(sorted(counts.items())) for key, counts in sorted(found.items())}
+        by_group[getattr(one, name) or "-"][f"{one.was} > {one.now}"] += 1
+    return {key: dict(sorted(counts.items())) for key, counts in sorted(by_group.items())}
 
 
 def facts(trial: DraftTrial) -> Any:

@@ -74,15 +74,15 @@ def _is_key(text: str) -> bool:
         return False
 
 
-async def run(line: Connection, found: Agreed, block: memoryview, address: str) -> None:
+async def run(line: Connection, handshake: Agreed, block: memoryview, address: str) -> None:
     """One direction on a line that has joined its session, from the handshake to the farewell. Raises OSError when
     the client is gone."""
     lines = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
-    agreement = (f"Sec-WebSocket-Accept: {found.accept}", f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
+    agreement = (f"Sec-WebSocket-Accept: {handshake.accept}", f"Sec-WebSocket-Protocol: {SUBPROTOCOL}")
     await line.send("\r\n".join([*lines, *agreement, "", ""]).encode("latin-1"))
-    talk = _Talk(line, found, address)
+    talk = _Talk(line, handshake, address)
     try:
-        await TALKS[found.direction](talk, block)
+        await TALKS[handshake.direction](talk, block)
         await talk.part()
     finally:
         talk.heard.cancel()
@@ -93,8 +93,8 @@ class _Talk:
     """`heard` is over when the client has said its farewell, or nothing more can come; its result is the code to
     answer with."""
 
-    def __init__(self, line: Connection, found: Agreed, address: str) -> None:
-        self.line, self.found, self.address = line, found, address
+    def __init__(self, line: Connection, handshake: Agreed, address: str) -> None:
+        self.line, self.found, self.address = line, handshake, address
         self.reader = websocket_frames.Reader(masked=True)
         self.turn = asyncio.Lock()  # whole messages only
         self.began_s = time.monotonic()
