@@ -44,6 +44,7 @@ from collector.reports.ledger import Bucket, FormerBucket
 from collector.reports.revisions import SHOWN as DIFFERENCES
 from collector.standard.check import READINGS, value_type
 from collector.standard.criteria import AUDIT, CLOCK, DEAF, DERIVED, YES_NO, Severity
+from collector.store.jobs.workers import WORKER_WAITS
 from collector.store.queries import STATES
 from collector.web import view
 from collector.web.desk import windows
@@ -115,6 +116,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "setup.why", (*setup.SAID, "no_center")
     yield "setup.check", ("parts", "beat", "queue", "disk", "backup", "certificates", "clock")
     yield "setup.job", setup.JOBS
+    yield "setup.worker.waits", WORKER_WAITS
     yield "answer", ANSWER_ACTS
     yield "now.none", ("mine", "free")
     yield "now.key", now.KEYS

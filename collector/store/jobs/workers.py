@@ -9,13 +9,15 @@ import sqlalchemy as sa
 
 from collector.store import schema, upsert
 
+WORKER_WAITS = ("broker", "commit")  # for what a worker waits: one gives no messages, those in hand are not committed
+
 _w = schema.ingest_workers.c
 
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """`at_ms` and `committed_ms` (None: nothing yet) are by the worker's own clock. It waits for `waits` (broker: one
-    gives no messages, commit: of those in hand; empty: nothing) since `wait_s`."""
+    """`at_ms` and `committed_ms` (None: nothing yet) are by the worker's own clock. It waits for `waits` (of
+    WORKER_WAITS; empty: for nothing) since `wait_s`."""
 
     machine: str
     number: int
