@@ -37,7 +37,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[
     """Something of everything: people, a rota with somebody who stands in, a route, a plan, two windows."""
     folder = tmp_path_factory.mktemp("desk")
     store = empty_store(folder / "nabz.sqlite")
-    cast.insert(store, schema.centers, [cast.center_row("KHI-0001", 1), cast.center_row("LHE-9", 2, feeder="LESCO F-7")])
+    rows = [cast.center_row("KHI-0001", 1), cast.center_row("LHE-9", 2, feeder="LESCO F-7")]
+    cast.insert(store, schema.centers, rows)
     who, hour = ActingPerson(name="Sara Malik", now_ms=cast.NOW_MS), cast.HOUR_MS
     with store.write() as conn:
         for name in ("Bilal Ahmad", "عائشہ خان"):
