@@ -102,7 +102,7 @@ def _center(
     dies = draw.random() < 0.5
     unsynced = draw.random() < 0.5
     spool, seq, chain = draw.randbytes(16).hex(), 1, wire.GENESIS
-    boot, boot_ms, alive_ms, waiting = "b0", BEGIN - DAY, None, []
+    boot, boot_ms, alive_ms, waiting, heard_ms = "b0", BEGIN - DAY, None, [], BEGIN - HOUR
     for at_ms in range(BEGIN + draw.randrange(MINUTE), end_ms, step_ms):
         on_battery = any(start <= at_ms < end for start, end in cuts)
         if dies and any(start + (end - start) // 2 <= at_ms < end for start, end in cuts):
@@ -127,8 +127,9 @@ def _center(
         away = any(start <= at_ms < end for start, end in offline)
         if away and len(waiting) < 24:
             continue
-        nonce = hashlib.blake2b(f"{code} {at_ms}".encode(), digest_size=16).hexdigest() if hard else ""
-        play.nonces |= {nonce: at_ms - MINUTE} if hard else {}
+        # That of the last receipt, which came before all that waits was taken.
+        nonce = hashlib.blake2b(f"{code} {heard_ms}".encode(), digest_size=16).hexdigest() if hard else ""
+        play.nonces |= {nonce: heard_ms + MINUTE} if hard else {}
         batch = wire.Batch(
             v=1,
             device=play.device(code),
@@ -151,6 +152,7 @@ def _center(
         late_ms = draw.randrange(1, 20_000)
         play.slots[code].append(back_ms + (late_ms // 400 if hard and not away else late_ms + 100 * away))
         seq, chain, waiting = seq + len(waiting), wire.chain(chain, waiting), []
+        heard_ms = heard_ms if away else at_ms
     play.slots[code].sort()
 
 
