@@ -68,9 +68,13 @@ class OffsetBounds:
         )
 
     def figure(self, until_ms: float = math.inf) -> int:
-        """What the wall clock said, if that can be true; else as late as can be. The boot was over by `until_ms`. A
-        floor above the limit shows nothing: what was measured before its gateway enrolled has one."""
-        latest_ms = min(math.inf if self.limit_ms is None else self.limit_ms, until_ms - self.last_ms)
+        """What the wall clock said, if that can be true; else as late as can be. The boot was over by `until_ms`, unless
+        receipts show otherwise: where one name comes before and after another's, order shows nothing. Nor does a floor
+        above the limit: what was measured before its gateway enrolled has one."""
+        latest_ms = math.inf if self.limit_ms is None else self.limit_ms
+        over_ms = until_ms - self.last_ms
+        if self.floor_ms is None or not over_ms < self.floor_ms <= latest_ms:
+            latest_ms = min(latest_ms, over_ms)
         is_above = self.floor_ms is None or self.floor_ms > latest_ms or (self.claim_ms or 0) >= self.floor_ms
         if self.claim_ms is not None and is_above and self.claim_ms <= latest_ms + SAME_MS:
             latest_ms = min(latest_ms, self.claim_ms)

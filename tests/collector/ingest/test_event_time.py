@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from collector.ingest.times.event_time import (
     SLACK_MS,
     Ahead,
     Bracket,
+    OffsetBounds,
     boots_of,
     bracket,
     dated,
@@ -128,3 +131,13 @@ def test_no_clock_is_believed_of_a_time_that_was_over_whatever_it_says_of_itself
     before_enrolment = [stamp(ENROLLED - 1, clock="synced")]
     assert event_times(before_enrolment, bracket(live=False, **times)) == [RECEIVED]
     assert bracket(live=False, after_ms=RECEIVED + 1, **times).from_ms == ENROLLED
+
+
+@pytest.mark.parametrize(
+    ("until_ms", "figure_ms"),
+    [(math.inf, 150), (155, 145), (50, 150)],
+    ids=["the last of its gateway", "over before the next", "over before receipts show it"],
+)
+def test_a_boot_ends_where_the_next_begins_unless_receipts_show_otherwise(until_ms: float, figure_ms: int) -> None:
+    bounds = OffsetBounds(floor_ms=100, limit_ms=200, claim_ms=150, last_ms=10)
+    assert bounds.figure(until_ms) == figure_ms
