@@ -40,6 +40,7 @@ from collector.web.site import Site
 from collector.web.view import View
 
 PAGE_ROWS = 50  # two screens: browsers take longer over rows than the server does
+FIRST_ROWS = 25  # of an answer within the page: a screen of them is drawn before the others
 USE_MS = 7 * 86_400_000  # so far back are seats' hours of use added up
 MAX_ROWS_ASKED = 400
 WHO_ELSE = ("owner", "isp", "feeder", "exchange")  # facts that lead to the centers that share them
@@ -94,7 +95,7 @@ def _list(site: Site, request: Request, markup: list_rows.RowMarkup) -> Response
     total = counts[wanted.state] if wanted.state else sum(counts.values())
     view = View.of(site, request)
     return view.page(
-        "list.html" if is_part else "centers.html", views=own, event=event,
+        "list.html" if is_part else "centers.html", views=own, event=event, first=FIRST_ROWS if is_part else PAGE_ROWS,
         query=lists.view_of(request.url.query), left_out=lists.left_out(request), choice=lists.CHOICE,
         rows=markup.rows(view, rows, hours, risks), counts=counts, wanted=wanted, found=total, number=number, **around,
         pages=max(1, -(-total // PAGE_ROWS)), states=queries.STATES, standard=_standard(site),
