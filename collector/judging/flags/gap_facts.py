@@ -66,8 +66,8 @@ class GapFacts:
     the agent took during the gap and delivered later, the earliest at `taken_from_ms`; `places` where its link probe
     saw the fault meanwhile, `line_causes` what else it found wrong with the line, `place_before` where the last reading
     before the gap, of `place_before_ms`, saw it; `seats` what the roll calls around it say; `alive_ms` when its
-    gateway was last heard by a second path, `clock_off_s` how far its clock was ahead then (negative: behind; None: about
-    right)."""
+    gateway was last heard by a second path, `clock_off_s` how far its clock was ahead then (negative: behind;
+    None: about right)."""
 
     from_ms: int
     to_ms: int
