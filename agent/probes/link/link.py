@@ -63,7 +63,7 @@ async def probe(context: Context) -> Sequence[Reading]:
     look = looking.result()
     far = judge_far(seen, kept, look)
     remembered = path.remember(kept, far.path)
-    if remembered != kept and remembered.addresses and file.parent.is_dir():  # by hand it makes no folder
+    if remembered != kept and remembered.addresses:
         path.write_path(file, remembered)
     facts = LinkFound(
         router=kept.router if route is None else lan is not None,
