@@ -16,12 +16,13 @@ from bench.pages.browser import CHROMIUM, FLAGS, served
 FOLDER = Path(__file__).parent / "screens"
 MOST_BYTES = 600_000
 DESKTOP, PHONE = {"width": 1200, "height": 600}, {"width": 360, "height": 740}
+WHOLE = {"width": 1200, "height": 1240}  # a center with its charts
 # name: (path, role, language, colours, window, what is waited for)
 SCREENS = {
     "list": ("/", "admin", "en-GB", "light", DESKTOP, ".live[data-live=on]"),
     "list-urdu": ("/?lang=ur", "admin", "ur-PK", "dark", DESKTOP, ".live[data-live=on]"),
     "map": ("/map", "admin", "en-GB", "light", DESKTOP, "#map[data-drawn]"),
-    "center": ("/centers/{code}?range=7d", "admin", "en-GB", "dark", DESKTOP, "#charts canvas >> nth=3"),
+    "center": ("/centers/{code}?range=7d", "admin", "en-GB", "dark", WHOLE, "#charts canvas >> nth=3"),
     "mine": ("/mine", "operator", "ur-PK", "light", PHONE, ".live[data-live=on]"),
 }
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from agent import config_file
+from agent.common import logs
 from agent.diagnostics import doctor
 from agent.remote import trial
 
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         settings = trial.in_force(config_file.load_or_default(options.config))
     except config_file.SettingsError as error:
-        print(error, file=sys.stderr)
+        logs.complain(str(error), "nabz-agent")
         return 2
     findings = []
     for finding in doctor.diagnose(settings):

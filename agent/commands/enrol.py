@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from agent import config_file, identity
+from agent.common import logs
 from agent.common.errors import describe
 from agent.common.files import asked_secret, on_command_line
 from agent.uplink import enrol
@@ -94,7 +95,7 @@ def enrolled(options: argparse.Namespace, token: str) -> int:
             waiting=enrol.ApprovalWait(timeout_s=options.timeout, notify=progress),
         )
     except config_file.SettingsError as error:
-        print(error, file=sys.stderr)
+        logs.complain(str(error), "nabz-agent")
         return 2
     except (enrol.EnrolFailed, identity.IdentityError) as error:
         print(f"nabz-agent: {error}", file=sys.stderr)

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
             begin = partial(_start_log, options.log_format, mine)
             is_replaced = service.run(settings, mine, on_start=begin, take=words)
     except config_file.SettingsError as error:
-        logs.complain(str(error))
+        logs.complain(str(error), "nabz-agent")
         return 2
     except identity.IdentityError as error:
         logs.complain(str(error), "nabz-agent")

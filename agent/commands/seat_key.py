@@ -7,6 +7,7 @@ import json
 import sys
 
 from agent import config_file, identity
+from agent.common import logs
 from agent.common.errors import describe
 
 EXAMPLE = "nabz-agent seat-key"
@@ -21,9 +22,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     try:
-        key = identity.seat_key(config_file.load_or_default(options.config).state_dir).hex()
+        folder = config_file.load_or_default(options.config).state_dir
+        if not folder.is_dir():  # a key made in a mistyped folder would go to twenty PCs and open nothing
+            raise identity.NotEnrolled(
+                f"{folder}: is not there", "enrol with `nabz-agent enrol URL`, or name the settings with --config"
+            )
+        key = identity.seat_key(folder).hex()
     except config_file.SettingsError as error:
-        print(error, file=sys.stderr)
+        logs.complain(str(error), "nabz-agent")
         return 2
     except (identity.IdentityError, OSError) as error:
         print(f"nabz-agent: {describe(error)}", file=sys.stderr)

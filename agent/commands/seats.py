@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 
 from agent import config_file
+from agent.common import logs
 from agent.common.errors import describe
 from agent.identity import IdentityError
 from agent.probes.seats import registry_file
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
             registry_file.give(folder, order)
             seats = registry_file.obeyed(seats, order)
     except config_file.SettingsError as error:
-        print(error, file=sys.stderr)
+        logs.complain(str(error), "nabz-agent")
         return 2
     except WrongSeat as error:
         print(f"nabz-agent: {error}", file=sys.stderr)

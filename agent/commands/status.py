@@ -7,7 +7,7 @@ import json
 import sys
 
 from agent import config_file
-from agent.common import http
+from agent.common import http, logs
 from agent.common.causes import REFUSALS
 from agent.common.errors import describe
 from agent.common.words import plain
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         address = options.at or config_file.load_or_default(options.config).agent.status_listen
         view = fetch(address)
     except config_file.SettingsError as error:
-        print(error, file=sys.stderr)
+        logs.complain(str(error), "nabz-agent")
         return 2
     except (OSError, ValueError) as error:
         why = describe(error)

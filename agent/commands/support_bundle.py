@@ -19,6 +19,7 @@ import msgspec
 
 from agent import __version__, config_file
 from agent.commands import status
+from agent.common import logs
 from agent.common.errors import describe
 from agent.config import AgentSettings
 from agent.diagnostics import doctor
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         base = config_file.load_or_default(options.config)
     except config_file.SettingsError as error:
-        print(error, file=sys.stderr)
+        logs.complain(str(error), "nabz-agent")
         return 2
     out = options.out or Path(time.strftime("nabz-support-%Y%m%dT%H%M%SZ.tar.gz", time.gmtime()))
     try:

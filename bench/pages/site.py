@@ -81,7 +81,7 @@ def chart(conn: sa.Connection, code: str, until_ms: int) -> None:
     ])  # fmt: skip
 
 
-def feed(store: Store, hub: Hub, codes: list[str], stop: threading.Event) -> None:
+def feed(store: Store, hub: Hub, codes: list[str], criterion: str, stop: threading.Event) -> None:
     """As ingest does it: the pulse of who was heard, now and then a flag with the state that follows from it."""
     share = max(1, round(len(codes) / PERIOD_S))
     for second in count():
@@ -92,9 +92,8 @@ def feed(store: Store, hub: Hub, codes: list[str], stop: threading.Event) -> Non
         with store.write() as conn:
             pulses, flags = schema.pulse.c, schema.flags.c
             conn.execute(sa.update(schema.pulse).where(pulses.center.in_(heard)).values(heard_ms=now_ms()))
-            first = sa.select(sa.func.min(flags.criterion)).scalar_subquery()
             word = sa.case((flags.state == "raised", "clear"), else_="raised")
-            mine = (flags.center.in_(moved)) & (flags.criterion == first)
+            mine = (flags.center.in_(moved)) & (flags.criterion == criterion)
             conn.execute(sa.update(schema.flags).where(mine).values(state=word, since_ms=now_ms()))
             center_states.refresh(conn, moved, now_ms())
         hub.publish({*heard, *moved})
@@ -115,8 +114,14 @@ def main() -> int:
     with store.write() as conn:
         center_states.settle(conn, ranks, now_ms())
         chart(conn, codes[0], now_ms())
+    standard = standards.at(now_ms())
+    assert standard is not None
+    first = standard.criteria[0].id  # a download speed, as the flags' reasons say
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False, ws="none", http="h11"))
-    threads = [threading.Thread(target=server.run), threading.Thread(target=feed, args=(store, hub, codes, stop))]
+    threads = [
+        threading.Thread(target=server.run),
+        threading.Thread(target=feed, args=(store, hub, codes, first, stop)),
+    ]
     threads[0].start()
     while not server.started:
         time.sleep(0.05)

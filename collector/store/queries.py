@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -372,9 +372,23 @@ def _with_gaps(points: Sequence[tuple[Any, ...]], longest_ms: int) -> list[tuple
     return result
 
 
-def beacon_heard_ms(conn: sa.Connection, code: str, after_ms: int) -> int | None:
-    """When a gateway of this center was last heard by its second path, if later than that."""
+class LastBeacon(NamedTuple):
+    """When a gateway was last heard by its second path, and how far its clock was ahead then (negative: behind; None:
+    about right)."""
+
+    device: str
+    heard_ms: int
+    clock_off_s: int | None
+
+
+def last_beacons(conn: sa.Connection, code: str, after_ms: int) -> list[LastBeacon]:
+    """Of the gateways of this center that were heard by their second path later than that, the newest first."""
     beacons = schema.beacons.c
-    newest = sa.select(sa.func.max(beacons.received_ms)).where(beacons.center == code, beacons.received_ms > after_ms)
-    heard_ms: int | None = conn.scalar(newest)
-    return heard_ms
+    query = sa.select(beacons.device, beacons.received_ms, beacons.off_s)
+    query = query.where(beacons.center == code, beacons.received_ms > after_ms)
+    return [LastBeacon(*row) for row in conn.execute(query.order_by(beacons.received_ms.desc(), beacons.device))]
+
+
+def last_beacon(conn: sa.Connection, code: str, after_ms: int) -> LastBeacon | None:
+    """The newest of `last_beacons`."""
+    return next(iter(last_beacons(conn, code, after_ms)), None)

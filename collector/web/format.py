@@ -47,7 +47,7 @@ class Show:
         """How long ago, with the exact time in a tooltip; a script keeps it true while the page is open."""
         if at_ms is None:
             return self.words("none")
-        return self._time(at_ms, self.words.age((self.now_ms - at_ms) / 1000), self.clock(at_ms), live=True)
+        return self._time(at_ms, _age(self.words, (self.now_ms - at_ms) // 1000), self.clock(at_ms), live=True)
 
     def at(self, at_ms: int | None) -> Markup:
         """The exact time, in the programme's time zone."""
@@ -66,7 +66,7 @@ class Show:
         return Markup("{} – {}").format(self.day(from_ms), self.day(to_ms - 1) if to_ms else self.words("none"))
 
     def clock(self, at_ms: int) -> str:
-        return f"{datetime.fromtimestamp(at_ms / 1000, self.zone):%Y-%m-%d %H:%M}"
+        return _clock(self.zone, at_ms // MINUTE_MS)
 
     def _time(self, at_ms: int, text: Markup, title: str, *, live: bool = False) -> Markup:
         iso = f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -236,6 +236,7 @@ class Show:
         return self.words.listed(map(self.words.ltr, names))
 
 
+MINUTE_MS = 60_000
 _FACT_UNITS = {
     "latitude": "°", "longitude": "°", "contract_down_mbps": "Mbit/s", "contract_up_mbps": "Mbit/s",
     "generator_kva": "kVA", "seat_price_rs": "Rs",
@@ -275,6 +276,16 @@ def _hours_said(words: HtmlWords, marks: str) -> str:
         if spent[str(place)]
     ]
     return str(plain("hours.said", hours=plain("comma").join(parts)))
+
+
+@lru_cache(maxsize=4096)  # of a fleet most were heard in the same few minutes
+def _clock(zone: ZoneInfo, minute: int) -> str:
+    return f"{datetime.fromtimestamp(minute * 60, zone):%Y-%m-%d %H:%M}"
+
+
+@lru_cache(maxsize=4096)
+def _age(words: HtmlWords, seconds: int) -> Markup:
+    return words.age(seconds)
 
 
 def _shade(mark: str) -> str:

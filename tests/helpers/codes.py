@@ -319,6 +319,8 @@ COLLECTOR: Examples = {
     "evidence.on_battery": {"found": UPS, "battery_s": 1500, "whole_s": 1800},
     "evidence.last_heard": {"found": UPS},
     "evidence.second_path": {"alive_s": 600},
+    "evidence.clock_ahead": {"off_s": 18000},
+    "evidence.clock_behind": {"off_s": 18000},
     "evidence.seats_off": {"reading": "g1 s 7", "n": 7, "whole": 9},
     "evidence.seats_ran": {"reading": "g1 s 7", "n": 7, "whole": 9, "anew": 2},
     "evidence.nothing_taken": {},

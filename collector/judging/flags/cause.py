@@ -243,14 +243,21 @@ def _guess(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
 
 def _alive(facts: GapFacts, low: BatteryRun | None, witness: NeighbourWitness, alive_ms: int) -> Cause:
     """Its gateway runs, and says so by a second path: there is power, so the line is what is down."""
-    alive = Reason.of("evidence.second_path", alive_s=max(0, facts.to_ms - alive_ms) // 1000)
+    alive = [Reason.of("evidence.second_path", alive_s=max(0, facts.to_ms - alive_ms) // 1000)]
+    if facts.clock_off_s is not None:
+        alive.append(clock_off(facts.clock_off_s))
     if low is not None:
         last = Reason.of("evidence.last_heard", found=_run(low))
-        return _by_feeder("mains_carried", "likely", (alive, last), witness)
+        return _by_feeder("mains_carried", "likely", (*alive, last), witness)
     if facts.place_before == "lan":
         before = Reason.of("evidence.fault_before", field="fault_place", word="lan")
-        return Cause(name="lan_fault", grade="likely", evidence=(alive, before))
-    return _by_isp("likely", (alive,), witness)
+        return Cause(name="lan_fault", grade="likely", evidence=(*alive, before))
+    return _by_isp("likely", alive, witness)
+
+
+def clock_off(off_s: int) -> Reason:
+    """That a gateway's clock is wrong: `off_s` is how far ahead, negative behind."""
+    return Reason.of("evidence.clock_ahead" if off_s > 0 else "evidence.clock_behind", off_s=abs(off_s))
 
 
 # ---------------------------------------------------------------- witnesses

@@ -66,7 +66,8 @@ class GapFacts:
     the agent took during the gap and delivered later, the earliest at `taken_from_ms`; `places` where its link probe
     saw the fault meanwhile, `line_causes` what else it found wrong with the line, `place_before` where the last reading
     before the gap, of `place_before_ms`, saw it; `seats` what the roll calls around it say; `alive_ms` when its
-    gateway was last heard by a second path."""
+    gateway was last heard by a second path, `clock_off_s` how far its clock was ahead then (negative: behind;
+    None: about right)."""
 
     from_ms: int
     to_ms: int
@@ -80,6 +81,7 @@ class GapFacts:
     taken_from_ms: int | None = None
     seats: SeatEvidence = field(default_factory=SeatEvidence)
     alive_ms: int | None = None
+    clock_off_s: int | None = None
 
 
 class Sign(msgspec.Struct, frozen=True, kw_only=True):

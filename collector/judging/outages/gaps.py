@@ -25,7 +25,7 @@ from collector.judging.outages.mains_cuts import Began
 from collector.judging.outages.neighbours import witnesses
 from collector.standard.criteria import EVERYONE
 from collector.store import schema, upsert, warm
-from collector.store.queries import beacon_heard_ms
+from collector.store.queries import last_beacon
 
 LOOK_AGAIN_MS = 300_000  # after the last news of a gap, its neighbours are asked once more
 GAP_S = 180.0  # as the settings have it by default
@@ -124,7 +124,9 @@ def likely_of(conn: sa.Connection, codes: Collection[str], now_ms: int, gap_s: f
     answers = witnesses(conn, spans, gap_ms)
     causes = {}
     for (code, span), witness in zip(spans, answers, strict=True):
-        facts = replace(_begun(conn, code, span, ()), alive_ms=beacon_heard_ms(conn, code, span[0]))
+        facts, beacon = _begun(conn, code, span, ()), last_beacon(conn, code, span[0])
+        if beacon is not None:
+            facts = replace(facts, alive_ms=beacon.heard_ms, clock_off_s=beacon.clock_off_s)
         causes[code] = name_cause(facts, witness)
     return causes
 

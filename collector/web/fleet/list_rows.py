@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from collector.common.html_words import HtmlWords
 from collector.desk.risk.rows import MonthRisk
+from collector.store.queries import STATES
 from collector.web.format import Show, day_marks
 from collector.web.site import Site
 from collector.web.view import View
@@ -45,9 +46,9 @@ class RowMarkup:
             marks = day_marks(row["hours_ranks"], hours[row["opening"]])
             heard_ms = row["heard_ms"] if row["state"] == "silent" else None  # of others it is an age alone
             risk = risks[row["center"]][0] if row["center"] in risks else None
-            text = self._made(view.words, show.names_others, facts, heard_ms, marks, risk)
-            text = text.replace(SINCE, show.since(row["state_since_ms"]), 1)
-            shown.append(Markup(text.replace(HEARD, show.since(row["heard_ms"]), 1)))  # noqa: S704 - of a template
+            head, between, end = self._made(view.words, show.names_others, facts, heard_ms, marks, risk)
+            since, heard = show.since(row["state_since_ms"]), show.since(row["heard_ms"])
+            shown.append(Markup(f"{head}{since}{between}{heard}{end}"))  # noqa: S704 - of a template
         return shown
 
     def _make(
@@ -58,13 +59,19 @@ class RowMarkup:
         heard_ms: int | None,
         marks: str,
         risk: MonthRisk | None,
-    ) -> str:
-        """Of what it is given alone: the template finds nothing else."""
+    ) -> tuple[str, str, str]:
+        """Around the two ages. Of what it is given alone: the template finds nothing else."""
         row = dict(zip(SHOWN, facts, strict=True)) | {"heard_ms": heard_ms}
-        return self._macro(words, names_others)(row, marks, risk, SINCE, HEARD)
+        text = str(self._macro(words, names_others)(row, marks, risk, SINCE, HEARD))
+        head, _, rest = text.partition(SINCE)
+        between, _, end = rest.partition(HEARD)
+        return head, between, end
 
     def _macro_of(self, words: HtmlWords, names_others: bool) -> Callable[..., str]:
         """The template's macro in one language: making its surroundings costs half of a row."""
         show = Show(words, 0, self._site.zone, self._site.standards, names_others)
-        module: Any = self._site.templates.get_template("row.html").make_module({"t": words, "show": show})
+        named = {"t": words, "show": show}
+        parts: Any = self._site.templates.get_template("parts.html").make_module(named)
+        badges = {state: parts.badge(state, words(f"state.{state}")) for state in STATES}
+        module: Any = self._site.templates.get_template("row.html").make_module({**named, "badges": badges})
         return module.tr  # type: ignore[no-any-return]

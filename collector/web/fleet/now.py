@@ -26,7 +26,7 @@ from collector.web.view import View
 Tab = Literal["open", "mine", "free", "failed", "self"]
 TABS: tuple[Tab, ...] = get_args(Tab)
 BULK = ("ack", "assign", "note", "snooze")  # acts that may be done to many at once
-KEYS = ("j", "k", "enter", "x", "a", "s", "n", "esc")
+KEYS = ("j", "k", "enter", "x", "a", "s", "c", "n", "esc")
 SHOWN = 100
 MESSAGES = 50
 MEMBERS, EVENTS = 12, 8  # of the panel

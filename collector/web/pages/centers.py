@@ -21,6 +21,7 @@ from collector.desk.risk import rows as month_risks
 from collector.ingest import stories
 from collector.judging import score, server_check
 from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings
+from collector.judging.flags.cause import clock_off
 from collector.judging.flags.witness import Witness
 from collector.judging.outages import summary
 from collector.register import dated
@@ -40,6 +41,7 @@ from collector.web.site import Site
 from collector.web.view import View
 
 PAGE_ROWS = 50  # two screens: browsers take longer over rows than the server does
+FIRST_ROWS = 25  # of an answer within the page: a screen of them is drawn before the others
 USE_MS = 7 * 86_400_000  # so far back are seats' hours of use added up
 MAX_ROWS_ASKED = 400
 WHO_ELSE = ("owner", "isp", "feeder", "exchange")  # facts that lead to the centers that share them
@@ -94,7 +96,7 @@ def _list(site: Site, request: Request, markup: list_rows.RowMarkup) -> Response
     total = counts[wanted.state] if wanted.state else sum(counts.values())
     view = View.of(site, request)
     return view.page(
-        "list.html" if is_part else "centers.html", views=own, event=event,
+        "list.html" if is_part else "centers.html", views=own, event=event, first=FIRST_ROWS if is_part else PAGE_ROWS,
         query=lists.view_of(request.url.query), left_out=lists.left_out(request), choice=lists.CHOICE,
         rows=markup.rows(view, rows, hours, risks), counts=counts, wanted=wanted, found=total, number=number, **around,
         pages=max(1, -(-total // PAGE_ROWS)), states=queries.STATES, standard=_standard(site),
@@ -136,12 +138,14 @@ def _center(site: Site, request: Request, code: str) -> Response:
         shown = _hidden(flags, ranks.silence, is_dark=row["state"] == "silent")
         pages = {"open_flags": shown, "number": number, "pages": max(1, -(-count // FLAGS))}
         values = {**_center_values(site, conn, code), **pages, **test_now.values(conn, request, code)}
+        beacons = queries.last_beacons(conn, code, row["heard_ms"] or 0)  # once heard itself, its readings tell
         likely = causes.of_center(conn, code, site.now()) if row["state"] == "silent" else None
     name = request.query_params.get("range", "")
     span = name if name in RANGES_S else _usual_range(values["devices"], site.now())
     view = View.of(site, request)
     return view.page(
         "center.html", event=event, row=row, **values, likely=likely,
+        clocks_off={one.device: (clock_off(one.clock_off_s), one.heard_ms) for one in beacons if one.clock_off_s},
         old=_old(values["latest"], row["state"] == "silent", site.now()),
         who_else=WHO_ELSE, ranges=RANGES_S, range=span, range_s=RANGES_S[span],
         standard=_standard(site), facts=(*WHO_ELSE[:1], *SHOWN), charts=CHARTS, drawn=_drawn(), series=SERIES,

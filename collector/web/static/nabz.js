@@ -43,6 +43,11 @@ addEventListener("htmx:response:error", (event) => trouble(event.detail.ctx.resp
 addEventListener("htmx:error", () => trouble(0));
 addEventListener("htmx:after:swap", () => { const bar = document.querySelector(".trouble"); if (bar) bar.hidden = true; });
 
+// An answer of many rows shows its first screen at once; the others are laid out when that has been drawn.
+addEventListener("htmx:after:swap", () => requestAnimationFrame(() => setTimeout(() => {
+  for (const rows of document.querySelectorAll("tbody.later")) rows.classList.remove("later");
+})));
+
 function announce() {
   const bar = document.querySelector(".news");
   if (!bar) return;

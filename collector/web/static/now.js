@@ -47,6 +47,7 @@ const keys = {
   a: () => act("ack"),
   s: () => act("assign"),
   x: () => { const box = current()?.querySelector("input[name=n]"); if (box) box.checked = !box.checked; },
+  c: () => current()?.querySelector('a[href^="tel:"]')?.click(),
   n: () => note(),
   "?": () => document.getElementById("keys").showModal(),
   Escape: () => document.getElementById("close")?.click(),

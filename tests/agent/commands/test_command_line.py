@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from agent.__main__ import main as agent_main
 from agent.commands import PROGRAM as AGENT
 from agent.common import command_line
 from agent.common.command_line import Parser, Program, parser_of
@@ -82,3 +84,36 @@ def test_a_namespace_ends_with_the_innermost_parser() -> None:
     below = parser.add_subparsers(dest="verb").add_parser("y")
     assert parser.parse_args(["y"], SimpleNamespace()).parser is below
     assert list(parser.leaves()) == [("y",)]
+
+
+WHAT = {"seats approve": ["PC-1"], "seats accept": ["PC-1"], "seats forget": ["PC-1"], "seats rename": ["PC-1", "PC-2"]}
+WITH_SETTINGS = [
+    " ".join(path[1:]) for path, leaf in LEAVES.items() if path[0] == "nabz-agent" and "--config" in leaf.words()
+]
+
+
+@pytest.mark.parametrize("verb", WITH_SETTINGS)
+def test_settings_that_are_not_there_are_named_by_every_verb_of_the_agent_and_nothing_is_made(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [*verb.split(), *WHAT.get(verb, []), *(["https://x"] if verb == "enrol" else []), "--config", "none.toml"]
+    assert agent_main(words) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("nabz-agent: ")
+    assert "none.toml: cannot be read" in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "verb", ["status", "doctor", "seat-key", "update status", "update check", "seats list", "probe link"]
+)
+def test_a_verb_that_reads_makes_no_state_where_none_is(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "agent.toml"
+    settings.write_text(f'[agent]\nstate_dir = "{tmp_path}/state"\n')
+    agent_main([*verb.split(), "--config", str(settings)])
+    assert list(tmp_path.iterdir()) == [settings]
+    assert "Traceback" not in capsys.readouterr().err

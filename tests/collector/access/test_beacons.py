@@ -10,7 +10,7 @@ from agent.beacons import text
 from collector.access import beacons
 from collector.access.enrolment import device_name
 from collector.store import Store, schema
-from collector.store.queries import beacon_heard_ms
+from collector.store.queries import LastBeacon, last_beacon
 
 NOW_MS = 1_795_000_000_000
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
@@ -36,12 +36,12 @@ def test_a_beacon_counts_once_and_only_of_its_gateway_and_time(sqlite_store: Sto
         assert beacons.take(conn, beacon(NOW_MS, Ed25519PrivateKey.generate()), "line", NOW_MS) == "unsigned"
         assert beacons.take(conn, beacon(NOW_MS - 15 * HOUR_MS), "line", NOW_MS) == "time"
         assert beacons.take(conn, beacon(NOW_MS + 15 * HOUR_MS), "line", NOW_MS) == "time"
-        assert beacon_heard_ms(conn, "LHR-1", 0) is None
+        assert last_beacon(conn, "LHR-1", 0) is None
         assert beacons.take(conn, beacon(NOW_MS), "sms", NOW_MS + MINUTE_MS) == "taken"
         assert beacons.take(conn, beacon(NOW_MS), "line", NOW_MS + 2 * MINUTE_MS) == "repeated"
         assert beacons.take(conn, beacon(NOW_MS - MINUTE_MS), "line", NOW_MS + 2 * MINUTE_MS) == "repeated"
-        assert beacon_heard_ms(conn, "LHR-1", NOW_MS) == NOW_MS + MINUTE_MS
-        assert beacon_heard_ms(conn, "LHR-1", NOW_MS + MINUTE_MS) is None
+        assert last_beacon(conn, "LHR-1", NOW_MS) == LastBeacon(DEVICE, NOW_MS + MINUTE_MS, None)
+        assert last_beacon(conn, "LHR-1", NOW_MS + MINUTE_MS) is None
         assert beacons.take(conn, beacon(NOW_MS + MINUTE_MS), "line", NOW_MS + 2 * MINUTE_MS) == "taken"
         conn.execute(sa.update(schema.devices).values(revoked_ms=NOW_MS))
         assert beacons.take(conn, beacon(NOW_MS + 3 * MINUTE_MS), "line", NOW_MS + 3 * MINUTE_MS) == "unknown"
@@ -57,8 +57,7 @@ def test_a_gateway_whose_clock_is_wrong_is_alive_and_each_of_its_beacons_counts_
         later_ms = NOW_MS + 2 * MINUTE_MS
         assert beacons.take(conn, beacon(later_ms + off_ms), "line", later_ms) == "clock"
         assert beacons.take(conn, beacon(later_ms + off_ms), "line", later_ms) == "repeated"
-        assert beacon_heard_ms(conn, "LHR-1", NOW_MS) == later_ms
-        assert conn.scalar(sa.select(schema.beacons.c.off_s)) == off_ms // 1000
+        assert last_beacon(conn, "LHR-1", NOW_MS) == LastBeacon(DEVICE, later_ms, off_ms // 1000)
         # Its clock is put right: what follows is not held up, and nothing of before is taken again.
         right_ms = later_ms + 2 * MINUTE_MS
         assert beacons.take(conn, beacon(right_ms), "line", right_ms) == "taken"

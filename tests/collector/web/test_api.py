@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent import wire
 from agent.beacons import text
 from collector.access import enrolment
 from collector.store import schema
@@ -213,3 +214,36 @@ def test_a_silent_center_whose_gateway_is_alive_by_a_second_path_says_so(served,
     with served.store.read() as conn:
         heard_ms = conn.scalar(sa.select(schema.pulse.c.heard_ms))
     assert heard_ms == cast.NOW_MS - 3 * cast.HOUR_MS, "a beacon ends no silence"
+
+
+def _beaten(served, cast, off_s: int) -> None:
+    """A silent center with a gateway whose beacon has just come, of a clock that is so far ahead."""
+    key = Ed25519PrivateKey.generate()
+    public_key = key.public_key().public_bytes_raw()
+    device = enrolment.device_name(public_key)
+    cast.insert(served.store, schema.centers, [cast.center_row("LHR-014")])
+    cast.insert(served.store, schema.devices, [cast.device_row("LHR-014", device=device, public_key=public_key)])
+    cast.insert(served.store, schema.pulse, [cast.pulse_row("LHR-014", cast.NOW_MS - 3 * cast.HOUR_MS)])
+    cast.add_latest(served.store, "LHR-014", wire.GatewayReading(uptime_s=60.0), cast.NOW_MS - 3 * cast.HOUR_MS)
+    silence = cast.troubles(0, cast.NOW_MS, 0)["presence.silent"]
+    cast.insert(served.store, schema.flags, [cast.flag_row("LHR-014", "presence.silent", **silence)])
+    beacon = text.make(device, cast.NOW_MS // 1000 + off_s, key.sign)
+    assert httpx.post(f"{served.url}/api/v1/alive", content=beacon).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("lang", "off_s", "words"),
+    [("en", -18_000, "Its clock is {} behind"), ("en", 18_000, "Its clock is {} ahead"),
+     ("ur", -18_000, "اس کی گھڑی {} پیچھے ہے"), ("ur", 18_000, "اس کی گھڑی {} آگے ہے")],
+)  # fmt: skip
+def test_a_clock_that_a_beacon_shows_wrong_is_said_with_the_silence_and_the_gateway(
+    served, cast, lang: str, off_s: int, words: str
+) -> None:
+    _beaten(served, cast, off_s)
+    five_h = "<bdi>5\N{NO-BREAK SPACE}" + ("h" if lang == "en" else "گھنٹے") + "</bdi>"
+    with served.client() as client:
+        page = client.get(f"/centers/LHR-014?lang={lang}").text
+        assert page.count(words.format(five_h)) == 2, "with the likely cause, and with the gateway"
+        with served.store.write() as conn:
+            conn.execute(sa.update(schema.pulse).values(heard_ms=cast.NOW_MS))
+        assert words.format(five_h) not in client.get(f"/centers/LHR-014?lang={lang}").text, "heard itself since"

@@ -54,7 +54,7 @@ def reader(
     assert abroad == [], "a page asked somebody else"
     missing = ["Failed to load resource: the server responded with a status of 404 (Not Found)"]
     if refuses:
-        said = ("403 (Forbidden)", "400 (Bad Request)")
+        said = ("403 (Forbidden)", "400 (Bad Request)", "409 (Conflict)")
         missing += [f"Failed to load resource: the server responded with a status of {status}" for status in said]
     assert [message for message in complaints if message not in missing] == []
 

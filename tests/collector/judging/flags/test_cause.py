@@ -377,6 +377,8 @@ def test_a_gateway_that_is_alive_by_a_second_path_has_power(
     cause = name_cause(replace(facts, alive_ms=START + 20 * MINUTE))
     assert (cause.name, cause.grade) == (alive, "likely")
     assert cause.evidence[0] == Reason.of("evidence.second_path", alive_s=600)
+    behind = name_cause(replace(facts, alive_ms=START + 20 * MINUTE, clock_off_s=-18_000))
+    assert (behind.name, behind.evidence[1]) == (alive, Reason.of("evidence.clock_behind", off_s=18_000))
 
 
 POWER = st.builds(

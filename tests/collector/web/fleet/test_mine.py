@@ -56,7 +56,7 @@ def test_the_worst_center_comes_first_with_what_to_fix_and_whom_to_call(site, ca
         strange = client.get("/mine?center=LHE-0003").text
     assert HOSTILE not in page
     assert page.index("Battery") < page.index("Download speed")  # the more severe first
-    assert 'href="tel:%2B92211234567"' in page
+    assert 'href="tel:+92211234567"' in page
     assert ">No</" in page or "No</span>" in page
     assert "Nothing has to be fixed." in other
     assert "Lahore Three" not in strange, "another owner's center"
