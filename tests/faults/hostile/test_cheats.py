@@ -30,6 +30,7 @@ from collector.ingest.mqtt.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from collector.judging import fast_lane, patterns, place_facts, server_samples, shared_seats
 from collector.judging.evaluate import judge_group
+from collector.judging.patterns.rules import RULES
 from collector.speedtests import challenges, fetches
 from collector.speedtests.measure.record import Record, RecordedDirection, encode
 from collector.store import Store, nonces, schema
@@ -128,7 +129,7 @@ class Collector:
                 server_results.count_unreported(conn, self.now_ms, STANDARDS)
                 spools.report_holes(conn, self.now_ms)
                 place_facts.look(conn, self.now_ms, {"PTCL": [PTCL]})
-                patterns.look(conn, self.now_ms)
+                place_facts.record(conn, patterns.findings(conn, self.now_ms), self.now_ms)
                 shared_seats.look(conn, self.now_ms)
                 fast_lane.look(conn, self.now_ms)
                 challenges.settle(conn, self.now_ms)
@@ -255,7 +256,7 @@ def give_tests_the_better_way(here: Collector, mine: Gateway) -> None:
 def one_pc_as_forty_seats(here: Collector, mine: Gateway) -> None:
     dice, seats = random.Random(5), [f"s{n}" for n in range(6)]
     raws = []
-    for n in range(patterns.RULES.rounds + 2):
+    for n in range(RULES.rounds + 2):
         cpu, memory = round(dice.uniform(1, 60), 1), round(dice.uniform(20, 60), 1)
         columns = wire.SeatColumns(id=seats, state=["healthy"] * 6, why=[""] * 6, cpu_pct=[cpu] * 6,
                                    memory_pct=[memory] * 6)  # fmt: skip
