@@ -4,7 +4,7 @@ come again.
 Each rule has a measure that an honest center does not reach by chance, and its figures are data; none is official. What
 is found is a question for a visit."""
 
-from collector.judging.patterns.rules import FINDINGS
-from collector.judging.patterns.stored import findings
+from collector.judging.patterns.facts import findings
+from collector.judging.patterns.limits import FINDINGS
 
 __all__ = ["FINDINGS", "findings"]

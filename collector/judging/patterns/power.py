@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.common.reasons import Reason
-from collector.judging.patterns.rules import RULES, PatternFinding, PatternRules
+from collector.judging.patterns.limits import RULES, PatternFinding, PatternRules
 
 MINUTE_MS = 60_000
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from collector.judging.patterns.rules import RULES, PatternRules
+from collector.judging.patterns.limits import RULES, PatternRules
 
 
 def repeated_values(series: Sequence[int], noise: Sequence[int], begin: int, rules: PatternRules = RULES) -> int:

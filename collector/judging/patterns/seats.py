@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.common.reasons import Reason
-from collector.judging.patterns.rules import RULES, PatternFinding, PatternRules
+from collector.judging.patterns.limits import RULES, PatternFinding, PatternRules
 
 LISTED = 5
 

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
+from collector.judging.patterns.limits import RULES
 from collector.judging.patterns.power import UpsValues, contradicted, never_cut, ups_patterns
 from collector.judging.patterns.repeats import repeated_values
-from collector.judging.patterns.rules import RULES
 from collector.judging.patterns.seats import RollCall, one_boot, seats_alike, twin_seats
 
 NOW, MINUTE = 1_795_071_600_000, 60_000

@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from collector.judging import score
+from collector.judging.patterns.limits import RULES
 from collector.judging.patterns.power import UpsValues, contradicted, never_cut
 from collector.judging.patterns.power import ups_patterns as patterns_of
 from collector.judging.patterns.repeats import repeated_values
-from collector.judging.patterns.rules import RULES
 from collector.judging.patterns.seats import RollCall, one_boot, twin_seats
 from collector.judging.places import DAY_MS, NetworkPlace, TestPlace, findings
 from collector.store import Store, schema

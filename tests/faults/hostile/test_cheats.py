@@ -30,7 +30,7 @@ from collector.ingest.mqtt.subscriber import Subscriber
 from collector.ingest.transaction import Ingest
 from collector.judging import fast_lane, patterns, place_facts, server_samples, shared_seats
 from collector.judging.evaluate import judge_group
-from collector.judging.patterns.rules import RULES
+from collector.judging.patterns.limits import RULES
 from collector.speedtests import challenges, fetches
 from collector.speedtests.measure.record import Record, RecordedDirection, encode
 from collector.store import Store, nonces, schema

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.reading_codes import faults_of
 from agent.common.reasons import Reason
+from collector.judging.patterns.limits import FoundPattern
 from collector.judging.patterns.power import UpsValues, contradicted, never_cut, ups_patterns
 from collector.judging.patterns.repeats import repeated_values
-from collector.judging.patterns.rules import FoundPattern
 from collector.judging.patterns.seats import RollCall, one_boot, seats_alike, twin_seats
 from collector.judging.place_facts import FoundRow
 from collector.store import schema
