@@ -9,7 +9,7 @@ import pytest
 from tests.faults import rig
 from tests.faults.test_controls import FAILED, outcome
 
-CHEATS = "tests/faults/hostile/test_cheats.py::test_a_cheat_is_found_in_its_time[{}]"
+CHEATS = "tests/faults/hostile/test_cheats_of_{}.py::test_a_cheat_is_found_in_its_time[{}]"
 PATTERNS = "tests/collector/judging/test_patterns.py"
 PLACES = "tests/collector/judging/test_places.py::test_what_does_not_fit_is_found[{}]"
 PAST = "tests/collector/ingest/test_closed_past.py"
@@ -18,7 +18,7 @@ PAST = "tests/collector/ingest/test_closed_past.py"
 PLANTED: dict[str, tuple[str, str, str, str]] = {
     "what only the server saw does not count": (
         "collector/judging/server_samples.py", "    if down is None and up is None:\n", "    if True:\n",
-        CHEATS.format("a bad result is thrown away"),
+        CHEATS.format("tests", "a bad result is thrown away"),
     ),
     "moments of tests are no secret": (
         "collector/speedtests/drawn.py", '    return int.from_bytes(_digest(secret, *words)[:8], "big") / 2**64\n',
@@ -39,7 +39,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     "a spool begun anew says nothing": (
         "collector/ingest/rows.py", "        if before is not None:\n            name, number",
         "        if before is None:\n            return\n        if False:\n            name, number",
-        CHEATS.format("the spool is deleted"),
+        CHEATS.format("record", "the spool is deleted"),
     ),
     "minutes of an offline time have the grade of others": (
         "collector/reports/day_samples.py", "if row.received_ms - row.wall_ms > KEPT_MS else", "if False else",
@@ -48,7 +48,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     ),
     "one machine may be two centers": (
         "collector/judging/places.py", "        if len(devices) < 2 or", "        if True or",
-        CHEATS.format("one machine is two centers"),
+        CHEATS.format("place", "one machine is two centers"),
     ),
     "a tunnel is a line": (
         "collector/judging/places.py", "_names(test.network, rules.vpn)", "False", PLACES.format("vpn"),
@@ -80,7 +80,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     ),
     "files are not compared with tests": (
         "collector/judging/fast_lane.py", "    if len(shown) < rules.days or", "    if True or",
-        CHEATS.format("tests have a lane of their own"),
+        CHEATS.format("tests", "tests have a lane of their own"),
     ),
     "a busy line is no excuse": (
         "collector/judging/fast_lane.py", "self.peak_mbps or 0.0)", "0.0)", "tests/collector/judging/test_fast_lane.py",
@@ -108,7 +108,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     "what a gateway says of its seats is not counted": (
         "collector/judging/patterns/seats.py", "        if len(seats) >= max(count, share",
         "        if len(seats) > 9 * max(count, share",
-        CHEATS.format("seats are virtual machines"),
+        CHEATS.format("seats", "seats are virtual machines"),
     ),
     "seats that began at once are not seen": (
         "collector/judging/patterns/seats.py", "    if len(best) < rules.boot_seats or", "    if True or",
