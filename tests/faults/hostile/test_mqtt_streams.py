@@ -102,7 +102,8 @@ def session(port: int, files: Files, name: str) -> Iterator[ssl.SSLSocket]:
         yield line
 
 
-def pour(line: socket.socket, stream: Iterator[bytes]) -> None:
+@contextlib.contextmanager
+def poured(line: socket.socket, stream: Iterator[bytes]) -> Iterator[None]:
     """Until the other end has enough of it; what it answers is read, and thrown away."""
     ended = threading.Event()
 
@@ -120,6 +121,10 @@ def pour(line: socket.socket, stream: Iterator[bytes]) -> None:
             line.sendall(part)
             if ended.is_set():
                 break
+    yield
+    with contextlib.suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
+    reader.join()  # before its descriptor is another connection's
 
 
 def acknowledged(line: ssl.SSLSocket, number: int) -> bool:
@@ -153,8 +158,7 @@ def test_no_stream_of_a_session_keeps_another_out(
     port, rss = broker.ports[1], psutil.Process().memory_info().rss
     with session(port, authority.client(B), B) as honest:
         for number, (name, stream) in enumerate(STREAMS.items(), 1):
-            with session(port, authority.client(A), A) as hostile:
-                pour(hostile, stream())
+            with session(port, authority.client(A), A) as hostile, poured(hostile, stream()):
                 assert acknowledged(honest, number), name
     assert psutil.Process().memory_info().rss - rss < ROOM_BYTES
     assert len(own_lines(caplog)) <= 2 * len(STREAMS)
@@ -168,9 +172,9 @@ def test_nothing_before_tls_keeps_a_session_out(
     with session(broker.ports[1], authority.client(B), B) as honest:
         for number, (name, stream) in enumerate(BARE.items(), 1):
             for port in broker.ports[1:]:
-                with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as hostile:
-                    pour(hostile, stream())
-            assert acknowledged(honest, number), name
+                hostile = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+                with hostile, poured(hostile, stream()):
+                    assert acknowledged(honest, number), name
     assert psutil.Process().memory_info().rss - rss < ROOM_BYTES
     assert len(own_lines(caplog)) <= 2 * len(BARE)
 
