@@ -31,6 +31,9 @@ LIMITS: Mapping[str, int] = {  # bytes, unpacked
 STANDARD = "standards/"  # files below: the documents, named by their digests
 MAX_STANDARDS = 32
 MAX_STANDARD = 4 << 20
+UNREADABLE = (  # what zipfile raises of a file inside a zip; a local name may be no UTF-8
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, UnicodeDecodeError,
+)  # fmt: skip
 MAX_RATIO = 400  # text of readings packs to a tenth; what packs to a thousandth is a bomb
 
 
@@ -101,7 +104,7 @@ class Bundle:
                     if left < 0:
                         raise BundleError(f"{name}: unpacks to more than it says")
                     yield part
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        except UNREADABLE as error:
             raise BundleError(f"{name}: cannot be unpacked ({describe(error)})") from None
 
     def _read(self, name: str) -> bytes:

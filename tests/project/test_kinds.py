@@ -117,7 +117,7 @@ BY_HAND = {
     "agent/remote/settings.py": "its table of settings is the gateway's own",
     "agent/diagnostics/questions.py": "the desk asks for it once somebody writes what it may ask",
     "collector/remote/questions.py": "the desk asks for it once somebody writes what it may ask",
-    "collector/judging/patterns.py": "a recording of it that is played again is not found",
+    "collector/judging/patterns/facts.py": "a recording of it that is played again is not found",
     "collector/remote/funnel.py": "a center is complete without it",
     "agent/probes/__init__.py": "a test above names it",
     "collector/desk/symptoms.py": "its trouble is of the family `other`",

@@ -135,12 +135,14 @@ class Housekeeping:
         while roll(self._store, now_ms) == MOST:
             pass
         if now_ms - self._forgot_ms >= FORGET_MS:
+            with self._store.read() as conn:  # for seconds, in which others write
+                doubts = patterns.findings(conn, now_ms)
             with self._store.keep() as conn:
                 if pairs := shared_seats.look(conn, now_ms):
                     SEATS_SHARED.log(centers=pairs)
                 if total := engines.look(conn, now_ms):
                     ENGINES_DISAGREE.log(findings=total)
-                total = place_facts.look(conn, now_ms, self._providers) + patterns.look(conn, now_ms)
+                total = place_facts.look(conn, now_ms, self._providers) + place_facts.record(conn, doubts, now_ms)
                 if total := total + fast_lane.look(conn, now_ms):
                     DOUBTS.log(findings=total)
                 server_samples.forget_answered(conn, now_ms)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
 
-from collector.judging.patterns import (
-    RULES,
-    RollCall,
-    UpsValues,
-    contradicted,
-    never_cut,
-    one_boot,
-    repeated_values,
-    seats_alike,
-    twin_seats,
-    ups_patterns,
-)
+import pytest
+
+from collector.judging.patterns.limits import RULES
+from collector.judging.patterns.power import UpsValues, contradicted, never_cut, ups_patterns
+from collector.judging.patterns.repeats import repeated_values
+from collector.judging.patterns.seats import RollCall, one_boot, seats_alike, twin_seats
 
 NOW, MINUTE = 1_795_071_600_000, 60_000
 
@@ -120,19 +115,58 @@ def noise(count: int, seed: int) -> list[int]:
     return [dice.randint(224, 232) * 100 + dice.randint(20, 40) for _ in range(count)]
 
 
+def repeated(series: list[int], begin: int) -> int:
+    return repeated_values(series, series, begin)
+
+
 def test_a_day_that_is_said_again_is_found_wherever_it_begins() -> None:
     before = noise(2000, 1)
-    assert repeated_values([*before, *before[300:700]], len(before)) == 390  # blocks of whole 30
-    assert repeated_values([*before, *noise(17, 2), *before[1000:1200], *noise(50, 3)], len(before)) > 100
-    assert repeated_values([*before, *before[300:330]], len(before)) == 0  # one block may be chance
+    assert repeated([*before, *before[300:700]], len(before)) == 400
+    assert repeated([*before, *noise(17, 2), *before[1000:1200], *noise(50, 3)], len(before)) >= 200
+    assert repeated([*before, *before[300:312]], len(before)) == 0
 
 
 def test_a_recording_that_goes_round_is_found() -> None:
-    assert repeated_values(noise(200, 1) * 8, 800) >= 600
+    assert repeated(noise(200, 1) * 8, 800) >= 600
+
+
+@pytest.mark.parametrize("again", [1, 2, 5], ids=lambda days: f"on {days} days")
+@pytest.mark.parametrize("step_v", [1.0, 3.0])
+def test_a_single_hour_of_another_day_is_found(step_v: float, again: int) -> None:
+    """Of a UPS whose load and time left stand still: mains in whole volts, or in tenths of quieter ones."""
+    hour = volts(60, step_v, 7)
+    series = [*volts(1440, step_v, 1), *hour]
+    for day in range(again):
+        series += [*volts(707, step_v, 100 + day), *hour, *volts(673, step_v, 200 + day)]
+    assert repeated(series, len(series) - 1440) >= 59
+
+
+def volts(count: int, step_v: float, seed: int, period: int = 1440) -> list[int]:
+    """Whole volts of mains that drift by so much a minute, and lower in the evening."""
+    dice, value, series = random.Random(seed), 228.0, []
+    for minute in range(count):
+        value += dice.gauss(0, step_v) - 0.02 * (value - 228)
+        series.append(round(value + 4 * math.sin(minute / period * 2 * math.pi)))
+    return series
+
+
+@pytest.mark.parametrize("step_v", [0.02, 0.1, 0.3, 1.0, 3.0])
+def test_honest_mains_in_whole_volts_repeat_nothing(step_v: float) -> None:
+    for seed in range(10):
+        assert repeated(volts(8 * 1440, step_v, seed), 7 * 1440) == 0
+
+
+def test_a_charge_that_goes_the_same_way_after_each_cut_repeats_nothing() -> None:
+    """Between them the mains do as they do; a regulator shows them as 230."""
+    series, volts = [], []
+    for day in range(8):
+        series += [1800] * (900 + 7 * day) + [*range(600, 1800, 20)] + [1800] * (480 - 7 * day)
+        volts += [230] * 1440
+    assert repeated_values(series, volts, 7 * 1440) == 0
 
 
 def test_honest_noise_and_values_that_stand_still_repeat_nothing() -> None:
     for seed in range(20):
-        assert repeated_values(noise(8 * 1440, seed), 7 * 1440) == 0
-    assert repeated_values([22_830] * 3000, 1500) == 0
-    assert repeated_values([22_830, 22_930] * 1500, 1500) == 0
+        assert repeated(noise(8 * 1440, seed), 7 * 1440) == 0
+    assert repeated([22_830] * 3000, 1500) == 0
+    assert repeated([22_830, 22_930] * 1500, 1500) == 0

@@ -9,17 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from collector.judging import score
-from collector.judging.patterns import (
-    RULES,
-    RollCall,
-    UpsValues,
-    contradicted,
-    never_cut,
-    one_boot,
-    repeated_values,
-    twin_seats,
-)
-from collector.judging.patterns import ups_patterns as patterns_of
+from collector.judging.patterns.limits import RULES
+from collector.judging.patterns.power import UpsValues, contradicted, never_cut
+from collector.judging.patterns.power import ups_patterns as patterns_of
+from collector.judging.patterns.repeats import repeated_values
+from collector.judging.patterns.seats import RollCall, one_boot, twin_seats
 from collector.judging.places import DAY_MS, NetworkPlace, TestPlace, findings
 from collector.store import Store, schema
 
@@ -134,7 +128,8 @@ def honest_day(dice: random.Random) -> list[str]:
                                 runtime_s=told[2]))  # fmt: skip
     found += [name for name, _ in patterns_of(values, [value.at_ms for value in values])]
     told_values = [hash((value.volts, value.load_pct, value.runtime_s)) for value in values]
-    found += ["repeated_values"] if repeated_values(told_values, len(told_values) // 2) else []
+    told_volts = [hash(value.volts) for value in values]
+    found += ["repeated_values"] if repeated_values(told_values, told_volts, len(told_values) // 2) else []
     if dice.random() < 0.002 and contradicted([values[-1].at_ms + 1], values):  # an old battery that gives up at once
         found.append("ups_contradicted")
     return found

@@ -186,19 +186,23 @@ def test_with_little_address_space_pages_give_way_and_gateways_do_not(tmp_path: 
 
 
 def visited(tmp_path: Path, limit: str) -> None:
-    """By more than there is room for, while gateways come, too."""
+    """By more than there is room for, each from an address of its own, while gateways come, too."""
     served = Served(tmp_path, limit)
     try:
         served.until(lambda: served.get("/readyz")[0] == 200)
         with ExitStack() as visitors:
-            for _ in range(200):
-                visitor = visitors.enter_context(socket.create_connection(("127.0.0.1", served.web), timeout=10))
+            for number in range(200):
+                source = (f"127.0.3.{number + 1}", 0)
                 with suppress(OSError):
+                    visitor = socket.create_connection(("127.0.0.1", served.web), 10, source)
+                    visitors.enter_context(visitor)
                     visitor.sendall(b"GET /healthz HTTP/1.1\r\n")  # and no more comes
             for _ in range(20):
                 assert mqtt_answer(served.broker) == CONNACK
         served.until(lambda: served.get("/healthz")[0] == 200)
-        assert len(served.log.read_text().splitlines()) < 60
+        lines = served.log.read_text().splitlines()
+        assert len(lines) < 60
+        assert [line for line in lines if "descriptors_exhausted" in line] == [], "pages had more than their part"
     finally:
         served.stop()
 

@@ -9,7 +9,7 @@ import pytest
 from tests.faults import rig
 from tests.faults.test_controls import FAILED, outcome
 
-CHEATS = "tests/faults/hostile/test_cheats.py::test_a_cheat_is_found_in_its_time[{}]"
+CHEATS = "tests/faults/hostile/test_cheats_of_{}.py::test_a_cheat_is_found_in_its_time[{}]"
 PATTERNS = "tests/collector/judging/test_patterns.py"
 PLACES = "tests/collector/judging/test_places.py::test_what_does_not_fit_is_found[{}]"
 PAST = "tests/collector/ingest/test_closed_past.py"
@@ -18,7 +18,7 @@ PAST = "tests/collector/ingest/test_closed_past.py"
 PLANTED: dict[str, tuple[str, str, str, str]] = {
     "what only the server saw does not count": (
         "collector/judging/server_samples.py", "    if down is None and up is None:\n", "    if True:\n",
-        CHEATS.format("a bad result is thrown away"),
+        CHEATS.format("tests", "a bad result is thrown away"),
     ),
     "moments of tests are no secret": (
         "collector/speedtests/drawn.py", '    return int.from_bytes(_digest(secret, *words)[:8], "big") / 2**64\n',
@@ -39,7 +39,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     "a spool begun anew says nothing": (
         "collector/ingest/rows.py", "        if before is not None:\n            name, number",
         "        if before is None:\n            return\n        if False:\n            name, number",
-        CHEATS.format("the spool is deleted"),
+        CHEATS.format("record", "the spool is deleted"),
     ),
     "minutes of an offline time have the grade of others": (
         "collector/reports/day_samples.py", "if row.received_ms - row.wall_ms > KEPT_MS else", "if False else",
@@ -48,7 +48,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     ),
     "one machine may be two centers": (
         "collector/judging/places.py", "        if len(devices) < 2 or", "        if True or",
-        CHEATS.format("one machine is two centers"),
+        CHEATS.format("place", "one machine is two centers"),
     ),
     "a tunnel is a line": (
         "collector/judging/places.py", "_names(test.network, rules.vpn)", "False", PLACES.format("vpn"),
@@ -80,7 +80,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     ),
     "files are not compared with tests": (
         "collector/judging/fast_lane.py", "    if len(shown) < rules.days or", "    if True or",
-        CHEATS.format("tests have a lane of their own"),
+        CHEATS.format("tests", "tests have a lane of their own"),
     ),
     "a busy line is no excuse": (
         "collector/judging/fast_lane.py", "self.peak_mbps or 0.0)", "0.0)", "tests/collector/judging/test_fast_lane.py",
@@ -97,7 +97,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         "collector/judging/places.py", 'if place.hardware == "virtual":', "if False:", PLACES.format("virtual"),
     ),
     "equal seats are not seen": (
-        "collector/judging/patterns.py", "for seats in same.values() if len(seats) > 1",
+        "collector/judging/patterns/seats.py", "for seats in same.values() if len(seats) > 1",
         "for seats in same.values() if len(seats) > 10**6",
         f"{PATTERNS}::test_two_names_of_one_machine_are_found_and_honest_seats_are_not",
     ),
@@ -106,33 +106,42 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         "tests/agent/probes/seats/test_registry.py",
     ),
     "what a gateway says of its seats is not counted": (
-        "collector/judging/patterns.py", "        if len(seats) >= max(count, share",
+        "collector/judging/patterns/seats.py", "        if len(seats) >= max(count, share",
         "        if len(seats) > 9 * max(count, share",
-        CHEATS.format("seats are virtual machines"),
+        CHEATS.format("seats", "seats are virtual machines"),
     ),
     "seats that began at once are not seen": (
-        "collector/judging/patterns.py", "    if len(best) < rules.boot_seats or", "    if True or",
+        "collector/judging/patterns/seats.py", "    if len(best) < rules.boot_seats or", "    if True or",
         f"{PATTERNS}::test_machines_of_one_host_began_at_once_and_pcs_after_a_cut_did_not",
     ),
     "values of a UPS may stand still": (
-        "collector/judging/patterns.py", "one.runtime_s) for one in mains}) == 1:",
+        "collector/judging/patterns/power.py", "one.runtime_s) for one in mains}) == 1:",
         "one.runtime_s) for one in mains}) == 0:",
         f"{PATTERNS}::test_values_that_stand_still_are_found",
     ),
     "a UPS may carry nothing": (
-        "collector/judging/patterns.py", "        if len(beside) >= rules.unloaded and", "        if False and",
+        "collector/judging/patterns/power.py", "        if len(beside) >= rules.unloaded and", "        if False and",
         f"{PATTERNS}::test_a_ups_that_carries_nothing_beside_seats_at_work_is_found",
     ),
     "a day that is said again is a day": (
-        "collector/judging/patterns.py", "        count += any(", "        count += False and any(",
+        "collector/judging/patterns/repeats.py", "and series[at : at + rules.block] == block:", "and False:",
         f"{PATTERNS}::test_a_day_that_is_said_again_is_found_wherever_it_begins",
     ),
+    "an hour may come again": (
+        "collector/judging/patterns/repeats.py", ">= rules.repeat_bits:", ">= 10**9:",
+        f"{PATTERNS}::test_a_single_hour_of_another_day_is_found",
+    ),
+    "what stands still comes again": (
+        "collector/judging/patterns/repeats.py", ">= rules.repeat_bits:", ">= 0:",
+        f"{PATTERNS}::test_honest_mains_in_whole_volts_repeat_nothing",
+    ),
     "neighbours' cuts are not compared": (
-        "collector/judging/patterns.py", "            if not cuts[center] and usual", "            if False and usual",
+        "collector/judging/patterns/power.py", "            if not cuts[center] and usual",
+        "            if False and usual",
         f"{PATTERNS}::test_a_center_without_a_cut_among_neighbours_with_many_is_found",
     ),
     "a gateway's own deaths are not compared with its UPS": (
-        "collector/judging/patterns.py", "(last.runtime_s or 0.0) >= rules.plenty_s", "False",
+        "collector/judging/patterns/power.py", "(last.runtime_s or 0.0) >= rules.plenty_s", "False",
         f"{PATTERNS}::test_a_gateway_that_dies_while_its_ups_has_plenty_is_found",
     ),
     "who does not answer was dark": (
@@ -234,6 +243,10 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
         pytest.param(
             "a day that is said again is a day",
             marks=pytest.mark.control("a day that is said again is a day", row=61),
+        ),
+        pytest.param("an hour may come again", marks=pytest.mark.control("an hour may come again", row=61)),
+        pytest.param(
+            "what stands still comes again", marks=pytest.mark.control("what stands still comes again", row=61)
         ),
         pytest.param(
             "neighbours' cuts are not compared", marks=pytest.mark.control("neighbours' cuts are not compared", row=61)
