@@ -68,9 +68,9 @@ class OffsetBounds:
         )
 
     def figure(self, until_ms: float = math.inf) -> int:
-        """What the wall clock said, if that can be true; else as late as can be. The boot was over by `until_ms`, unless
-        receipts show otherwise: where one name comes before and after another's, order shows nothing. Nor does a floor
-        above the limit: what was measured before its gateway enrolled has one."""
+        """What the wall clock said, if that can be true; else as late as can be. The boot was over by `until_ms`,
+        unless receipts show otherwise: where one name comes before and after another's, order shows nothing. Nor does a
+        floor above the limit: what was measured before its gateway enrolled has one."""
         latest_ms = math.inf if self.limit_ms is None else self.limit_ms
         over_ms = until_ms - self.last_ms
         if self.floor_ms is None or not over_ms < self.floor_ms <= latest_ms:

@@ -24,7 +24,7 @@ from collector.ingest.workers import judge_with
 from collector.store import Store, schema
 from tests.collector.conftest import NOW, Gateway
 from tests.collector.standard.timeless import timeless_standards
-from tests.faults.hostile.cheats import enrolled
+from tests.faults.cheats.cheats import enrolled
 from tests.helpers import ROOT
 
 GOLDEN = ROOT / "tests" / "wire" / "v1"

@@ -19,7 +19,7 @@ from collector.brokers.listeners import Listener
 from collector.judging import place_facts
 from collector.store import schema
 from tests.collector.conftest import Gateway
-from tests.faults.hostile.cheats import (
+from tests.faults.cheats.cheats import (
     DAY,
     HOUR,
     MINUTE,

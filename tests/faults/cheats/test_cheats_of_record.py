@@ -13,7 +13,7 @@ from agent import wire
 from collector.reports import day_store, schedule
 from collector.store import Store
 from tests.collector.conftest import Gateway
-from tests.faults.hostile.cheats import (
+from tests.faults.cheats.cheats import (
     DAY,
     HOUR,
     MINUTE,

@@ -15,7 +15,7 @@ from agent.seat.snapshot import Snapshot
 from collector.judging.patterns.limits import RULES
 from collector.store import schema
 from tests.collector.conftest import Gateway
-from tests.faults.hostile.cheats import (
+from tests.faults.cheats.cheats import (
     DAY,
     HOUR,
     MINUTE,

@@ -13,7 +13,7 @@ from collector.judging import server_samples
 from collector.speedtests import challenges, fetches
 from collector.store import Store, schema
 from tests.collector.conftest import Gateway
-from tests.faults.hostile.cheats import (
+from tests.faults.cheats.cheats import (
     DAY,
     HOUR,
     MINUTE,

@@ -9,7 +9,7 @@ import pytest
 from tests.faults import rig
 from tests.faults.test_controls import FAILED, outcome
 
-CHEATS = "tests/faults/hostile/test_cheats_of_{}.py::test_a_cheat_is_found_in_its_time[{}]"
+CHEATS = "tests/faults/cheats/test_cheats_of_{}.py::test_a_cheat_is_found_in_its_time[{}]"
 PATTERNS = "tests/collector/judging/test_patterns.py"
 PLACES = "tests/collector/judging/test_places.py::test_what_does_not_fit_is_found[{}]"
 PAST = "tests/collector/ingest/test_closed_past.py"
