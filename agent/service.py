@@ -181,6 +181,7 @@ class Service:
         await self._record_boot()
         async with AsyncExitStack() as stack:
             stack.callback(self._spool.close)
+            stack.callback(self._registry.save)  # the good-byes of an evening, when the gateway goes off with its seats
             stack.enter_context(logs.also_to(self._recent))
             await stack.enter_async_context(in_background(self._answers.run()))
             for part in (*self._listeners(), *self._watchers()):

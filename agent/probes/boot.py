@@ -116,10 +116,13 @@ def boot_id() -> str:
 
 
 def is_shutting_down(timeout_s: float = 2.0) -> bool:
-    """Asks systemd whether the machine is going down; no systemd, no answer, no."""
+    """Asks systemd whether the machine is going down; no systemd, no answer, no.
+
+    systemctl notifies whoever waits for its caller as well (sd_notify(3)), which systemd logs as a stranger's word."""
+    own = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     try:
         answer = subprocess.run(
-            ["systemctl", "is-system-running"], capture_output=True, text=True, timeout=timeout_s, check=False
+            ["systemctl", "is-system-running"], env=own, capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from agent import wire
 from agent.common.logs import Event
@@ -28,6 +29,13 @@ class TrialTimes:
 
     proof_s: float = 90.0
     end_s: float = 600.0
+
+
+def trial_end(lasted_s: float, since_receipt_s: float, times: TrialTimes) -> Literal["proven", "no_receipt"] | None:
+    """Pure. How a trial ends that has lasted so long; None while it goes on."""
+    if lasted_s - since_receipt_s > times.proof_s:
+        return "proven"
+    return "no_receipt" if lasted_s > times.end_s else None
 
 
 class SettingsWatch:
@@ -75,10 +83,11 @@ class SettingsWatch:
             async with self._alone:
                 if self._remote.state.trial is not trial:  # another one is on trial from the next start on
                     return
-                if lasted_s - self._since_receipt_s() > self.times.proof_s:
+                end = trial_end(lasted_s, self._since_receipt_s(), self.times)
+                if end == "proven":
                     await asyncio.to_thread(self._remote.prove)
-                    return
-                if lasted_s > self.times.end_s:
-                    await asyncio.to_thread(self._remote.take_back, "no_receipt", f"{lasted_s:.0f} s without a receipt")
+                elif end is not None:
+                    await asyncio.to_thread(self._remote.take_back, end, f"{lasted_s:.0f} s without a receipt")
                     self.ended.set()
+                if end is not None:
                     return

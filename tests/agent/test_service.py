@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,20 +17,26 @@ import pytest
 
 from agent import wire
 from agent.__main__ import main
-from agent.identity import Identity
+from agent.identity import Identity, seat_key
+from agent.probes.seats.registry import Registry
+from agent.seat.post import check_gateway, post
+from agent.seat.snapshot import Snapshot
+from tests.helpers.ports import free_ports
 from tests.helpers.waiting import wait_until
 
 
 class Agent:
     """`nabz-agent run` in a process of its own."""
 
-    def __init__(self, folder: Path, port: int, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, port: int, *, seats: str = "enabled = false", cycle_s: float = 0.3, **environment: str
+    ) -> None:
         self.settings = folder / "agent.toml"
         self.page = f"http://127.0.0.1:{port}/status.json"
         self.settings.write_text(
-            f'[agent]\nstate_dir = "{folder}/state"\ncycle_s = 0.3\nstatus_listen = "127.0.0.1:{port}"\n'
+            f'[agent]\nstate_dir = "{folder}/state"\ncycle_s = {cycle_s}\nstatus_listen = "127.0.0.1:{port}"\n'
             '[link]\ntarget = "127.0.0.1"\nprobes = 3\ninterval_ms = 20\nisp_hops = 0\ntimeout_s = 0.5\nlookup = ""\n'
-            "[speed]\nenabled = false\n[seats]\nenabled = false\n"
+            f"[speed]\nenabled = false\n[seats]\n{seats}\n"
         )
         self.log = folder / "agent.log"
         words = [sys.executable, "-m", "agent", "run", "--config", str(self.settings)]
@@ -117,6 +124,22 @@ def test_systemd_is_told_that_it_is_ready_alive_and_stopping(
         while messages[-1] != b"STOPPING=1":
             messages.append(systemd.recv(100))
     assert sorted(set(messages)) == [b"READY=1", b"STOPPING=1", b"WATCHDOG=1"]
+
+
+def test_the_good_byes_of_an_evening_outlive_a_gateway_that_goes_off_with_its_seats(
+    tmp_path: Path, enrolled: Identity, little_collector, agents: list[Agent]
+) -> None:
+    page, listener = free_ports(2)
+    agents.append(Agent(tmp_path, page, seats=f'listen = "127.0.0.1:{listener}"', cycle_s=300))
+    wait_until(lambda: "seats" in held_kinds(little_collector))  # the next call is minutes away
+    goodbye = Snapshot(
+        id="s0123456789abcdef", name="SEAT-01", at_ms=time.time_ns() // 1_000_000, nonce="0" * 32, state="stopping",
+        facts=("mac:0123456789abcdef",),
+    )  # fmt: skip
+    assert post(goodbye, check_gateway(f"http://127.0.0.1:{listener}"), seat_key(tmp_path / "state")).ok
+    assert agents[0].stop() == 0
+    (seat,) = Registry(tmp_path / "state").seats.values()
+    assert seat.said_goodbye
 
 
 def test_a_gateway_not_enrolled_is_told_the_command_and_exits_2(tmp_path: Path, capsys) -> None:

@@ -1,7 +1,8 @@
 """The roll of a center's seats: who is known, what each last said, and what that makes it now.
 
 Held in memory. What must outlive a restart (names, hardware, approval, keys, who said good-bye) goes to one small file,
-and only when it changed: a gateway's flash is not for heartbeats.
+when it changed, before the roll call that counts it and at the end of the agent: a gateway's flash is not for
+heartbeats, and twenty seats that come in one minute are one write.
 
 Hardware that is new is `waiting` until people approve it, but for what the policy lets in by itself: a seat counts only
 once somebody answers for it.
@@ -31,7 +32,6 @@ from agent.wire import SeatColumns, SeatFacts, SeatsReading
 
 MAX_SEATS = 500  # the wire's limit for one roll call
 MAX_WAITING = 64  # hardware not approved: the one longest unheard makes room
-SAVE_EVERY_MS = 60_000  # good-byes may come in waves; new seats are written at once
 CONFLICT_MS = 15 * 60_000
 LATELY_S = 15 * 60.0  # for so long the time of a last word is told
 BACK_MS = 30 * 60_000  # how long a seat that came back says what its silence was
@@ -61,11 +61,10 @@ class Registry:
         self.policy = policy
         self.seats = registry_file.load(state_dir)
         self.started_ms = now_ms
-        self.saved_ms: int | None = None
         self.unsaved = False
 
     def take(self, snapshot: Snapshot, now_ms: int, address: str = "") -> SeatRecord:
-        """Enters what a seat said. Raises RollFull; a roll that cannot be written is kept in memory all the same."""
+        """Enters what a seat said, in memory: `call` writes it. Raises RegistryFull."""
         before = self.seats.get(snapshot.id)
         approved = before.approved if before else is_let_in(self.policy, self.seats.values(), snapshot, address)
         if before is None:
@@ -74,11 +73,10 @@ class Registry:
         self.seats[seat.id] = seat
         is_new = before is None or before.called != seat.called
         self.unsaved |= is_new or (before is not None and registry_file.durable(before) != registry_file.durable(seat))
-        self.save(now_ms, at_once=is_new and approved)
         return seat
 
     def make_room(self, *, approved: bool) -> None:
-        """For one more seat. Raises RollFull."""
+        """For one more seat. Raises RegistryFull."""
         strangers = [seat for seat in self.seats.values() if not seat.approved]
         if approved and len(self.seats) - len(strangers) >= MAX_SEATS:
             raise RegistryFull(f"this gateway's roll holds {MAX_SEATS} seats and takes no more")
@@ -86,9 +84,10 @@ class Registry:
             del self.seats[min(strangers, key=lambda seat: seat.heard_ms or 0).id]
 
     def call(self, now_ms: int, limits: SeatsSection) -> SeatsReading | None:
-        """Every seat's state now. None while seats known from before still have time to report after a start."""
+        """Every seat's state now. None while seats known from before still have time to report after a start. A seat
+        that it counts is in the file."""
         self.obey()
-        self.save(now_ms)
+        self.save()
         if self.is_settling(now_ms, limits):
             return None
         return roll_call(list(self.seats.values()), now_ms, self.started_ms, limits)
@@ -143,15 +142,13 @@ class Registry:
         for path, order in registry_file.waiting(self.folder):
             if order is not None:
                 self.seats = registry_file.obeyed(self.seats, order)
-                self.unsaved, self.saved_ms = True, None
+                self.unsaved = True
             with contextlib.suppress(OSError):  # one that stays is taken up again: each may be obeyed twice
                 path.unlink()
 
-    def save(self, now_ms: int, *, at_once: bool = False) -> None:
-        recently = self.saved_ms is not None and now_ms - self.saved_ms < SAVE_EVERY_MS
-        if self.folder is None or not self.unsaved or (recently and not at_once):
+    def save(self) -> None:
+        if self.folder is None or not self.unsaved:
             return
-        self.saved_ms = now_ms
         with contextlib.suppress(OSError):  # a full disk: tried again at the next call, a minute later
             registry_file.save(self.folder, self.seats.values())
             self.unsaved = False

@@ -122,7 +122,7 @@ def test_new_hardware_gets_no_key_before_it_is_approved(tmp_path: Path) -> None:
 def test_a_seat_keeps_its_key_and_so_does_the_gateway_over_restarts(tmp_path: Path) -> None:
     gateway, ring = Gateway(tmp_path), Keyring(CENTER_KEY, ID, tmp_path / "seat")
     assert [gateway.say(ring), gateway.say(ring)] == [200, 200]
-    gateway.roll.save(lan.mono_ms(), at_once=True)
+    gateway.roll.save()
     assert (tmp_path / "seats.json").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "seat" / "own.key").stat().st_mode & 0o777 == 0o600
     again = Gateway(tmp_path)

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.root]
 
 TREE = Path(os.environ.get("NABZ_DEB_TREE", ROOT / "build" / "deb-tree"))
 SUITE = "bookworm"
-NEEDED = "python3,ca-certificates,procps,systemd"
+NEEDED = "python3,ca-certificates,procps,systemd,dbus"
 LATER = "9.0"
 
 
@@ -100,13 +100,17 @@ class Tree:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Tree]:
+    make_base_tree()
+    made = Tree(tmp_path)
+    yield made
+    made.close()
+
+
+def make_base_tree() -> None:
     if (os.geteuid() != 0 or not shutil.which("debootstrap")) and "CI" not in os.environ:
         pytest.skip("needs root and debootstrap (Debian: apt install debootstrap)")
     if not (TREE / "usr/bin/python3").exists():
         call("debootstrap", "--variant=minbase", f"--include={NEEDED}", SUITE, TREE, timeout=1800)
-    made = Tree(tmp_path)
-    yield made
-    made.close()
 
 
 def test_from_a_fresh_tree_to_the_first_reading_an_upgrade_and_an_end(
@@ -183,3 +187,92 @@ def test_lintian_finds_nothing_but_what_has_a_reason(name: str, packages: Path) 
     done = subprocess.run(["lintian", "--allow-root", "--fail-on", "error,warning", str(package)], capture_output=True,
                           text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+class Machine(Tree):
+    """The same with systemd at work, on a network of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        call("umount", self.root / "proc")  # its own shows its own processes
+        words = ["systemd-nspawn", "-D", str(self.root), "--boot", "--private-network", "--register=no", "--keep-unit",
+                 "--console=pipe", f"--machine=nabz-{os.getpid()}"]  # fmt: skip
+        with (folder / "console").open("wb") as log:
+            self.container = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_until(lambda: self.state("multi-user.target") == "active", "a machine that has started", 120)
+
+    def __call__(self, *words: object) -> str:
+        (init,) = Path(f"/proc/{self.container.pid}/task/{self.container.pid}/children").read_text().split()
+        return call(
+            "nsenter", "-t", init, "-a", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", *words
+        )
+
+    def state(self, unit: str, field: str = "ActiveState") -> str:
+        try:
+            return self("systemctl", "show", "-p", field, "--value", unit).strip()
+        except (AssertionError, ValueError, OSError):
+            return ""
+
+    def close(self) -> None:
+        self.container.kill()
+        self.container.wait()
+        super().close()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    make_base_tree()
+    if not shutil.which("systemd-nspawn") and "CI" not in os.environ:
+        pytest.skip("systemd-nspawn is not installed (Debian: apt install systemd-container)")
+    made = Machine(tmp_path)
+    yield made
+    made.close()
+
+
+def test_systemd_joins_confines_restarts_and_ends_what_the_packages_bring(machine: Machine, packages: Path) -> None:
+    now, etc = packages / "now", machine.root / "etc/nabz"
+    etc.mkdir(exist_ok=True)
+    (etc / "collector.toml").write_text("[measure]\nenabled = false\n")
+    (etc / "agent.toml").write_text(
+        '[agent]\ncycle_s = 1\n[speed]\nenabled = false\n[link]\ntarget = "127.0.0.1"\nprobes = 3\nisp_hops = 0\n'
+        'lookup = ""\n'
+    )
+    agent, collector = (next(now.glob(f"{name}_*.deb")) for name in ("nabz-agent", "nabz-collector"))
+    for package in (agent, collector, packages / "nabz-agent_later.deb"):
+        shutil.copy(package, machine.root / "root")
+    machine.dpkg("-i", f"/root/{agent.name}", f"/root/{collector.name}")
+    assert machine.state("nabz-collector") == "active"
+    assert machine.state("nabz-join.path") == "active"
+    join(machine)
+    wait_until(lambda: receipt_ms(machine) is not None, "the first receipt", 120)
+    assert not (etc / "join.json").exists()
+    for unit in ("nabz-agent", "nabz-collector"):
+        pid = machine.state(unit, "MainPID")
+        status = machine("cat", f"/proc/{pid}/status")
+        assert {"CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"} <= set(status.splitlines())
+        machine("kill", "-KILL", pid)
+        wait_until(
+            lambda name=unit: machine.state(name, "NRestarts") == "1" and machine.state(name) == "active", unit, 60
+        )
+
+    machine("systemctl", "stop", "nabz-agent")
+    machine.dpkg("-i", "/root/nabz-agent_later.deb")
+    assert machine.state("nabz-agent") == "inactive", "what people stopped stays so over an upgrade"
+    machine.dpkg("-r", "nabz-agent")
+    machine.dpkg("-i", f"/root/{agent.name}")
+    assert machine.state("nabz-agent") == "active", "installed again it starts, though dpkg knows a version of before"
+    assert "reception only permitted" not in machine("journalctl", "-u", "nabz-agent")
+    machine("systemctl", "start", "reboot.target", "--no-block", "--job-mode=replace-irreversibly")
+    assert machine.container.wait(120) is not None
+    mark = json.loads((machine.root / "var/lib/nabz-agent/boot.json").read_text())
+    assert mark["stop"] == "shutdown"
+
+
+def join(machine: Machine) -> None:
+    """As a prepared gateway does: by a file that somebody puts there."""
+    home = "/var/lib/nabz-collector"
+    command = ("runuser", "-u", "nabz-collector", "--", "nabz-collector")
+    facts = ("--code", "DEB-1", "--name", "Deb", "--tier", "one", "--seats", "1", "--opening", "always")
+    machine(*command, "center", "add", *facts, "--data", home)
+    machine(*command, "gateway", "prepare", "--center", "DEB-1", "--out", f"{home}/out", "--by", "Ali", "--data", home)
+    machine("install", "-m", "600", f"{home}/out/DEB-1/join.json", "/etc/nabz/join.json")

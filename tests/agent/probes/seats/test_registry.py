@@ -148,7 +148,9 @@ def test_a_cloned_identity_is_noticed_and_forgotten_when_it_ends() -> None:
 
 
 def test_after_a_restart_silence_proves_nothing_until_it_has_lasted(tmp_path: Path) -> None:
-    Registry(tmp_path).take(said(1), 0)
+    first = Registry(tmp_path)
+    first.take(said(1), 0)
+    first.save()
     again = Registry(tmp_path, now_ms=1000)
     assert again.call(2000, LIMITS) is None
     assert called(again, 181_001).state == ["missing"]
@@ -163,12 +165,14 @@ def test_who_said_goodbye_is_still_off_after_a_restart(tmp_path: Path) -> None:
     roll = Registry(tmp_path)
     roll.take(said(1), 0)
     roll.take(said(1, state="stopping"), 61_000)
+    roll.save()
     assert called(Registry(tmp_path, now_ms=5), 6).state == ["off"]
 
 
 def test_heartbeats_write_nothing(tmp_path: Path) -> None:
     roll = Registry(tmp_path)
     roll.take(said(1), 0)
+    roll.call(0, LIMITS)
     before = (tmp_path / "seats.json").stat().st_mtime_ns
     for minute in range(1, 100):
         roll.take(said(1, cpu_pct=float(minute)), minute * MINUTE_MS)
@@ -176,22 +180,18 @@ def test_heartbeats_write_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "seats.json").stat().st_mtime_ns == before
 
 
-def test_a_new_or_renamed_seat_is_written_at_once(tmp_path: Path) -> None:
+def test_seats_that_come_in_one_minute_are_one_write_before_the_call_that_counts_them(tmp_path: Path) -> None:
     roll = Registry(tmp_path)
-    roll.take(said(1), 0)
-    roll.take(said(2), 1)
-    roll.take(said(2, name="RENAMED"), 2)
-    assert [seat.name for seat in Registry(tmp_path).seats.values()] == ["SEAT-01", "RENAMED"]
-
-
-def test_goodbyes_in_a_wave_are_written_together(tmp_path: Path) -> None:
-    roll = Registry(tmp_path)
-    roll.take(said(1), 0)
-    before = (tmp_path / "seats.json").stat().st_mtime_ns
-    roll.take(said(1, state="stopping"), 100)
-    assert (tmp_path / "seats.json").stat().st_mtime_ns == before
-    roll.call(MINUTE_MS, LIMITS)
-    assert Registry(tmp_path).seats[said(1).id].said_goodbye
+    for number in range(1, 21):
+        roll.take(said(number), number)
+    roll.take(said(2, name="RENAMED"), 30)
+    roll.take(said(3, state="stopping"), 31)
+    assert not (tmp_path / "seats.json").exists(), "no seat is a write of its own"
+    assert len(called(roll, MINUTE_MS).id) == 20
+    seats = Registry(tmp_path).seats
+    assert len(seats) == 20
+    assert seats[said(2).id].name == "RENAMED"
+    assert seats[said(3).id].said_goodbye
 
 
 def test_a_roll_that_cannot_be_written_still_holds_in_memory(tmp_path: Path) -> None:

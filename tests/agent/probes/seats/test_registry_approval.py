@@ -92,7 +92,7 @@ def test_people_list_approve_rename_and_forget_seats(tmp_path: Path, capsys: pyt
     roll = Registry(tmp_path, 0, "never")
     for number in (1, 2, 3):
         roll.take(said(number), number)
-    roll.save(70_000)
+    roll.save()
     capsys.readouterr()
     assert agent(tmp_path, "approve", "SEAT-01") == 0
     assert agent(tmp_path, "rename", "SEAT-01", "DESK-1") == 0
@@ -128,6 +128,7 @@ def test_a_wrong_seat_is_one_line_and_exit_2(
     roll = Registry(tmp_path)
     for number, name in ((1, "SEAT-01"), (2, "DESK"), (3, "DESK")):
         roll.take(said(number, name=name), 0)
+    roll.save()
     assert agent(tmp_path, *words) == 2
     said_so = capsys.readouterr().err
     assert rule in said_so
@@ -158,7 +159,7 @@ def test_a_file_that_holds_no_order_is_removed_and_changes_nothing(tmp_path: Pat
 def test_a_part_that_goes_is_unhealthy_until_people_accept_it(tmp_path: Path) -> None:
     roll = Registry(tmp_path)
     roll.take(said(memory_mb=16_000.0, drives=(SSD, HDD)), 0)
-    roll.save(0, at_once=True)
+    roll.save()
     # The accepted parts outlive the agent.
     roll = Registry(tmp_path, 0)
     roll.take(said(memory_mb=8_000.0, drives=(SSD,)), 70_000)

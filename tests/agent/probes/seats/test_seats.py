@@ -38,7 +38,9 @@ def test_an_empty_roll_is_a_reading_of_no_seats() -> None:
 
 
 def test_just_after_a_start_silence_is_not_yet_missing(tmp_path: Path) -> None:
-    Registry(tmp_path).take(SAID, 0)
+    before = Registry(tmp_path)
+    before.take(SAID, 0)
+    before.save()
     context = Context(settings=AgentSettings(), deadline_s=5.0, registry=Registry(tmp_path, lan.mono_ms()))
     with pytest.raises(ProbeFailed, match="settling"):
         asyncio.run(probe(context))
