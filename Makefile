@@ -44,7 +44,7 @@ test: install packages
 	@$(if $(COVERAGE),echo "$$($(BIN)/coverage report --format=total) % of the lines of agent and collector ran in the tests' own processes",:)
 
 torture: install
-	@tests/packages.sh debootstrap firefox-esr lintian
+	@tests/packages.sh debootstrap firefox-esr lintian systemd-container
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/fuzz.lock
 	$(BIN)/python -m pytest tests --torture -m "row or control or slow or root" -o faulthandler_timeout=0 $(ARGS)
 
@@ -90,7 +90,7 @@ repo:
 	deb/repo.sh dist repo $(KEY)
 
 test-deb: install
-	@tests/packages.sh debootstrap firefox-esr lintian
+	@tests/packages.sh debootstrap firefox-esr lintian systemd-container
 	$(BIN)/python -m pytest tests/project/packages/test_deb.py --torture -n 0 -s -o faulthandler_timeout=0 $(ARGS)
 
 # The next step of the database's tables, drafted from what the schema has gained: make migration WHY="seats have colours"
