@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -177,3 +178,34 @@ def test_eight_of_an_exchange_are_one_and_their_mains_are_not() -> None:
     assert (found.scope, found.key) == ("exchange", "X-1")
     cut = parent(places, signs(8, "power"))
     assert cut is None or cut.scope != "exchange"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_signs_in_order_say_what_a_look_at_all_of_them_does(seed: int) -> None:
+    draw = random.Random(seed)
+    places = {
+        f"C-{n}": CenterPlace(
+            f"C-{n}", f"F-{n // 6}", f"X-{n // 15}", f"I-{n % 3}", f"T-{n // 30}", f"D-{n // 30}", "P"
+        )
+        for n in range(90)
+    }
+    families: list[Family] = ["power", "line", "dark"]
+    shown = [
+        CenterSign(code, family, NOON + draw.randrange(-15, 15) * MINUTE)
+        for code in draw.sample(sorted(places), draw.randrange(5, 90))
+        for family in draw.sample(families, draw.randrange(1, 3))
+    ]
+    index, window = SignIndex(shown, places), (NOON - 10 * MINUTE, NOON + 10 * MINUTE)
+    for level in LEVELS:
+        for key in {level.key(place) for place in places.values()}:
+            near = {
+                (sign.center, sign.family)
+                for sign in shown
+                if window[0] <= sign.began_ms <= window[1]
+                and level.key(places[sign.center]) == key
+                and sign.family in level.families
+            }
+            signs = index.near(level, key, window, level.families)
+            assert {(sign.center, sign.family) for sign in signs} == near
+            least, most = index.bounds(level, key, window, level.families)
+            assert least <= len({center for center, _ in near}) <= most
