@@ -14,13 +14,12 @@ import sqlalchemy as sa
 
 from agent.common.reasons import Reason
 from collector.desk import causes, groups, news, tables
-from collector.desk.grouping import RULES, GroupingRules, groups_around, is_crowd
+from collector.desk.grouping import RULES, GroupingRules, is_crowd
 from collector.desk.incident import FLIPS_WITHIN_S, OPEN, Incident, Values, is_unstable, is_worse, reopened
 from collector.desk.survey import PAUSED, Desk
 from collector.desk.symptoms import FAMILIES, OF_CAUSE, SHARED, SIGN, CenterPlace, Family, Symptom, family_of
 from collector.desk.tables import Member
 from collector.judging.flags import machine
-from collector.judging.outages import gaps
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE
 from collector.store import schema
@@ -51,6 +50,7 @@ def follow(conn: sa.Connection, standards: Standards, now_ms: int, rules: Groupi
     skipped = {row.id for row in telling if row.now == "raised" and desk.is_skipped(row.center)}
     over_within = _over_within(telling, skipped)
     telling = [row for row in telling if row.id not in skipped | over_within]
+    desk.prepare([row.center for row in telling if row.now == "raised"])
     for row in telling:
         (_raise if row.now == "raised" else _clear)(desk, row)
     _count_groups(desk)
@@ -160,7 +160,7 @@ def _by_cause(desk: Desk, symptom: Symptom) -> Family:
     """What a silence is when its cause is known. Asked only for a center that fails alone: it costs some questions."""
     if symptom.family != "dark":
         return symptom.family
-    cause = gaps.likely(desk.conn, symptom.center, desk.now_ms)
+    cause = desk.likely(symptom.center)
     return OF_CAUSE.get(cause.name, "dark") if cause else "dark"
 
 
@@ -212,10 +212,7 @@ def _has_company(desk: Desk, symptom: Symptom, place: CenterPlace) -> bool:
     if len(survey.signs) < desk.rules.few - 1:
         return False
     sizes = survey.sizes(place)
-    return any(
-        is_crowd(groups_around(place, symptom.began_ms, signs, survey.places, sizes, desk.rules), desk.rules)
-        for signs in groups.company(desk, place)
-    )
+    return any(is_crowd(place, symptom.began_ms, signs, sizes, desk.rules) for signs in desk.company(place))
 
 
 def _join(desk: Desk, incident: Incident, symptom: Symptom) -> None:

@@ -9,8 +9,9 @@ of it: two feeders of two towns that fail within minutes are two causes, unless 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from collector.desk.symptoms import CenterPlace, CenterSign, Family, Scope
@@ -88,36 +89,81 @@ class CenterGroup:
         return 100.0 * len(self.centers) / self.size if self.size else 0.0
 
 
+class SignIndex:
+    """Signs by group, family and time: of a group it is known how many of its centers may be in trouble together
+    without a look at each of them. In a national outage each center asks that of all others."""
+
+    def __init__(self, signs: Iterable[CenterSign], places: Mapping[str, CenterPlace]) -> None:
+        self.places = places
+        self._sorted: dict[tuple[Scope, str, Family], list[CenterSign]] = defaultdict(list)
+        for sign in sorted(signs, key=_began_ms):
+            if (home := places.get(sign.center)) is not None:
+                for level in LEVELS:
+                    if sign.family in level.families and (key := level.key(home)):
+                        self._sorted[level.scope, key, sign.family].append(sign)
+
+    def near(
+        self, level: Level, key: str, window_ms: tuple[int, int], families: Collection[Family]
+    ) -> list[CenterSign]:
+        """The signs of a group that began within these times."""
+        parts = [self._part(level, key, family, window_ms) for family in families]
+        return [sign for signs, first, end in parts for sign in signs[first:end]]
+
+    def bounds(
+        self, level: Level, key: str, window_ms: tuple[int, int], families: Collection[Family]
+    ) -> tuple[int, int]:
+        """At least and at most so many centers of a group show signs that began within these times: each shows one of
+        a family."""
+        parts = [self._part(level, key, family, window_ms) for family in families]
+        counts = [end - first for _, first, end in parts]
+        return max(counts, default=0), sum(counts)
+
+    def _part(
+        self, level: Level, key: str, family: Family, window_ms: tuple[int, int]
+    ) -> tuple[Sequence[CenterSign], int, int]:
+        signs = self._sorted.get((level.scope, key, family), ())
+        from_ms, to_ms = window_ms
+        return signs, bisect_left(signs, from_ms, key=_began_ms), bisect_right(signs, to_ms, key=_began_ms)
+
+
+def _began_ms(sign: CenterSign) -> int:
+    return sign.began_ms
+
+
 def groups_around(
     place: CenterPlace,
     began_ms: int,
-    signs: Sequence[CenterSign],
-    places: Mapping[str, CenterPlace],
+    signs: SignIndex,
     sizes: Sizes,
     rules: GroupingRules,
+    own: CenterSign | None = None,
 ) -> list[CenterGroup]:
     """The groups of a center with those of their centers that fell into trouble when it did, the most particular
-    first."""
-    near = [sign for sign in signs if abs(sign.began_ms - began_ms) <= rules.within_s * 1000]
+    first; without wide ones that have too few for a parent. `own`: a sign of the center itself, which is not among the
+    others; they are then those that may have its cause."""
+    within_ms = rules.within_s * 1000
+    window_ms = began_ms - within_ms, began_ms + within_ms
     groups = []
-    for level in LEVELS:
-        key = level.key(place)
-        if not key:
+    for level, key in _levels(place):
+        families = [one for one in level.families if own is None or is_alike(one, own.family)]
+        most = signs.bounds(level, key, window_ms, families)[1] + 1
+        if not level.is_narrow and not _is_wide(most, max(sizes.get((level.scope, key), 0), most), rules):
             continue
-        mine = [
-            sign
-            for sign in near
-            if sign.family in level.families
-            and (home := places.get(sign.center)) is not None
-            and level.key(home) == key
-        ]
+        mine = signs.near(level, key, window_ms, families)
+        if own is not None and own.family in level.families:
+            mine.append(own)
         centers, family = frozenset(sign.center for sign in mine), family_among(mine)
         alike = [sign for sign in mine if sign.family == family] if level.is_narrow else mine
         at_once = frozenset(one.center for one in alike if abs(one.began_ms - began_ms) <= rules.pair_within_s * 1000)
         size = max(sizes.get((level.scope, key), 0), len(centers))
-        is_two = not level.is_narrow and _are_two(centers, places, family)
+        is_two = not level.is_narrow and _are_two(centers, {**signs.places, place.center: place}, family)
         groups.append(CenterGroup(level.scope, key, family, centers, size, at_once, is_two))
     return groups
+
+
+def _levels(place: CenterPlace) -> list[tuple[Level, str]]:
+    """The groups that a center hangs in."""
+    return [(level, key) for level in LEVELS if (key := level.key(place))]
 
 
 def _are_two(centers: frozenset[str], places: Mapping[str, CenterPlace], family: Family) -> bool:
@@ -164,7 +210,7 @@ def parent_among(groups: Sequence[CenterGroup], center: str, rules: GroupingRule
 
 def _is_enough(group: CenterGroup, rules: GroupingRules) -> bool:
     count, share_pct = len(group.centers), group.share_pct
-    is_wide = count >= rules.centers and share_pct >= rules.share_pct
+    is_wide = _is_wide(count, group.size, rules)
     if not BY_SCOPE[group.scope].is_narrow:
         return is_wide and (not group.is_two or len(group.at_once) >= NEARLY * count)
     needed_pct = 100.0 if group.family == "dark" else rules.few_pct
@@ -172,16 +218,31 @@ def _is_enough(group: CenterGroup, rules: GroupingRules) -> bool:
     return is_wide or is_pair or (count >= rules.few and share_pct >= rules.few_pct)
 
 
-def is_crowd(groups: Sequence[CenterGroup], rules: GroupingRules) -> bool:
+def _is_wide(count: int, size: int, rules: GroupingRules) -> bool:
+    return count >= rules.centers and 100.0 * count >= rules.share_pct * size
+
+
+def is_crowd(place: CenterPlace, began_ms: int, signs: SignIndex, sizes: Sizes, rules: GroupingRules) -> bool:
     """Whether so many neighbours are in trouble already that more of them are to be waited for. A district of a
     thousand centers always has some: only a share that might become a parent counts."""
-    return any(
-        (len(group.centers) >= rules.crowd and 2 * group.share_pct >= rules.share_pct)
-        or (
-            BY_SCOPE[group.scope].is_narrow and len(group.centers) >= rules.few - 1 and group.share_pct >= rules.few_pct
-        )
-        for group in groups
-    )
+    within_ms = rules.within_s * 1000
+    window_ms = began_ms - within_ms, began_ms + within_ms
+    for level, key in _levels(place):
+        size = sizes.get((level.scope, key), 0)
+        least, most = signs.bounds(level, key, window_ms, level.families)
+        if _are_crowd(level, least, size, rules):
+            return True
+        if _are_crowd(level, most, size, rules):
+            count = len({sign.center for sign in signs.near(level, key, window_ms, level.families)})
+            if _are_crowd(level, count, size, rules):
+                return True
+    return False
+
+
+def _are_crowd(level: Level, count: int, size: int, rules: GroupingRules) -> bool:
+    share_pct = 100.0 * count / max(size, count, 1)
+    is_part = count >= rules.crowd and 2 * share_pct >= rules.share_pct
+    return is_part or (level.is_narrow and count >= rules.few - 1 and share_pct >= rules.few_pct)
 
 
 def goes_on(scope: str, centers: int, size: int, rules: GroupingRules) -> bool:

@@ -11,7 +11,16 @@ import sqlalchemy as sa
 from agent.common.center_time import TZ
 from agent.common.reasons import MAX_BYTES, MAX_TEXT, Reason, decode
 from collector.desk import tables
-from collector.desk.grouping import BY_SCOPE, CenterGroup, goes_on, groups_around, is_alike, parent_among, takes_in
+from collector.desk.grouping import (
+    BY_SCOPE,
+    CenterGroup,
+    SignIndex,
+    goes_on,
+    groups_around,
+    is_alike,
+    parent_among,
+    takes_in,
+)
 from collector.desk.incident import FLIPS_WITHIN_S, OPEN, Incident, Values, is_unstable
 from collector.desk.survey import Desk, by_center, size_of
 from collector.desk.symptoms import SHARED, SIGN, CenterPlace, CenterSign, Symptom, worst
@@ -44,10 +53,8 @@ def form(desk: Desk, symptom: Symptom, place: CenterPlace | None) -> Incident | 
     own = CenterSign(symptom.center, symptom.family, symptom.began_ms)
     if len(survey.signs) < desk.rules.few - 1:
         return None
-    places = {**survey.places, place.center: place}
-    for some in company(desk, place):
-        signs = [own, *(sign for sign in some if is_alike(sign.family, symptom.family))]
-        around = groups_around(place, symptom.began_ms, signs, places, survey.sizes(place), desk.rules)
+    for signs in desk.company(place):
+        around = groups_around(place, symptom.began_ms, signs, survey.sizes(place), desk.rules, own)
         if (group := parent_among(around, symptom.center, desk.rules)) is not None:
             return _form(desk, group, symptom)
     return None
@@ -185,7 +192,7 @@ def _wider(
 ) -> CenterGroup | None:
     if place is None:
         return None
-    around = groups_around(place, one.began_ms, signs, places, desk.survey.sizes(place), desk.rules)
+    around = groups_around(place, one.began_ms, SignIndex(signs, places), desk.survey.sizes(place), desk.rules)
     return parent_among(around, place.center, desk.rules)
 
 
@@ -206,16 +213,6 @@ def _take_together(desk: Desk, parts: Sequence[Incident], group: CenterGroup) ->
     desk.keep(tables.recount(desk.conn, known, desk.now_ms))
 
 
-def company(desk: Desk, place: CenterPlace) -> list[list[CenterSign]]:
-    """Signs that may have a center's own cause, the likeliest first: where work is planned they have that reason, and
-    are company of one another alone."""
-    signs, explained = desk.survey.signs, desk.explained
-    if not explained:
-        return [signs]
-    others = [sign for sign in signs if sign.center not in explained]
-    return [others, [sign for sign in signs if sign.center in explained]] if desk.is_explained(place) else [others]
-
-
 def hushed(desk: Desk, incident: Incident) -> Incident:
     """Snoozed from the beginning where work or a closure is planned at all of its centers; if it outlasts that, people
     are told."""
@@ -234,11 +231,14 @@ def _to_take_in(desk: Desk, group: CenterGroup, symptom: Symptom) -> list[Incide
     some = tables.some(desk.conn, _i.id.in_(sorted(numbers)) & _i.state.in_(OPEN)) if numbers else []
     families = BY_SCOPE[group.scope].families
     within_ms = desk.rules.within_s * 1000
+    in_them: dict[int, set[str]] = {one.id: set() for one in some}
+    for member in tables.members(desk.conn, list(in_them)) if some else ():
+        in_them[member.incident].add(member.center)
     incidents = []
     for one in some:
         if one.family not in families or one.cause_by:
             continue
-        in_it = {member.center for member in tables.members(desk.conn, [one.id])}
+        in_it = in_them[one.id]
         near = abs(one.began_ms - symptom.began_ms) <= within_ms
         if (near or one.is_group) and len(in_it & group.centers) > COVERED * len(in_it):
             incidents.append(one)

@@ -7,15 +7,17 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from collector.desk import tables, windows
-from collector.desk.grouping import LEVELS, RULES, GroupingRules, Sizes
+from collector.desk.grouping import LEVELS, RULES, GroupingRules, SignIndex, Sizes
 from collector.desk.incident import Incident
 from collector.desk.symptoms import CenterPlace, CenterSign
+from collector.judging.flags.cause import Cause
 from collector.judging.outages import gaps
 from collector.register import calendar, opening_hours
 from collector.standard import Standards
@@ -25,12 +27,15 @@ from collector.store import schema
 PAUSED = ("suspended", "closed")
 PLANNED: tuple[calendar.EntryKind, ...] = ("closure", "maintenance")
 CHUNK = 500  # centers of one question
+CAUSES = 100  # silent centers that are asked why at once
 LOOK_BACK_MS = 1_800_000  # signs that began before are nobody's company any more
 QUIET_BACK_MS = 3 * 3_600_000  # but for silence: one neighbour opens an hour or two after the other
 CUT_BACK_MS = 12 * 3_600_000  # but for mains that are cut: so long do batteries hide it
 
 _ce, _p, _c, _f = schema.centers.c, schema.pulse.c, schema.cuts.c, schema.flags.c
 _PLACES = sa.select(_ce.center, _ce.feeder, _ce.exchange, _ce.isp, _ce.city, _ce.district, _ce.province)
+
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -44,6 +49,29 @@ class Survey:
 
     def __post_init__(self) -> None:
         self._sizes: dict[tuple[str, str], int] = {}
+        self._homes: dict[str, CenterPlace | None] = {}
+        self._heard_of: dict[str, int | None] = {}
+        self._cut_of: dict[str, int | None] = {}
+
+    def prepare(self, codes: Collection[str]) -> None:
+        """Asks once for what is asked of each of these centers: thousands of them go dark in one transaction."""
+        names = sorted(codes)
+        for first in range(0, len(names), CHUNK):
+            some = names[first : first + CHUNK]
+            for known in (self._homes, self._heard_of, self._cut_of):
+                known |= dict.fromkeys(some)
+            homes = self.conn.execute(_PLACES.where(_ce.center.in_(some)))
+            self._homes |= {row.center: _place(row) for row in homes}
+            heard = self.conn.execute(sa.select(_p.center, _p.heard_ms).where(_p.center.in_(some)))
+            self._heard_of |= {row.center: row.heard_ms for row in heard}
+            going = _c.center.in_(some) & (_c.open == sa.true()) & _c.to_ms.is_(None)
+            cuts = sa.select(_c.center, sa.func.min(_c.from_ms).label("from_ms")).where(going).group_by(_c.center)
+            self._cut_of |= {row.center: row.from_ms for row in self.conn.execute(cuts)}
+
+    def _prepared(self, known: Mapping[str, _T | None], code: str) -> _T | None:
+        if code not in known:
+            self.prepare([code])
+        return known.get(code)
 
     @cached_property
     def places(self) -> dict[str, CenterPlace]:
@@ -87,18 +115,14 @@ class Survey:
 
     def place(self, code: str) -> CenterPlace | None:
         """Of one center, without asking for all."""
-        row = self.conn.execute(_PLACES.where(_ce.center == code)).first()
-        return None if row is None else _place(row)
+        return self._prepared(self._homes, code)
 
     def heard_ms(self, code: str) -> int | None:
-        last_ms: int | None = self.conn.scalar(sa.select(_p.heard_ms).where(_p.center == code))
-        return last_ms
+        return self._prepared(self._heard_of, code)
 
     def cut_ms(self, code: str) -> int | None:
         """Since when a center's mains are cut, as far as it could tell."""
-        going = (_c.center == code) & (_c.open == sa.true()) & _c.to_ms.is_(None)
-        since_ms: int | None = self.conn.scalar(sa.select(sa.func.min(_c.from_ms)).where(going))
-        return since_ms
+        return self._prepared(self._cut_of, code)
 
     def still_showing(self, codes: Sequence[str]) -> set[str]:
         """Those of these centers that are not heard, or whose mains are cut, since whenever."""
@@ -162,6 +186,22 @@ class Desk:
     def __post_init__(self) -> None:
         self.survey = Survey(self.conn, self.standards.at(self.now_ms), self.now_ms)
         self._groups: list[Incident] | None = None
+        self._likely: dict[str, Cause | None] = {}
+        self._to_ask: dict[str, None] = {}
+
+    def prepare(self, codes: Sequence[str]) -> None:
+        """These centers are about to be looked at, in this order."""
+        self.survey.prepare(set(codes))
+        self._to_ask = dict.fromkeys(codes)
+
+    def likely(self, code: str) -> Cause | None:
+        """Why a center is silent, as `gaps.likely` has it; asked for it and for some of those that follow, as they have
+        the same neighbours."""
+        if code not in self._likely:
+            codes = [code, *islice((one for one in self._to_ask if one != code), CAUSES)]
+            self._likely |= dict.fromkeys(codes) | gaps.likely_of(self.conn, codes, self.now_ms)
+            self._to_ask = dict.fromkeys(one for one in self._to_ask if one not in self._likely)
+        return self._likely[code]
 
     def planned_until_ms(self, codes: Collection[str]) -> int | None:
         """Until when the calendar has work or a closure at each of these centers, or windows mute it: evidence is kept,
@@ -196,6 +236,18 @@ class Desk:
         """Centers whose signs have their reason."""
         places = self.survey.places.items() if self._has_plans else ()
         return frozenset(code for code, place in places if self.is_explained(place))
+
+    def company(self, place: CenterPlace) -> list[SignIndex]:
+        """Signs that may have a center's own cause, the likeliest first: where work is planned they have that reason,
+        and are company of one another alone."""
+        return self._companies if self.explained and self.is_explained(place) else self._companies[:1]
+
+    @cached_property
+    def _companies(self) -> list[SignIndex]:
+        """Of those without a reason of their own, and of those that have one."""
+        signs, places = self.survey.signs, self.survey.places
+        parts = ([one for one in signs if (one.center in self.explained) is planned] for planned in (False, True))
+        return [SignIndex(part, places) for part in parts]
 
     def is_explained(self, place: CenterPlace) -> bool:
         """Whether work is planned at a center, or a window skips it: then its trouble is nobody's company."""

@@ -193,9 +193,12 @@ def move(conn: sa.Connection, source: Incident, target: Incident, now_ms: int, s
     rows = [{**one._asdict(), "incident": target.id, "joined_ms": now_ms, "left_ms": None} for one in some_members]
     upsert(conn, schema.incident_members, rows)
     if source.scope == "center" and target.scope != "center":  # a center that only shows signs is in by its flag now
-        signs = [one for one in members(conn, [target.id]) if one.criterion == SIGN]
-        codes = {one.center for one in some_members}
-        leave(conn, [one for one in signs if one.center in codes], now_ms)
+        leave(conn, _signs_in(conn, target.id, {one.center for one in some_members}), now_ms)
+
+
+def _signs_in(conn: sa.Connection, number: int, codes: Collection[str]) -> list[Member]:
+    """Of these centers, those that are in an incident by their signs alone."""
+    return [one for one in memberships(conn, codes) if (one.incident, one.criterion) == (number, SIGN)]
 
 
 def recount(conn: sa.Connection, incident: Incident, now_ms: int) -> Incident:

@@ -11,7 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
@@ -34,6 +34,7 @@ FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")  # a rule by the second w
 PARTS = (
     "FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYMONTH", "BYSETPOS", "WKST",
 )  # fmt: skip
+UNTIL_UTC = re.compile(r"UNTIL=(\d{8}T\d{6})Z", re.IGNORECASE | re.ASCII)
 NUMBER = re.compile(r"[1-9]\d{0,2}")  # of INTERVAL and COUNT
 # RFC 5545 §3.3.10: of which FREQ a part may be.
 ONLY_WITH: Mapping[str, tuple[str, ...]] = {
@@ -128,7 +129,7 @@ def _last(text: str, from_ms: int, now_ms: int) -> datetime | None:
     library, so all is moved there by whole cycles of the calendar first, and ends now; its COUNT is counted here, as
     the library takes either of both. Raises ValueError."""
     start, now = _local(from_ms), _local(now_ms)
-    rule = rrulestr(text, dtstart=start)
+    rule = rrulestr(UNTIL_UTC.sub(_until_local, text), dtstart=start)
     if not isinstance(rule, rrule):
         raise ValueError("several rules in one")
     ends, years = getattr(rule, "_until", None), (LAST_YEAR - start.year) // CYCLE_YEARS * CYCLE_YEARS
@@ -137,6 +138,12 @@ def _last(text: str, from_ms: int, now_ms: int) -> datetime | None:
     count = int(_parts(text).get("COUNT", 0)) or None
     last: datetime | None = next(iter(deque(islice(times, count), maxlen=1)), None)
     return None if last is None else _moved(last, -years)
+
+
+def _until_local(match: re.Match[str]) -> str:
+    """RFC 5545 wants the end of a rule in UTC where its beginning has a zone. Raises ValueError."""
+    at = datetime.strptime(match[1].upper(), "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return f"UNTIL={at.astimezone(_ZONE):%Y%m%dT%H%M%S}"
 
 
 def _moved(at: datetime, years: int) -> datetime:

@@ -11,6 +11,8 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from agent.common.reasons import Reason
+from collector.access.accounts import directory
+from collector.access.users import key_of
 from collector.desk import causes, groups, tables
 from collector.desk.incident import ACK_S, MAX_ACK_S, WAITS, Act, Incident, Values, WorkError
 from collector.desk.survey import Desk
@@ -19,6 +21,7 @@ from collector.standard import Standards
 
 MAX_TEXT = 500  # characters of a note
 MAX_NAME = 64
+SHOWN = 12  # names of a sentence
 
 
 def acknowledge(conn: sa.Connection, number: int, person: str, note: str, now_ms: int, for_s: int = ACK_S) -> Incident:
@@ -33,10 +36,11 @@ def acknowledge(conn: sa.Connection, number: int, person: str, note: str, now_ms
 
 
 def assign(conn: sa.Connection, number: int, owner: str, person: str, note: str, now_ms: int) -> Incident:
-    """Gives it to somebody; `owner` and `person` the same: takes it."""
+    """Gives it to somebody who has an account; `owner` and `person` the same: takes it."""
     incident = _open(conn, number)
-    detail = Reason.of("incident.owner", name=_named(owner))
-    return _act(conn, incident, "assigned", {"owner": _named(owner)}, person, note, now_ms, detail)
+    name = _known(conn, _named(owner), _named(person))
+    detail = Reason.of("incident.owner", name=name)
+    return _act(conn, incident, "assigned", {"owner": name}, person, note, now_ms, detail)
 
 
 def start(conn: sa.Connection, number: int, person: str, note: str, now_ms: int) -> Incident:
@@ -183,6 +187,21 @@ def _named(name: str) -> str:
     if not text:
         raise WorkError("name: is empty; say who does this")
     return text
+
+
+def _known(conn: sa.Connection, name: str, person: str) -> str:
+    """The name as its account has it: what is given to nobody, nobody works on. Who acts is known already; before there
+    are accounts, names are words."""
+    if key_of(name) == key_of(person):
+        return name
+    account = directory.account_of(conn, name)
+    if account is not None:
+        return account.name
+    names = [one.account.name for one in directory.everybody(conn) if one.removed_ms is None]
+    if not names:
+        return name
+    others = f"{', '.join(names[:SHOWN])} and {len(names) - SHOWN} more" if len(names) > SHOWN else ", ".join(names)
+    raise WorkError(f"assign: {name!r}: nobody of that name has an account; name one of {others}")
 
 
 def _text(text: str) -> str:

@@ -19,10 +19,10 @@ from collector.judging.flags import machine
 from collector.judging.flags.judge import Verdict, judge
 from collector.standard import Standards
 from collector.standard.criteria import CLOCK, Clocks
-from collector.store import center_states, schema, upsert
+from collector.store import JUMPS, center_states, schema, upsert
 
 JUMP_MS = 60_000  # less is slewed, or a machine that was busy
-SEEN_MS = 300_000  # within this time a jump of the same size is the same jump, seen by another look
+SEEN_MS = 300_000  # the last jump on record, of the same size, is the one that a program sees as it starts
 RECENT_MS = 3_600_000  # who was heard so long before a jump is moved along with the clock
 WINDOW_MS = 600_000  # who was heard so lately has a say
 BEHIND_MS = 2 * 60_000  # nothing can be taken later than it is received: our clock is behind
@@ -36,15 +36,20 @@ JUMPED = Event(
 
 Agreement = Literal["agrees", "disagrees", "unknown"]
 
-_p, _f = schema.pulse.c, schema.flags.c
+_p, _f, _j = schema.pulse.c, schema.flags.c, schema.clock_jumps.c
 
 
 class ClockWatch:
-    """Compares the wall clock with the monotonic one from look to look; `mono_ms` counts milliseconds."""
+    """Compares the wall clock with the monotonic one from look to look; `mono_ms` counts milliseconds.
+
+    Several look, of ingest and of the sweep, and each jump is to be moved along once. So jumps are on record in their
+    order, and a look takes from what it sees itself what others have put there since it saw one: only the rest is new.
+    """
 
     def __init__(self, mono_ms: Callable[[], int]) -> None:
         self._mono_ms = mono_ms
         self._last: tuple[int, int] | None = None  # wall, monotonic
+        self._known = 0  # the last record that was accounted for
 
     def follow(self, conn: sa.Connection, now_ms: int) -> int:
         """Sets again what a jump made wrong, in the caller's transaction; returns the jump, 0 for none. At the first
@@ -53,26 +58,44 @@ class ClockWatch:
         self._last = now_ms, mono_ms
         if last is None:
             newest_ms = conn.scalar(sa.select(sa.func.max(_p.heard_ms))) or 0
-            jump_ms, expected_ms = min(0, now_ms - newest_ms), newest_ms
+            jump_ms = min(0, now_ms - newest_ms)
+            self._known, size_ms = _last_jump(conn, now_ms)
+            if abs(size_ms - jump_ms) <= JUMP_MS:
+                return 0
         else:
-            expected_ms = last[0] + mono_ms - last[1]
-            jump_ms = now_ms - expected_ms
-        if abs(jump_ms) <= JUMP_MS or not _first_to_see(conn, expected_ms, now_ms):
+            jump_ms = now_ms - last[0] - (mono_ms - last[1])
+        if abs(jump_ms) <= JUMP_MS:
             return 0
+        _lock(conn)
+        jump_ms -= _jumped_since(conn, self._known)
+        self._known = _last_jump(conn, now_ms)[0]
+        if abs(jump_ms) <= JUMP_MS:
+            return 0
+        self._known += 1
+        expected_ms = now_ms - jump_ms
+        upsert(conn, schema.clock_jumps, [{"from_ms": expected_ms, "to_ms": now_ms, "number": self._known}])
         count = _moved(conn, jump_ms, expected_ms, now_ms, begins=last is None)
         JUMPED.log(jump_s=round(jump_ms / 1000), centers=count)
         return jump_ms
 
 
-def _first_to_see(conn: sa.Connection, expected_ms: int, now_ms: int) -> bool:
-    """Puts the jump on record; False if another look (of ingest, of the sweep) has done so and moved what it moves."""
-    j = schema.clock_jumps.c
-    near = sa.func.abs(j.to_ms - j.from_ms - (now_ms - expected_ms)) <= JUMP_MS
-    lately = j.to_ms.between(now_ms - SEEN_MS, now_ms + JUMP_MS)
-    if conn.execute(sa.select(j.from_ms).where(lately, near).limit(1)).first() is not None:
-        return False
-    upsert(conn, schema.clock_jumps, [{"from_ms": expected_ms, "to_ms": now_ms}])
-    return True
+def _lock(conn: sa.Connection) -> None:
+    """Until this transaction ends nobody else puts a jump on record."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(JUMPS)))
+
+
+def _last_jump(conn: sa.Connection, now_ms: int) -> tuple[int, int]:
+    """Its number, 0 for none; its size, 0 if that was not just now."""
+    row = conn.execute(sa.select(_j.number, _j.from_ms, _j.to_ms).order_by(_j.number.desc()).limit(1)).first()
+    if row is None:
+        return 0, 0
+    return row.number, row.to_ms - row.from_ms if now_ms - SEEN_MS <= row.to_ms <= now_ms + JUMP_MS else 0
+
+
+def _jumped_since(conn: sa.Connection, number: int) -> int:
+    """How far all the jumps after this one went together."""
+    return int(conn.scalar(sa.select(sa.func.sum(_j.to_ms - _j.from_ms)).where(_j.number > number)) or 0)
 
 
 def _moved(conn: sa.Connection, jump_ms: int, expected_ms: int, now_ms: int, *, begins: bool) -> int:

@@ -31,6 +31,7 @@ __all__ = [
     "DECISIONS",
     "DESK",
     "EPOCH",
+    "JUMPS",
     "MOVING",
     "NEWS",
     "PREPARE",
@@ -68,6 +69,7 @@ __all__ = [
 KEEPERS = WRITERS + 1  # the one that housekeeping takes: it runs beside writers, but once only
 SERVERS = WRITERS + 2  # the one that a running collector holds with a connection of its own
 DESK = WRITERS + 3  # the one of whoever changes incidents: those of many centers are everybody's
+JUMPS = WRITERS + 4  # the one of whoever puts a jump of the collector's clock on record
 
 NEWS = "news"  # of a connection: its transaction has something that people are to be told of; PostgreSQL's channel
 EPOCH = "epoch"  # in `about`

@@ -104,6 +104,27 @@ def test_an_officer_off_duty_sleeps_and_the_one_on_duty_is_called(desk: DeskPlay
     assert len(desk.messages("dawud")) == 1
 
 
+def test_an_acknowledgement_that_runs_out_at_night_calls_whoever_is_on_duty_then(desk: DeskPlay) -> None:
+    (code,) = desk.fleet(1, "F", **HOME)
+    desk.has_account("Noor", "desk", LAHORE, hours="Mon-Fri 20:00-24:00")
+    desk.has_account("Dawud", "desk", LAHORE, hours="Mon-Fri 09:00-17:00")
+    with desk.story.store.write() as conn:
+        steps = [PlanStep(0, parse_targets("person Noor | person Dawud"))]
+        tables.set_plan(conn, "example", tuple(steps), "Root", 1)
+
+    def ack(play: DeskPlay) -> None:
+        with play.story.store.write() as conn:
+            work.acknowledge(conn, 1, "Dawud", "the technician comes in the afternoon", play.now_ms, 12 * 3600)
+
+    desk.plays(lossy(desk, code, "10:12"), until="10:12", then={"10:12": ack})
+    lasts = [("22:12", "F-000: was acknowledged and still lasts (Internet line down)")]
+    for when, texts in (("22:11", []), ("22:12", lasts), ("22:13", lasts), ("+1 09:01", lasts)):
+        desk.now_ms = ms(desk.story, when)
+        desk.look()
+        assert desk.messages("noor") == texts
+    assert desk.acts(1) == ["opened", "acknowledged", "ack_expired"]
+
+
 def test_an_override_calls_whoever_stands_in(desk: DeskPlay) -> None:
     (code,) = desk.fleet(1, "F", **HOME)
     with desk.story.store.write() as conn:

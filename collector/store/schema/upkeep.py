@@ -71,12 +71,14 @@ copies = sa.Table(
     sa.Index("copies_newest", "act", "at_ms"),
 )
 
-# When the collector's own wall clock was set, against its monotonic one: what it would have said, and what it said.
+# When the collector's own wall clock was set, against its monotonic one: what it would have said, and what it said. By
+# `number` they are in the order in which they were seen, which times that jump do not tell; 0: before it was counted.
 clock_jumps = sa.Table(
     "clock_jumps",
     metadata,
     sa.Column("from_ms", Ms, primary_key=True),
     sa.Column("to_ms", Ms, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False, server_default="0"),
 )
 
 # Work that one process does at a time, on any machine (collector.store.jobs.leases): who, until when, and how it went.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
-from collector.desk.grouping import LEVELS, RULES, goes_on, groups_around, is_crowd, parent_among, takes_in
+from collector.desk.grouping import LEVELS, RULES, SignIndex, goes_on, groups_around, is_crowd, parent_among, takes_in
 from collector.desk.symptoms import CenterPlace, CenterSign, Family, family_of
 
 NOON = 1_770_000_000_000
@@ -25,7 +26,7 @@ def sizes_of(places: Iterable[CenterPlace]) -> Counter[tuple[str, str]]:
 
 
 def parent(places: dict[str, CenterPlace], signs: list[CenterSign], center: str = "C-0", began_ms: int = NOON):  # type: ignore[no-untyped-def]
-    around = groups_around(places[center], began_ms, signs, places, sizes_of(places.values()), RULES)
+    around = groups_around(places[center], began_ms, SignIndex(signs, places), sizes_of(places.values()), RULES)
     return parent_among(around, center, RULES)
 
 
@@ -104,9 +105,9 @@ def test_an_incident_takes_in_who_hangs_there_and_suffers_the_same() -> None:
 
 def test_a_crowd_is_waited_for() -> None:
     sizes = sizes_of(FEEDER.values())
-    assert is_crowd(groups_around(FEEDER["C-0"], NOON, signs(3), FEEDER, sizes, RULES), RULES)
-    assert not is_crowd(groups_around(FEEDER["C-0"], NOON, signs(2), FEEDER, sizes, RULES), RULES)
-    assert not is_crowd(groups_around(FEEDER["C-50"], NOON, signs(5, start=50), FEEDER, sizes, RULES), RULES)
+    assert is_crowd(FEEDER["C-0"], NOON, SignIndex(signs(3), FEEDER), sizes, RULES)
+    assert not is_crowd(FEEDER["C-0"], NOON, SignIndex(signs(2), FEEDER), sizes, RULES)
+    assert not is_crowd(FEEDER["C-50"], NOON, SignIndex(signs(5, start=50), FEEDER), sizes, RULES)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +142,8 @@ def test_most_of_a_few_that_hang_on_one_wire_are_one(family: Family, scope: str,
 
 def test_the_second_of_a_few_is_waited_for_and_their_incident_goes_on_at_half() -> None:
     sizes = sizes_of(SMALL.values())
-    around = [groups_around(SMALL["C-0"], NOON, signs(n, "power"), SMALL, sizes, RULES) for n in (1, 3)]
-    assert [is_crowd(groups, RULES) for groups in around] == [False, True]
+    shown = [SignIndex(signs(n, "power"), SMALL) for n in (1, 3)]
+    assert [is_crowd(SMALL["C-0"], NOON, some, sizes, RULES) for some in shown] == [False, True]
     assert [goes_on("feeder", n, 4, RULES) for n in (1, 2)] == [False, True]
     assert not goes_on("district", 3, 3, RULES)  # all of a small district share no wire
 
@@ -177,3 +178,34 @@ def test_eight_of_an_exchange_are_one_and_their_mains_are_not() -> None:
     assert (found.scope, found.key) == ("exchange", "X-1")
     cut = parent(places, signs(8, "power"))
     assert cut is None or cut.scope != "exchange"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_signs_in_order_say_what_a_look_at_all_of_them_does(seed: int) -> None:
+    draw = random.Random(seed)
+    places = {
+        f"C-{n}": CenterPlace(
+            f"C-{n}", f"F-{n // 6}", f"X-{n // 15}", f"I-{n % 3}", f"T-{n // 30}", f"D-{n // 30}", "P"
+        )
+        for n in range(90)
+    }
+    families: list[Family] = ["power", "line", "dark"]
+    shown = [
+        CenterSign(code, family, NOON + draw.randrange(-15, 15) * MINUTE)
+        for code in draw.sample(sorted(places), draw.randrange(5, 90))
+        for family in draw.sample(families, draw.randrange(1, 3))
+    ]
+    index, window = SignIndex(shown, places), (NOON - 10 * MINUTE, NOON + 10 * MINUTE)
+    for level in LEVELS:
+        for key in {level.key(place) for place in places.values()}:
+            near = {
+                (sign.center, sign.family)
+                for sign in shown
+                if window[0] <= sign.began_ms <= window[1]
+                and level.key(places[sign.center]) == key
+                and sign.family in level.families
+            }
+            signs = index.near(level, key, window, level.families)
+            assert {(sign.center, sign.family) for sign in signs} == near
+            least, most = index.bounds(level, key, window, level.families)
+            assert least <= len({center for center, _ in near}) <= most

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 
 from collector.access.accounts import directory
 from collector.access.users import key_of
 from collector.desk import work
+from collector.desk.incident import WorkError
 from collector.store import schema
 from tests.collector.desk.conftest import MINUTE, Room
 
@@ -44,3 +46,19 @@ def test_another_flag_that_is_never_at_rest_keeps_no_incident_open(room: Room) -
     (incident,) = room.incidents()
     assert (incident.state, incident.unstable_ms) == ("resolved", None)
     assert room.now_ms > incident.opened_ms + 50 * MINUTE
+
+
+def test_it_is_given_to_somebody_who_has_an_account(room: Room) -> None:
+    room.change("LHR-1")
+    with room.store.write() as conn:
+        work.assign(conn, 1, "whoever", "Root", "", room.now_ms)  # before there are accounts, names are words
+        for name in ("Ayesha", "Bilal", "Chand"):
+            directory.add(conn, name, "-", "desk", directory.EVERYWHERE, "Root", 1)
+        conn.execute(sa.update(schema.persons).where(schema.persons.c.key == key_of("Chand")).values(removed_ms=2))
+    for name in ("Bilall", "Chand", "Ayesha, Bilal"):
+        with room.store.write() as conn, pytest.raises(WorkError, match=r"nobody of that name .* Ayesha, Bilal$"):
+            work.assign(conn, 1, name, "Ayesha", "", room.now_ms)
+    assert room.incidents()[0].owner == "whoever"
+    with room.store.write() as conn:
+        assert work.assign(conn, 1, "  bilal ", "Ayesha", "", room.now_ms).owner == "Bilal"
+        assert work.assign(conn, 1, "Root", "Root", "", room.now_ms).owner == "Root"  # who acts is known

@@ -32,6 +32,20 @@ def test_again_by_a_rule() -> None:
     assert [until.until_ms(at_ms) is not None for at_ms in at[:4]] == [True, True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("until", "days"),
+    [
+        ("20260203T070000Z", 2),  # noon in Karachi, as the second begins
+        ("20260203t070000z", 2),
+        ("20260203T065959Z", 1),
+        ("20260202T210000Z", 1),  # the third of February at two in the morning in Karachi
+        ("20260204T235959", 3),
+    ],
+)
+def test_a_rule_may_end_by_utc_as_the_rfc_wants_it(until: str, days: int) -> None:
+    assert runs_on(f"FREQ=DAILY;UNTIL={until}", 6) == list(range(days))
+
+
 def runs_on(rule: str, days: int) -> list[int]:
     """The days after the first on which a window by this rule runs, at half past twelve."""
     made = checked(replace(WINDOW, rule=rule))
@@ -77,6 +91,8 @@ def test_what_it_covers(scope: str, subject: str, covers: bool) -> None:
         ({"rule": "FREQ=MONTHLY;BYWEEKNO=20"}, "BYWEEKNO is of FREQ=YEARLY .* not of MONTHLY"),
         ({"rule": "FREQ=DAILY;BYYEARDAY=1"}, "BYYEARDAY is of FREQ=YEARLY"),
         ({"rule": "FREQ=DAILY;COUNT=3;UNTIL=20260301T000000"}, "RFC 5545"),
+        ({"rule": "FREQ=DAILY;UNTIL=20260230T000000Z"}, "RFC 5545"),
+        ({"rule": "FREQ=DAILY;UNTIL=20260202T065959Z"}, "never comes"),
         ({"rule": "FREQ=DAILY;COUNT=0"}, "RFC 5545"),
         ({"rule": "FREQ=DAILY;COUNT=99999"}, "RFC 5545"),
         ({"rule": "FREQ=DAILY;COUNT=3;BYMONTH=2;BYMONTHDAY=30"}, "never comes"),

@@ -168,3 +168,54 @@ def test_two_that_look_move_what_was_heard_once(sqlite_store: Store) -> None:
     with sqlite_store.write() as conn:
         assert room.watch.follow(conn, room.now_ms) == 0
         assert conn.execute(sa.select(schema.pulse.c.center, schema.pulse.c.heard_ms)).all() == heard
+
+
+MINUTES_20 = 20 * MINUTE
+
+
+@pytest.mark.parametrize(
+    "offs", [(MINUTES_20, 0, MINUTES_20), (-MINUTES_20, 0, -MINUTES_20), (2 * MINUTE, 4 * MINUTE), (HOUR, 2 * HOUR, 0)]
+)
+@pytest.mark.parametrize("late", [0, 1, 2])  # this look of the other sleeps through the jump
+def test_a_second_jump_of_the_same_size_is_a_jump_and_two_looks_of_one_are_one(
+    sqlite_store: Store, offs: tuple[int, ...], late: int
+) -> None:
+    room = Room(sqlite_store)
+    other = ClockWatch(lambda: room.true_ms - NOON)
+    with sqlite_store.write() as conn:
+        other.follow(conn, room.now_ms)
+    plays(room, 3)
+    total = 0
+    for number, off_ms in enumerate(offs):
+        room.off_ms = off_ms
+        room.true_ms += MINUTE
+        with sqlite_store.write() as conn:
+            total += room.watch.follow(conn, room.now_ms)
+        if number != late:
+            with sqlite_store.write() as conn:
+                total += other.follow(conn, room.now_ms)
+        assert total == off_ms
+    assert jumped(sqlite_store) == offs[-1]
+
+
+def test_either_of_two_may_be_the_first_to_see_a_jump_back_and_forth(sqlite_store: Store) -> None:
+    room = Room(sqlite_store)
+    other = ClockWatch(lambda: room.true_ms - NOON)
+    watches = [room.watch, other]
+    with sqlite_store.write() as conn:
+        other.follow(conn, room.now_ms)
+    plays(room, 1)
+    for off_ms in (MINUTES_20, 0, MINUTES_20, 0, 2 * MINUTES_20):
+        room.off_ms = off_ms
+        room.true_ms += 1000
+        for watch in watches:
+            with sqlite_store.write() as conn:
+                watch.follow(conn, room.now_ms)
+        watches.reverse()
+        assert jumped(sqlite_store) == off_ms
+
+
+def jumped(store: Store) -> int:
+    j = schema.clock_jumps.c
+    with store.read() as conn:
+        return int(conn.scalar(sa.select(sa.func.sum(j.to_ms - j.from_ms))) or 0)

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
+from collector.access.accounts import directory
 from collector.desk import follow
 from collector.store import schema, upsert
 
@@ -55,8 +56,13 @@ def test_the_list_and_one_of_them_show_what_is_known(site) -> None:
 
 
 def test_the_forms_do_what_they_say_and_the_history_shows_it(site) -> None:
+    with site.store.write() as conn:
+        directory.add(conn, "Bilal", "-", "desk", directory.EVERYWHERE, "Root", 1)
     with site.client() as client:
         assert press(client, act="ack", note=f"called {HOSTILE}", hours="4").status_code == 303
+        nobody = press(client, act="assign", owner="Bilall")
+        assert nobody.status_code == 409
+        assert "nobody of that name has an account" in nobody.text
         assert press(client, act="assign", owner="Bilal").status_code == 303
         page = client.get("/incidents/1").text
         assert "Acknowledged" in page
