@@ -156,7 +156,10 @@ def groups_around(
         alike = [sign for sign in mine if sign.family == family] if level.is_narrow else mine
         at_once = frozenset(one.center for one in alike if abs(one.began_ms - began_ms) <= rules.pair_within_s * 1000)
         size = max(sizes.get((level.scope, key), 0), len(centers))
-        is_two = not level.is_narrow and _are_two(centers, {**signs.places, place.center: place}, family)
+        homes = (
+            [place if code == place.center else signs.places[code] for code in centers] if not level.is_narrow else []
+        )
+        is_two = _are_two(homes, family)
         groups.append(CenterGroup(level.scope, key, family, centers, size, at_once, is_two))
     return groups
 
@@ -166,19 +169,17 @@ def _levels(place: CenterPlace) -> list[tuple[Level, str]]:
     return [(level, key) for level in LEVELS if (key := level.key(place))]
 
 
-def _are_two(centers: frozenset[str], places: Mapping[str, CenterPlace], family: Family) -> bool:
-    """Whether two groups on a single wire explain nearly all of these centers."""
+def _are_two(homes: Sequence[CenterPlace], family: Family) -> bool:
+    """Whether two groups on a single wire explain nearly all centers at these places."""
     levels = [level for level in LEVELS if level.is_narrow and family in level.families]
-    left = centers
+    left = list(homes)
     for _ in range(2):
-        counts = Counter(
-            (level.scope, key) for code in left for level in levels if (key := level.key(places[code]))
-        )  # fmt: skip
+        counts = Counter((level.scope, key) for home in left for level in levels if (key := level.key(home)))
         if not counts:
             return False
         scope, widest = counts.most_common(1)[0][0]
-        left = frozenset(code for code in left if BY_SCOPE[scope].key(places[code]) != widest)
-        if len(left) <= (1 - NEARLY) * len(centers):
+        left = [home for home in left if BY_SCOPE[scope].key(home) != widest]
+        if len(left) <= (1 - NEARLY) * len(homes):
             return True
     return False
 
