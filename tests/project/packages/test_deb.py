@@ -238,7 +238,8 @@ def test_systemd_joins_confines_restarts_and_ends_what_the_packages_bring(machin
         'lookup = ""\n'
     )
     agent, collector = (next(now.glob(f"{name}_*.deb")) for name in ("nabz-agent", "nabz-collector"))
-    for package in (agent, collector, packages / "nabz-agent_later.deb"):
+    later = packages / "nabz-agent_later.deb"
+    for package in (agent, collector, later):
         shutil.copy(package, machine.root / "root")
     machine.dpkg("-i", f"/root/{agent.name}", f"/root/{collector.name}")
     assert machine.state("nabz-collector") == "active"
@@ -256,7 +257,7 @@ def test_systemd_joins_confines_restarts_and_ends_what_the_packages_bring(machin
         )
 
     machine("systemctl", "stop", "nabz-agent")
-    machine.dpkg("-i", "/root/nabz-agent_later.deb")
+    machine.dpkg("-i", f"/root/{later.name}")
     assert machine.state("nabz-agent") == "inactive", "what people stopped stays so over an upgrade"
     machine.dpkg("-r", "nabz-agent")
     machine.dpkg("-i", f"/root/{agent.name}")

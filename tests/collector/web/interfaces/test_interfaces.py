@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.common.reasons import Reason, encode
+from collector.access.accounts import directory
 from collector.desk import follow
 from collector.store import schema
 from collector.web.incidents import ACTS
@@ -118,6 +119,8 @@ def test_the_api_is_described_with_an_example_of_every_act(site) -> None:
 
 @pytest.mark.parametrize("act", sorted(set(ACTS) - {"merge", "split", "review"}))
 def test_each_example_is_taken_as_it_stands(site, act: str) -> None:
+    with site.store.write() as conn:
+        directory.add(conn, "Ayesha", "-", "desk", directory.EVERYWHERE, "Root", 1)
     with site.client() as client:
         answer = client.post("/api/v1/incidents/1", content=json.dumps(openapi.BODIES[act]))
     assert answer.status_code == 200, answer.text
