@@ -74,7 +74,8 @@ def test_a_receipt_from_before_the_start_proves_nothing(tmp_path: Path) -> None:
 
 async def looked(made: ReleaseWatch, done: Callable[[], bool]) -> None:
     task = asyncio.create_task(made.look_nightly())
-    await until(done)
+    async with asyncio.timeout(60):
+        await until(done)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
