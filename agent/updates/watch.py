@@ -128,7 +128,8 @@ class ReleaseWatch:
 
     async def _look(self) -> None:
         try:
-            report = msgspec.json.decode(await asyncio.wait_for(self._take(), TAKE_S), type=TakeReport)
+            async with asyncio.timeout(TAKE_S):
+                report = msgspec.json.decode(await self._take(), type=TakeReport)
         except (OSError, TimeoutError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             NOT_LOOKED.log(error=error)
             return

@@ -183,7 +183,8 @@ async def _serve(server: MeasureServer, host: str, port: int, witness: JoinedSer
     while not stop.is_set():
         sdnotify.tell("WATCHDOG=1")
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), ALIVE_S)
+            async with asyncio.timeout(ALIVE_S):
+                await stop.wait()
     sdnotify.tell("STOPPING=1")
     await server.close()
     if handing is not None:  # what has not been sent is on the disk

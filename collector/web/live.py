@@ -162,9 +162,8 @@ class Hub:
             yield RETRY
             beat_s = time.monotonic()
             while True:
-                try:
-                    event = await asyncio.wait_for(client.get(), max(0.0, beat_s - time.monotonic()))
-                except TimeoutError:
+                event = await _event_by(client, beat_s)
+                if event is None:
                     beat_s = time.monotonic() + self._heartbeat_s
                     event = BEAT % _encoder.encode(late())
                 if event == _END:
@@ -180,6 +179,18 @@ class Hub:
     @property
     def audience(self) -> int:
         return len(self._clients)
+
+
+async def _event_by(client: asyncio.Queue[bytes], until_s: float) -> bytes | None:
+    """None: it is `until_s` by the monotonic clock, which is looked at first, so that many events delay no beat."""
+    left_s = until_s - time.monotonic()
+    if left_s <= 0:
+        return None
+    try:
+        async with asyncio.timeout(left_s):
+            return await client.get()
+    except TimeoutError:
+        return None
 
 
 class Shown(NamedTuple):

@@ -92,25 +92,26 @@ def test_the_others_learn_who_looks_after_it_and_how_it_ended(desk: DeskPlay) ->
     assert desk.messages("lubna") == []
 
 
-def test_an_officer_off_duty_sleeps_and_the_one_on_duty_is_called(desk: DeskPlay) -> None:
+def two_shifts(desk: DeskPlay) -> str:
+    """A center whose plan names an officer of the night and one of the day at once."""
     (code,) = desk.fleet(1, "F", **HOME)
     desk.has_account("Noor", "desk", LAHORE, hours="Mon-Fri 20:00-24:00")
     desk.has_account("Dawud", "desk", LAHORE, hours="Mon-Fri 09:00-17:00")
     with desk.story.store.write() as conn:
         steps = [PlanStep(0, parse_targets("person Noor | person Dawud"))]
         tables.set_plan(conn, "example", tuple(steps), "Root", 1)
+    return code
+
+
+def test_an_officer_off_duty_sleeps_and_the_one_on_duty_is_called(desk: DeskPlay) -> None:
+    code = two_shifts(desk)
     desk.plays(lossy(desk, code, "10:12"), until="10:12")
     assert desk.messages("noor") == []
     assert len(desk.messages("dawud")) == 1
 
 
 def test_an_acknowledgement_that_runs_out_at_night_calls_whoever_is_on_duty_then(desk: DeskPlay) -> None:
-    (code,) = desk.fleet(1, "F", **HOME)
-    desk.has_account("Noor", "desk", LAHORE, hours="Mon-Fri 20:00-24:00")
-    desk.has_account("Dawud", "desk", LAHORE, hours="Mon-Fri 09:00-17:00")
-    with desk.story.store.write() as conn:
-        steps = [PlanStep(0, parse_targets("person Noor | person Dawud"))]
-        tables.set_plan(conn, "example", tuple(steps), "Root", 1)
+    code = two_shifts(desk)
 
     def ack(play: DeskPlay) -> None:
         with play.story.store.write() as conn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from agent.common.reasons import Reason
 
@@ -19,10 +19,7 @@ PatternFinding = Literal[
     "ups_contradicted",
     "repeated_values",
 ]
-FINDINGS: tuple[PatternFinding, ...] = (
-    "twin_seats", "one_boot", "one_machine", "one_address", "virtual_seats", "ups_frozen", "ups_unloaded",
-    "ups_never_cut", "ups_contradicted", "repeated_values",
-)  # fmt: skip
+FINDINGS: tuple[PatternFinding, ...] = get_args(PatternFinding)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,10 +42,8 @@ def twin_seats(calls: Iterable[RollCall], rules: PatternRules = RULES) -> Reason
     return Reason.of("pattern.twin_seats", n=len(twins), seats=twins[:LISTED], rounds=rounds)
 
 
-def one_boot(call: RollCall | None, rules: PatternRules = RULES) -> Reason | None:
+def one_boot(call: RollCall, rules: PatternRules = RULES) -> Reason | None:
     """Most seats of a center that began at the same moment: machines of one host."""
-    if call is None:
-        return None
     known = [(call.at_ms / 1000 - up, seat) for seat, up in zip(call.seats, call.uptime_s, strict=False) if up]
     known.sort()
     best: list[str] = []
@@ -58,11 +56,9 @@ def one_boot(call: RollCall | None, rules: PatternRules = RULES) -> Reason | Non
     return Reason.of("pattern.one_boot", **facts)  # type: ignore[arg-type]
 
 
-def seats_alike(call: RollCall | None, rules: PatternRules = RULES) -> Iterator[tuple[PatternFinding, Reason]]:
+def seats_alike(call: RollCall, rules: PatternRules = RULES) -> Iterator[tuple[PatternFinding, Reason]]:
     """What the gateway says that seats have in common. One disk in two PCs is enough; an address may be that of a
     router in between, and a center may have a few virtual machines."""
-    if call is None:
-        return
     present = set(call.seats)
     kinds: tuple[tuple[PatternFinding, str, str, int, float], ...] = (
         ("one_machine", "pattern.one_machine", "seat_fault.one_machine", 2, 0.0),

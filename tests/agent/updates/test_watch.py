@@ -74,8 +74,7 @@ def test_a_receipt_from_before_the_start_proves_nothing(tmp_path: Path) -> None:
 
 async def looked(made: ReleaseWatch, done: Callable[[], bool]) -> None:
     task = asyncio.create_task(made.look_nightly())
-    async with asyncio.timeout(60):
-        await until(done)
+    await until(done)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -93,6 +92,21 @@ def test_it_looks_once_a_night_and_ends_the_run_when_something_was_taken(tmp_pat
     made = watch(ReleaseFolder(tmp_path), take=take, now_ms=lambda: next(nights), running="")
     asyncio.run(looked(made, made.ended.is_set))
     assert calls == answers
+
+
+def test_an_end_that_comes_as_a_look_fails_is_an_end(tmp_path: Path) -> None:
+    """asyncio.wait_for of 3.11 gives what its work ended with, and forgets that it was cancelled meanwhile."""
+
+    async def ended() -> bool:
+        async def take() -> bytes:
+            task.cancel()
+            raise OSError("no such program")
+
+        task = asyncio.create_task(watch(ReleaseFolder(tmp_path / "none"), take=take, running="").look_nightly())
+        done, _ = await asyncio.wait({task}, timeout=5)
+        return task in done and task.cancelled()
+
+    assert asyncio.run(ended())
 
 
 def test_on_battery_it_waits_and_a_release_on_trial_is_not_replaced(tmp_path: Path) -> None:

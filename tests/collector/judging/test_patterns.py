@@ -51,7 +51,6 @@ def test_machines_of_one_host_began_at_once_and_pcs_after_a_cut_did_not() -> Non
     assert found.params["n"] == 5
     assert one_boot(uptimes(900, 912, 925, 931, 944, 958)) is None
     assert one_boot(uptimes(900.0, 900.4, 901.0)) is None
-    assert one_boot(None) is None
 
 
 def ups(count: int, volts=lambda n: 228.0, load=30.0, **more) -> list[UpsValues]:
@@ -102,7 +101,6 @@ def test_what_a_gateway_says_that_seats_have_in_common_is_found() -> None:
     assert [alike("one_address", count) for count in (3, 4)] == [[], ["one_address"]]
     assert [alike("virtual", count) for count in (3, 4)] == [[], ["virtual_seats"]]
     assert alike("one_address", 4, whole=12) == []  # some behind a router of their own
-    assert list(seats_alike(None)) == []
     gone = RollCall(
         at_ms=NOW, seats=["s9"], faults={"s1": {"seat_fault.one_machine"}, "s2": {"seat_fault.one_machine"}}
     )

@@ -450,3 +450,22 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, standards: Standards) -> Ite
 def browser() -> Iterator[Browser]:
     with chromium.launched() as browser:
         yield browser
+
+
+# ---------------------------------------------------------------- people of a module's own `site`
+
+
+@pytest.fixture(scope="module")
+def desk(site, cast) -> str:
+    return cast.add_account(site.store, "Dua", "desk")
+
+
+@pytest.fixture(scope="module")
+def auditor(site, cast) -> str:
+    return cast.add_account(site.store, "Asad", "auditor")
+
+
+@pytest.fixture(scope="module")
+def operator(site, cast) -> str:
+    scope = Scope(owner=frozenset({"Bint-e-Hawa Trust"}), district=frozenset({"Karachi South"}))
+    return cast.add_account(site.store, "Omar", "operator", scope)

@@ -240,8 +240,8 @@ def test_systemd_joins_confines_restarts_and_ends_what_the_packages_bring(machin
     agent, collector = (next(now.glob(f"{name}_*.deb")) for name in ("nabz-agent", "nabz-collector"))
     later = packages / "nabz-agent_later.deb"
     for package in (agent, collector, later):
-        shutil.copy(package, machine.root / "root")
-    machine.dpkg("-i", f"/root/{agent.name}", f"/root/{collector.name}")
+        shutil.copy(package, machine.root / "srv")
+    machine.dpkg("-i", f"/srv/{agent.name}", f"/srv/{collector.name}")
     assert machine.state("nabz-collector") == "active"
     assert machine.state("nabz-join.path") == "active"
     join(machine)
@@ -257,10 +257,10 @@ def test_systemd_joins_confines_restarts_and_ends_what_the_packages_bring(machin
         )
 
     machine("systemctl", "stop", "nabz-agent")
-    machine.dpkg("-i", f"/root/{later.name}")
+    machine.dpkg("-i", f"/srv/{later.name}")
     assert machine.state("nabz-agent") == "inactive", "what people stopped stays so over an upgrade"
     machine.dpkg("-r", "nabz-agent")
-    machine.dpkg("-i", f"/root/{agent.name}")
+    machine.dpkg("-i", f"/srv/{agent.name}")
     assert machine.state("nabz-agent") == "active", "installed again it starts, though dpkg knows a version of before"
     assert "reception only permitted" not in machine("journalctl", "-u", "nabz-agent")
     machine("systemctl", "start", "reboot.target", "--no-block", "--job-mode=replace-irreversibly")

@@ -15,7 +15,6 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Browser, Page, expect
 
-from collector.common.scope import Scope
 from collector.store import center_states, schema
 from tests.helpers.pages import chromium
 from tests.helpers.pages.country import country
@@ -27,7 +26,6 @@ expect.set_options(timeout=60_000)
 chromium.needed()
 
 TEN_S, TWO_MINUTES_S = 10.0, 120.0
-OWNER = "Bint-e-Hawa Trust"
 LANGS = pytest.mark.parametrize("lang", ["en", "ur"])
 
 
@@ -36,22 +34,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[
     """Sixty centers with their incidents, telephone numbers, a closed month, and an account of each role."""
     with country(tmp_path_factory.mktemp("tasks"), standards, cast) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def desk(site, cast) -> str:
-    return cast.add_account(site.store, "Dua", "desk")
-
-
-@pytest.fixture(scope="module")
-def auditor(site, cast) -> str:
-    return cast.add_account(site.store, "Asad", "auditor")
-
-
-@pytest.fixture(scope="module")
-def operator(site, cast) -> str:
-    scope = Scope(owner=frozenset({OWNER}), district=frozenset({"Karachi South"}))
-    return cast.add_account(site.store, "Omar", "operator", scope)
 
 
 class Hand:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from collector.common.scope import Scope
 from tests.helpers.pages import chromium
 from tests.helpers.pages.country import country
 from tests.helpers.pages.reader import PHONE, beyond, reader, violations
@@ -29,22 +28,6 @@ CALLS = """() => { window.called = []; addEventListener("click", (event) => {
 def site(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[Any]:
     with country(tmp_path_factory.mktemp("keyboard"), standards, cast) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def desk(site, cast) -> str:
-    return cast.add_account(site.store, "Dua", "desk")
-
-
-@pytest.fixture(scope="module")
-def auditor(site, cast) -> str:
-    return cast.add_account(site.store, "Asad", "auditor")
-
-
-@pytest.fixture(scope="module")
-def operator(site, cast) -> str:
-    scope = Scope(owner=frozenset({"Bint-e-Hawa Trust"}), district=frozenset({"Karachi South"}))
-    return cast.add_account(site.store, "Omar", "operator", scope)
 
 
 def tab_to(page: Page, place: str) -> int:
