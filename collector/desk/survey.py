@@ -213,9 +213,9 @@ class Desk:
         return min(known) if known and len(known) == len(ends) else None
 
     def _planned_ms(self, place: CenterPlace) -> int | None:
-        end_ms = self._closures.excusing(place, self.now_ms, self.now_ms + 1)
+        entries = self._closures.excusing(place, self.now_ms, self.now_ms + 1)
         muted_ms = windows.until_of(self.windows, place, "mute")
-        ends = [*(one.to_ms for one in end_ms), muted_ms]
+        ends = [*(one.to_ms for one in entries), muted_ms]
         return max((until_ms for until_ms in ends if until_ms is not None), default=None)
 
     @cached_property

@@ -72,15 +72,15 @@ def _rows(conn: sa.Connection, from_ms: int, center: str | None) -> Iterator[Any
 
 def record_marks(conn: sa.Connection, from_ms: int) -> dict[str, list[str]]:
     """Of the records that were received on one day, by center."""
-    by_day: dict[str, list[str]] = defaultdict(list)
+    by_center: dict[str, list[str]] = defaultdict(list)
     d = schema.devices.c
     query = sa.select(d.center, _r.started_ms, _r.signature).join_from(
         schema.records, schema.devices, d.device == _r.device
     )
     within = _r.received_ms.between(from_ms, from_ms + DAY_MS - 1)
     for row in conn.execute(query.where(within).order_by(_r.test_id)):
-        by_day[row.center].append(leaves.record_mark(row.started_ms, bytes(row.signature)))
-    return by_day
+        by_center[row.center].append(leaves.record_mark(row.started_ms, bytes(row.signature)))
+    return by_center
 
 
 def close_days(store: Store, now_ms: int, most: int = 1) -> int:
