@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.reasons import Reason
 from collector.desk import tables
+from collector.desk.grouping import BY_SCOPE
 from collector.desk.incident import Incident, WorkError
 from collector.desk.survey import size_of
-from collector.desk.symptoms import SHARED
+from collector.desk.symptoms import OF_CAUSE, SHARED
 from collector.desk.tables import Member
 from collector.judging.flags.cause import GRADES, NAMES, Cause
 from collector.judging.outages import gaps
@@ -67,7 +68,8 @@ def settle(conn: sa.Connection, incident: Incident, standards: Standards, now_ms
         return incident
     mine = tables.members(conn, [incident.id], now=False)
     silent = _silent(mine, standards, now_ms)
-    causes = [one for code in silent[:SAMPLE] if (one := gaps.last(conn, code, incident.began_ms)) is not None]
+    known = [one for code in _sample(silent) if (one := gaps.last(conn, code, incident.began_ms)) is not None]
+    causes = _fitting(incident, known)
     cause = _most(causes) or next(iter(causes), None)
     return incident if cause is None else _kept(conn, incident, _with_group(conn, incident, cause))
 
@@ -93,7 +95,7 @@ def _likely(conn: sa.Connection, incident: Incident, silent: Sequence[str], know
     if incident.family == "collector":
         return Cause(name="collector", grade="shown", evidence=())
     causes = [known.get(code) or gaps.last(conn, code, incident.began_ms) for code in silent]
-    cause = _most([one for one in causes if one is not None]) or _by_family(conn, incident)
+    cause = _most(_fitting(incident, [one for one in causes if one is not None])) or _by_family(conn, incident)
     return None if cause is None else _with_group(conn, incident, cause)
 
 
@@ -104,7 +106,7 @@ def _silent_of(
     mine: dict[int, list[Member]] = {one.id: [] for one in incidents}
     for member in tables.members(conn, list(mine)) if mine else ():
         mine[member.incident].append(member)
-    return {number: _silent(some, standards, now_ms)[:SAMPLE] for number, some in mine.items()}
+    return {number: _sample(_silent(some, standards, now_ms)) for number, some in mine.items()}
 
 
 def _silent(mine: Sequence[Member], standards: Standards, now_ms: int) -> list[str]:
@@ -112,6 +114,18 @@ def _silent(mine: Sequence[Member], standards: Standards, now_ms: int) -> list[s
     standard = standards.at(now_ms)
     silence = {item.id for item in standard.by_reading.get("silence", ())} if standard else set()
     return sorted({one.center for one in mine if one.criterion in silence})
+
+
+def _sample(codes: list[str]) -> list[str]:
+    """Some of them from all over the list: neighbours in it are often neighbours on a wire."""
+    return codes[:: -(-len(codes) // SAMPLE)] if codes else codes
+
+
+def _fitting(incident: Incident, causes: Sequence[Cause]) -> Sequence[Cause]:
+    """Those that the wire of a group can have: where the mains of some are cut as well, what the others say counts."""
+    level = BY_SCOPE.get(incident.scope)
+    fitting = [one for one in causes if level is not None and OF_CAUSE.get(one.name) in level.families]
+    return fitting or causes
 
 
 def _most(causes: Sequence[Cause]) -> Cause | None:

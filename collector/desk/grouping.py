@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from collector.desk.symptoms import CenterPlace, CenterSign, Family, Scope
+from collector.desk.symptoms import ON_A_LINE, CenterPlace, CenterSign, Family, Scope
 
 NEARLY = 0.8  # of the centers that the widest group explains
 
@@ -181,6 +181,26 @@ def _are_two(homes: Sequence[CenterPlace], family: Family) -> bool:
         left = [home for home in left if BY_SCOPE[scope].key(home) != widest]
         if len(left) <= (1 - NEARLY) * len(homes):
             return True
+    return False
+
+
+def fails_with_lit(
+    place: CenterPlace,
+    began_ms: int,
+    signs: SignIndex,
+    lit_of: Callable[[Level, str], Collection[str]],
+    rules: GroupingRules,
+) -> bool:
+    """Whether most centers of its exchange, or of its provider in its city, whose mains are on (`lit_of`) fail with it:
+    then it is no cut of the mains that took the line of this one."""
+    within_ms = rules.pair_within_s * 1000
+    window_ms = began_ms - within_ms, began_ms + within_ms
+    for level, key in _levels(place):
+        if level.is_narrow and "line" in level.families:
+            lit = lit_of(level, key)
+            failing = {sign.center for sign in signs.near(level, key, window_ms, ON_A_LINE)} & set(lit)
+            if len(failing) >= rules.pair and 100.0 * len(failing) >= rules.few_pct * len(lit):
+                return True
     return False
 
 

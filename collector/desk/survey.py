@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from collector.desk import tables, windows
-from collector.desk.grouping import LEVELS, RULES, GroupingRules, SignIndex, Sizes
+from collector.desk.grouping import LEVELS, RULES, GroupingRules, Level, SignIndex, Sizes
 from collector.desk.incident import Incident
 from collector.desk.symptoms import CenterPlace, CenterSign
 from collector.judging.flags.cause import Cause
@@ -32,7 +32,7 @@ LOOK_BACK_MS = 1_800_000  # signs that began before are nobody's company any mor
 QUIET_BACK_MS = 3 * 3_600_000  # but for silence: one neighbour opens an hour or two after the other
 CUT_BACK_MS = 12 * 3_600_000  # but for mains that are cut: so long do batteries hide it
 
-_ce, _p, _c, _f = schema.centers.c, schema.pulse.c, schema.cuts.c, schema.flags.c
+_ce, _p, _c, _f, _l = schema.centers.c, schema.pulse.c, schema.cuts.c, schema.flags.c, schema.latest.c
 _PLACES = sa.select(_ce.center, _ce.feeder, _ce.exchange, _ce.isp, _ce.city, _ce.district, _ce.province)
 
 _T = TypeVar("_T")
@@ -52,6 +52,7 @@ class Survey:
         self._homes: dict[str, CenterPlace | None] = {}
         self._heard_of: dict[str, int | None] = {}
         self._cut_of: dict[str, int | None] = {}
+        self._lit: dict[tuple[str, str], frozenset[str]] = {}
 
     def prepare(self, codes: Collection[str]) -> None:
         """Asks once for what is asked of each of these centers: thousands of them go dark in one transaction."""
@@ -123,6 +124,21 @@ class Survey:
     def cut_ms(self, code: str) -> int | None:
         """Since when a center's mains are cut, as far as it could tell."""
         return self._prepared(self._cut_of, code)
+
+    def lit(self, level: Level, key: str) -> frozenset[str]:
+        """Centers of a group whose UPS was read lately and told of no cut that goes on."""
+        if (level.scope, key) not in self._lit:
+            going = sa.select(_c.center).where(_c.open == sa.true(), _c.to_ms.is_(None))
+            is_read = (_l.kind == "ups") & (_l.received_ms >= self.now_ms - LOOK_BACK_MS)
+            query = sa.select(_l.center).distinct().join_from(schema.latest, schema.centers, _ce.center == _l.center)
+            mine = is_read & _of_group(level.scope, key) & _ce.lifecycle.not_in(PAUSED) & _l.center.not_in(going)
+            self._lit[level.scope, key] = frozenset(self.conn.scalars(query.where(mine)))
+        return self._lit[level.scope, key]
+
+    @cached_property
+    def index(self) -> SignIndex:
+        """Of all signs."""
+        return SignIndex(self.signs, self.places)
 
     def still_showing(self, codes: Sequence[str]) -> set[str]:
         """Those of these centers that are not heard, or whose mains are cut, since whenever."""

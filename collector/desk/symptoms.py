@@ -31,6 +31,7 @@ OF_CAUSE: Mapping[str, Family] = {
 }  # fmt: skip
 
 SHARED: tuple[Family, ...] = ("power", "line", "dark")  # what neighbours may have in common
+ON_A_LINE: tuple[Family, ...] = ("line", "dark")  # what a line that fails may look like
 TIED_MS = 120_000  # a line that fails so soon after the mains was without power
 
 
@@ -83,7 +84,12 @@ def family_of(reading: str, began_ms: int, cut_ms: int | None = None) -> Family:
     whole gateway, that failed with them has no trouble of its own."""
     family = FAMILIES.get(reading, "other")
     is_tied = cut_ms is not None and began_ms >= cut_ms - TIED_MS
-    return "power" if family in ("line", "dark") and is_tied else family
+    return "power" if family in ON_A_LINE and is_tied else family
+
+
+def is_long_cut(began_ms: int, cut_ms: int | None) -> bool:
+    """Whether this began so long after the mains were cut that another cause can be told from the cut."""
+    return cut_ms is not None and began_ms > cut_ms + TIED_MS
 
 
 def worst(severities: list[Severity]) -> Severity:

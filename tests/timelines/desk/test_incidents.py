@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from agent.wire import LinkReading
+from collector.desk import causes
 from tests.timelines.plays.desk_play import BATTERY, DRY, LOSSY, MAINS, WELL, DeskPlay
 
 Story = Any
@@ -113,3 +115,39 @@ def test_two_that_are_all_of_a_feeder_are_one_cut(desk: DeskPlay) -> None:
         "opened",
         "resolved",
     )
+
+
+CUT_OFF = LinkReading(loss_pct=100.0, fault_place="isp")
+
+
+@pytest.mark.parametrize(("minute", "failing"), [(5, LOSSY), (20, LOSSY), (20, CUT_OFF)])
+def test_a_provider_that_fails_while_a_feeder_is_shed_is_one_incident_of_the_provider(
+    desk: DeskPlay, minute: int, failing: Any
+) -> None:
+    """The feeder's own UPSs carry their centers: what people miss there is the provider's line, as next door."""
+    town = {"city": "Lahore", "district": "Lahore", "isp": "PTCL"}
+    shed = desk.fleet(6, "F", feeder="LESCO F-7", **town)
+    lit = desk.fleet(8, "O", feeder="LESCO F-8", **town)
+    others = desk.fleet(20, "N", feeder="LESCO F-8", city="Lahore", district="Lahore", isp="Nayatel")
+    begin, end = f"10:{minute:02}", f"10:{minute + 25}"
+    desk.plays(
+        desk.minutes(others, "09:50", "11:00", WELL, MAINS),
+        desk.minutes([*shed, *lit], "09:50", "10:00", WELL, MAINS),
+        *(
+            part
+            for codes, power in ((shed, BATTERY), (lit, MAINS))
+            for part in (
+                desk.minutes(codes, "10:00", begin, WELL, power),
+                desk.minutes(codes, begin, end, failing, power)
+                if failing is LOSSY
+                else desk.kept(codes, begin, end, failing, power),
+                desk.minutes(codes, end, "11:00", WELL, power),
+            )
+        ),
+        until="10:59",
+    )
+    (one,) = desk.incidents()
+    assert (one.scope, one.most, one.state) == ("provider", 14, "resolved")
+    cause = causes.of(one)
+    assert cause is not None
+    assert cause.name == "isp_down"

@@ -46,6 +46,14 @@ class DeskPlay:
     def minutes(self, codes: Iterable[str], first: str, end: str, *readings: object) -> list[Any]:
         return [item for code in codes for item in self.story.every_minute(first, end, *readings, center=code)]
 
+    def kept(self, codes: Iterable[str], first: str, end: str, *readings: object) -> list[Any]:
+        """Readings of each of these minutes that are heard when the line is back."""
+        minutes = range(ms(self.story, first), ms(self.story, end), MINUTE_MS)
+        clocks = [self.story.clock(minute) for minute in minutes]
+        return [
+            item for code in codes for when in clocks for item in self.story.at(end, *readings, taken=when, center=code)
+        ]
+
     def plays(self, *parts: Iterable[Any], until: str, then: dict[str, Any] | None = None) -> None:
         """`then`: what a person does at a time, given this play."""
         arrivals = sorted((item for part in parts for item in part), key=lambda item: item.received_ms)
