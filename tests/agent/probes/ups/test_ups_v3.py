@@ -96,7 +96,7 @@ def test_a_user_with_the_right_keys_reads_the_ups(v3: Callable[..., SnmpTarget],
 def test_a_refusal_names_the_user_and_never_a_key(
     v3: Callable[..., SnmpTarget], look: Look, wrong: dict[str, str]
 ) -> None:
-    reading = look(v3(**wrong))
+    reading = look(v3(**wrong), UpsProbe(wait_s=20.0), deadline_s=60.0)
 
     assert reading.failure is not None
     assert reading.failure.cause == "refused"
