@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
+# Most of a start is compiling where bytecode is not kept, and the tests start some hundreds of programs.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install run demo test lint screens bench docs torture check-api audit lock packages migration deb repo test-deb
 
 install: $(READY)

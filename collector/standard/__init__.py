@@ -6,6 +6,7 @@ into a file of its own with a later `valid_from`, and by that the version before
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Iterable
@@ -86,6 +87,7 @@ def example() -> Standard:
     return _shipped(EXAMPLE)
 
 
+@functools.cache
 def _shipped(name: str) -> Standard:
     return read(resources.files(__name__).joinpath(name).read_bytes(), name)
 
