@@ -234,9 +234,8 @@ class Service:
     async def _listen_for_traps(self) -> Listening:
         from agent.probes.ups import traps  # costs memory only where it is wanted
 
-        return await traps.listen(
-            self._settings.power.trap_listen, self._settings.ups, self._rounds.power.trap_received
-        )
+        settings, received = self._settings, self._rounds.power.trap_received
+        return await traps.listen(settings.power.trap_listen, settings.ups, received)
 
     # ------------------------------------------------------------ the collector's tasks and settings
 
