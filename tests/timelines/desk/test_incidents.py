@@ -52,7 +52,7 @@ def test_a_feeder_of_twelve_is_two_messages(desk: DeskPlay) -> None:
 def test_batteries_that_give_out_an_hour_apart_are_one_cut(desk: DeskPlay) -> None:
     """The mains of six centers go at ten; half of the batteries last for half an hour, the others for an hour more."""
     six = desk.fleet(6, "F", feeder="LESCO F-7", city="Lahore", district="Lahore", isp="PTCL")
-    others = desk.fleet(28, "O", feeder="LESCO F-8", city="Lahore", district="Lahore", isp="PTCL")
+    others = desk.fleet(14, "O", feeder="LESCO F-8", city="Lahore", district="Lahore", isp="PTCL")
     died = [
         item
         for number, code in enumerate(six)
@@ -120,19 +120,19 @@ def test_two_that_are_all_of_a_feeder_are_one_cut(desk: DeskPlay) -> None:
 CUT_OFF = LinkReading(loss_pct=100.0, fault_place="isp")
 
 
-@pytest.mark.parametrize(("minute", "failing"), [(5, LOSSY), (20, LOSSY), (20, CUT_OFF)])
+@pytest.mark.parametrize(("minute", "failing"), [(5, LOSSY), (12, CUT_OFF)])
 def test_a_provider_that_fails_while_a_feeder_is_shed_is_one_incident_of_the_provider(
     desk: DeskPlay, minute: int, failing: Any
 ) -> None:
     """The feeder's own UPSs carry their centers: what people miss there is the provider's line, as next door."""
     town = {"city": "Lahore", "district": "Lahore", "isp": "PTCL"}
-    shed = desk.fleet(6, "F", feeder="LESCO F-7", **town)
-    lit = desk.fleet(8, "O", feeder="LESCO F-8", **town)
-    others = desk.fleet(20, "N", feeder="LESCO F-8", city="Lahore", district="Lahore", isp="Nayatel")
-    begin, end = f"10:{minute:02}", f"10:{minute + 25}"
+    shed = desk.fleet(3, "F", feeder="LESCO F-7", **town)
+    lit = desk.fleet(4, "O", feeder="LESCO F-8", **town)
+    others = desk.fleet(8, "N", feeder="LESCO F-8", city="Lahore", district="Lahore", isp="Nayatel")
+    begin, end = f"10:{minute:02}", f"10:{minute + 20}"
     desk.plays(
-        desk.minutes(others, "09:50", "11:00", WELL, MAINS),
-        desk.minutes([*shed, *lit], "09:50", "10:00", WELL, MAINS),
+        desk.minutes(others, "09:58", "10:50", WELL, MAINS),
+        desk.minutes([*shed, *lit], "09:58", "10:00", WELL, MAINS),
         *(
             part
             for codes, power in ((shed, BATTERY), (lit, MAINS))
@@ -141,13 +141,13 @@ def test_a_provider_that_fails_while_a_feeder_is_shed_is_one_incident_of_the_pro
                 desk.minutes(codes, begin, end, failing, power)
                 if failing is LOSSY
                 else desk.kept(codes, begin, end, failing, power),
-                desk.minutes(codes, end, "11:00", WELL, power),
+                desk.minutes(codes, end, "10:50", WELL, power),
             )
         ),
-        until="10:59",
+        until="10:49",
     )
     (one,) = desk.incidents()
-    assert (one.scope, one.most, one.state) == ("provider", 14, "resolved")
+    assert (one.scope, one.most, one.state) == ("provider", 7, "resolved")
     cause = causes.of(one)
     assert cause is not None
     assert cause.name == "isp_down"
