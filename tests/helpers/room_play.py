@@ -208,7 +208,7 @@ def test_the_page_has_a_tile_and_a_chart_of_it(
         expect(tile).to_contain_text("24.5\u00a0°C")
         expect(tile).to_contain_text(f"{humidity} 41\u00a0%")
         chart = page.locator('[data-chart="room"]')
-        expect(chart.locator("canvas")).to_have_count(1, timeout=15_000)
+        expect(chart.locator("canvas")).to_have_count(1, timeout=60_000)
         chart.locator(".u-over").hover()
         expect(chart.locator(".keys")).to_contain_text(f"{temperature} 2")
         expect(chart.locator(".plot")).to_have_attribute(

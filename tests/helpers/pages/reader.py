@@ -36,7 +36,7 @@ def reader(
     """A page of somebody new; afterwards it must have stayed at home and complained of nothing."""
     options.setdefault("viewport", DESKTOP)
     context: BrowserContext = browser.new_context(base_url=url, locale={"en": "en-GB", "ur": "ur-PK"}[lang], **options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     complaints: list[str] = []
     urls: list[str] = []
