@@ -130,7 +130,6 @@ def test_old_backups_go_when_a_new_one_is_whole_and_nothing_else_does(
     assert len(plan["deleted"]) == 3
     assert len(copies.listed(folder)) == 4
     answer = made(site, capsys)
-    # The newest by name: the machine's clock is before NOW, and what is newest is what stays.
     assert len(copies.listed(folder)) == 2
     assert (folder / "nabz-notes.backup").exists()
     assert len(answer["deleted"]) == 3  # type: ignore[arg-type]
