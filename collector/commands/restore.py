@@ -171,7 +171,10 @@ def _is_ready(settings: Settings) -> bool:
 def _database_alone(source: Path, options: argparse.Namespace) -> int:
     settings = settings_of(options).as_keeper
     make_data_dir(settings)
-    with closing(Store.attach(settings.database_url)) as store, Bar("restored") as bar:
+    with (
+        folder_lock(settings), closing(Store.attach(settings.database_url)) as store, Bar("restored") as bar,
+        server.unfinished(settings, lambda: None),
+    ):  # fmt: skip
         restore(store, source, bar.share)
         store.close()
         with store.read() as conn:

@@ -23,6 +23,7 @@ from collector.common.config import load
 from collector.recovery import archive, contents, copies
 from collector.recovery.archive import ArchiveError, Keys
 from collector.store import Store, schema
+from collector.store.database import existing
 from tests.collector.store.test_copies import digest, empty, fill
 
 NOW = 1_795_000_000_000
@@ -95,6 +96,61 @@ def test_a_server_that_lives_is_put_aside_only_on_request(
     assert main(["restore", file, *words, "--force"]) == 0
     (aside,) = old.glob("before-restore-*")
     assert (aside / "collector.key").read_bytes() == (old / "collector.key").read_bytes() == key
+
+
+@pytest.mark.row(50)
+def test_a_restore_that_cannot_end_leaves_the_server_that_lives_as_it_was(
+    site: Path, either_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A database that is not empty, a place that takes no file: found when the rest is in place already."""
+    file, old = str(made(site, capsys)["file"]), tmp_path / "old"
+    where = str(either_store.url.render_as_string(False)) if either_store.parted else f"sqlite:///{tmp_path}/other.db"
+    (tmp_path / "other.db.part").mkdir()
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    new_config = ["--config", str(tmp_path / "new.toml"), "--data", str(old)]
+    for config in (["--config", str(site)], new_config):
+        words = [*config, "--identity", str(tmp_path / "agekey"), "--database", where, "--force"]
+        assert main(["restore", file, *words]) == 1
+        assert {path: path.read_bytes() for path in before} == before
+        assert sorted(path.name for path in old.glob("*restore*")) == []
+        assert not (tmp_path / "new.toml").exists()
+    with existing(load(site), keys=True):
+        pass
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from collector.common.config import load
+from collector.recovery import archive, copies, server
+settings = load(Path(sys.argv[1]))
+keys = archive.Keys(identities=(copies.own_identity(settings.data_dir),))
+folder = Path(sys.argv[3])
+folder.mkdir()
+unpacked = server.unpack(Path(sys.argv[2]), keys, folder)
+server.install(unpacked, settings, None, 1, lambda share: os._exit(9))
+"""
+
+
+@pytest.mark.row(50)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL's tool tells no progress
+def test_no_collector_starts_where_a_restore_was_killed(
+    site: Path, either_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would make a key, an authority or tables of its own, which no gateway trusts."""
+    file, old = str(made(site, capsys)["file"]), tmp_path / "old"
+    key = (old / "collector.key").read_bytes()
+    either_store.close()
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(site), file, str(tmp_path / "part")], check=False)
+    assert killed.returncode == 9
+    for words in (["serve", "--new"], ["center", "list"]):
+        assert main([*words, "--config", str(site)]) == 1
+        assert "a restore was cut short" in capsys.readouterr().err
+    words = ["--config", str(site), "--identity", str(tmp_path / "agekey"), "--force"]
+    assert main(["restore", file, *words]) == 0
+    assert (old / "collector.key").read_bytes() == key
+    with existing(load(site), keys=True):
+        pass
 
 
 def said(words: list[str], typed: str) -> tuple[int, str]:
