@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from collector.store.backup import Progress, begin_epoch, quiet, restore, within
 from collector.store.database import UNFINISHED, database_file, held_keys
 
 ASIDE = "before-restore"
+CLOCK_SLACK_MS = 600_000  # ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,18 @@ def check_target(settings: Settings, *, force: bool) -> None:
         raise StoreError(
             f"{held[0]}: is of a server that lives here, and a restore never overwrites; name an empty folder with "
             "--data, or give --force to put what is here aside"
+        )
+
+
+def check_clock(unpacked: Unpacked, now_ms: int, *, force: bool) -> None:
+    """What was receipted between the copy and now is ours where no gateway has it any more, so a machine whose clock
+    has not been set yet would charge centers for it. Raises StoreError."""
+    made_ms = int(unpacked.manifest.about.get("made_ms") or 0)
+    if made_ms - now_ms > CLOCK_SLACK_MS and not force:
+        made, now = (time.strftime("%Y-%m-%d %H:%M", time.gmtime(at_ms / 1000)) for at_ms in (made_ms, now_ms))
+        raise StoreError(
+            f"the backup was made at {made} UTC, and here it is {now}; set this machine's clock, or give --force if it "
+            "was the other's that was wrong"
         )
 
 

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -116,6 +117,22 @@ def test_a_restore_that_cannot_end_leaves_the_server_that_lives_as_it_was(
         assert not (tmp_path / "new.toml").exists()
     with existing(load(site), keys=True):
         pass
+
+
+def test_a_machine_whose_clock_is_not_set_yet_restores_nothing(
+    site: Path, either_store: Store, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would say that the restore was in 1970, and charge centers for what the collector lost."""
+    file = tmp_path / "one.backup"
+    ahead_ms = time.time_ns() // 1_000_000 + 3_600_000
+    copies.make(either_store, load(site), site, file, Keys(recipients=(PUBLIC,)), ahead_ms)
+    words = ["restore", str(file), "--identity", str(tmp_path / "agekey"), "--data", str(tmp_path / "new")]
+    words += ["--config", str(tmp_path / "none.toml"), "--database", empty(database_url, tmp_path)]
+    assert main(words) == 1
+    assert "set this machine's clock" in capsys.readouterr().err
+    assert not (tmp_path / "new" / "collector.key").exists()
+    assert main([*words, "--dry-run"]) == 0
+    assert main([*words, "--force"]) == 0
 
 
 KILLED = """
