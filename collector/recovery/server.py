@@ -60,9 +60,13 @@ def unpack(source: Path, keys: Keys, folder: Path, progress: Progress = quiet) -
         if wanted is not None and name not in wanted:
             return
         path = folder / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            shutil.copyfileobj(content, file, archive.CHUNK)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                shutil.copyfileobj(content, file, archive.CHUNK)
+        except OSError as error:  # of the copy's place, as what is wrong with the backup is no OSError
+            words = f"cannot be written ({describe(error)}); make room, or name another place with --data"
+            raise StoreError(f"{folder}: {words}") from None
         names.append(name)
 
     manifest = archive.read(source, keys, take, shares[source.name])

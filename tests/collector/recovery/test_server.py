@@ -119,6 +119,22 @@ def test_a_restore_that_cannot_end_leaves_the_server_that_lives_as_it_was(
         pass
 
 
+@pytest.mark.row(54)
+def test_a_full_disk_is_not_taken_for_a_bad_backup(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The process may write no file as large as the database, which a disk without room answers much alike."""
+    (tmp_path / "old" / "web-token").write_bytes(random.Random(1).randbytes(1_000_000))  # more than a pipe holds
+    file = str(made(site, capsys)["file"])
+    words = [file, "--identity", str(tmp_path / "agekey"), "--data", str(tmp_path / "new"), "--dry-run"]
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
+    argv = [sys.executable, "-c", f"{limit}from collector.__main__ import main; sys.exit(main())", "restore", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "cannot be written (File too large); make room" in done.stderr
+    assert not list((tmp_path / "new").iterdir())
+
+
 def test_a_machine_whose_clock_is_not_set_yet_restores_nothing(
     site: Path, either_store: Store, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
