@@ -63,10 +63,13 @@ class SpeedLedger:
         self._path = state_dir / BOOK_FILE
         self.secret = self._load_secret(state_dir / SLOTS_KEY_FILE)
         self.book = self._load_book()
+        self._written = self.book  # what a start would find
 
     def save(self, book: SpeedBook) -> None:
+        """Each writing costs a card two syncs, so what it has is not written again."""
         self.book = book
-        self._save(self._path, msgspec.json.encode(book))
+        if book != self._written and self._save(self._path, msgspec.json.encode(book)):
+            self._written = book
 
     def _load_book(self) -> SpeedBook:
         try:
@@ -87,11 +90,14 @@ class SpeedLedger:
         self._save(path, fresh)
         return fresh
 
-    def _save(self, path: Path, content: bytes) -> None:
+    def _save(self, path: Path, content: bytes) -> bool:
+        """Whether it is on disk."""
         try:
             write_atomically(path, content)
         except OSError as error:
             UNSAVED.log(file=path, error=error)
+            return False
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

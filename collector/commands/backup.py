@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     if not (keys.recipients or keys.passphrase):
         return _database_alone(settings, options)
     now_ms = time.time_ns() // 1_000_000
-    to = options.file or _folder(settings) / copies.name_at(now_ms)
+    to = options.file or copies.next_file(_folder(settings), now_ms)
     keep = options.keep or settings.backup.keep
     if options.dry_run:
         return _plan(settings, options, to, keep)

@@ -47,7 +47,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--identity", type=Path, metavar="FILE", help="the secret age key that opens it")
     parser.add_argument("--passphrase", action="store_true", help="that opens it: typed, or standard input")
-    parser.add_argument("--force", action="store_true", help="put a server aside that lives here already")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="put a server aside that lives here already; believe a backup of the future",
+    )
     parser.add_argument(
         "--keys-only", action="store_true", help="keys, settings and the files they name: the database and the archive "
         "came another way, such as PostgreSQL's own log",
@@ -72,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
             unpacked = server.unpack(source, keys, Path(folder), unpacking.share)
         settings, config = _target(unpacked, options)
         server.check_target(settings, force=options.force or options.dry_run)
+        server.check_clock(unpacked, now_ms, force=options.force or options.dry_run)
         if not options.dry_run:
             with folder_lock(settings), Bar("restored") as bar:
                 if options.keys_only:
@@ -171,7 +176,10 @@ def _is_ready(settings: Settings) -> bool:
 def _database_alone(source: Path, options: argparse.Namespace) -> int:
     settings = settings_of(options).as_keeper
     make_data_dir(settings)
-    with closing(Store.attach(settings.database_url)) as store, Bar("restored") as bar:
+    with (
+        folder_lock(settings), closing(Store.attach(settings.database_url)) as store, Bar("restored") as bar,
+        server.unfinished(settings, lambda: None),
+    ):  # fmt: skip
         restore(store, source, bar.share)
         store.close()
         with store.read() as conn:

@@ -44,39 +44,45 @@ class ClockWatch:
 
     Several look, of ingest and of the sweep, and each jump is to be moved along once. So jumps are on record in their
     order, and a look takes from what it sees itself what others have put there since it saw one: only the rest is new.
+    A jump is seen until it is on record for good: when a machine wakes its clock jumps and its database may be away, so
+    that the transaction of the first look is rolled back.
     """
 
     def __init__(self, mono_ms: Callable[[], int]) -> None:
         self._mono_ms = mono_ms
-        self._last: tuple[int, int] | None = None  # wall, monotonic
-        self._known = 0  # the last record that was accounted for
+        self._last: tuple[int, int] | None = None  # wall, monotonic, at a look that had nothing to put on record
+        self._known = 0  # the last record that was accounted for then
+        self._has_put = False  # something on record since, if that was committed
 
     def follow(self, conn: sa.Connection, now_ms: int) -> int:
         """Sets again what a jump made wrong, in the caller's transaction; returns the jump, 0 for none. At the first
         look only a clock that is behind what was heard already shows."""
-        mono_ms, last = self._mono_ms(), self._last
-        self._last = now_ms, mono_ms
+        mono_ms, last, known = self._mono_ms(), self._last, self._known
         if last is None:
-            newest_ms = conn.scalar(sa.select(sa.func.max(_p.heard_ms))) or 0
-            jump_ms = min(0, now_ms - newest_ms)
-            self._known, size_ms = _last_jump(conn, now_ms)
-            if abs(size_ms - jump_ms) <= JUMP_MS:
-                return 0
+            known, jump_ms = _at_a_start(conn, now_ms)
         else:
             jump_ms = now_ms - last[0] - (mono_ms - last[1])
-        if abs(jump_ms) <= JUMP_MS:
+        if abs(jump_ms) > JUMP_MS or self._has_put:
+            _lock(conn)
+            jump_ms -= _jumped_since(conn, known)
+            known = _last_jump(conn, now_ms)[0]
+        self._has_put = abs(jump_ms) > JUMP_MS
+        if not self._has_put:
+            self._last, self._known = (now_ms, mono_ms), known
             return 0
-        _lock(conn)
-        jump_ms -= _jumped_since(conn, self._known)
-        self._known = _last_jump(conn, now_ms)[0]
-        if abs(jump_ms) <= JUMP_MS:
-            return 0
-        self._known += 1
         expected_ms = now_ms - jump_ms
-        upsert(conn, schema.clock_jumps, [{"from_ms": expected_ms, "to_ms": now_ms, "number": self._known}])
+        upsert(conn, schema.clock_jumps, [{"from_ms": expected_ms, "to_ms": now_ms, "number": known + 1}])
         count = _moved(conn, jump_ms, expected_ms, now_ms, begins=last is None)
         JUMPED.log(jump_s=round(jump_ms / 1000), centers=count)
         return jump_ms
+
+
+def _at_a_start(conn: sa.Connection, now_ms: int) -> tuple[int, int]:
+    """The last record, and how far the clock is behind what was heard, 0 where that is on record."""
+    newest_ms = conn.scalar(sa.select(sa.func.max(_p.heard_ms))) or 0
+    jump_ms = min(0, now_ms - newest_ms)
+    known, size_ms = _last_jump(conn, now_ms)
+    return known, jump_ms if abs(size_ms - jump_ms) > JUMP_MS else 0
 
 
 def _lock(conn: sa.Connection) -> None:

@@ -7,6 +7,7 @@ collector keeps an age key of its own to read back with; whoever has its folder 
 
 from __future__ import annotations
 
+import calendar
 import fcntl
 import os
 import re
@@ -34,6 +35,7 @@ from collector.store.archive.remove import folder_lock
 from collector.store.backup import Progress, backup, quiet, within
 
 FILE = re.compile(r"nabz-(\d{8}T\d{6}Z)\.backup")
+NAMED_BY = "%Y%m%dT%H%M%SZ"
 STAGING = "backup.staging"
 GATHERED, COPIED, WRITTEN = 0.2, 0.6, 0.8  # of the work, when these have ended
 
@@ -209,12 +211,28 @@ def _clear(folder: Path) -> None:
 
 
 def name_at(now_ms: int) -> str:
-    return f"nabz-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now_ms / 1000))}.backup"
+    return f"nabz-{time.strftime(NAMED_BY, time.gmtime(now_ms / 1000))}.backup"
+
+
+def next_file(folder: Path, now_ms: int) -> Path:
+    """Where the next backup goes: named by its time, but after all that are there. What is newest by name is kept and
+    restored, and it must not be one that was made while the clock was ahead. When it was made stands in it."""
+    newest_ms = max((named_ms(path.name) or 0 for path in listed(folder)), default=0)
+    return folder / name_at(max(now_ms, newest_ms + 1_000))
+
+
+def named_ms(name: str) -> int | None:
+    """The time in the name of a backup; None for any other name."""
+    match = FILE.fullmatch(name)
+    try:
+        return calendar.timegm(time.strptime(match[1], NAMED_BY)) * 1_000 if match else None
+    except ValueError:
+        return None
 
 
 def listed(folder: Path) -> list[Path]:
-    """The backups of a folder, oldest first: their names tell their time."""
-    return sorted(path for path in folder.glob("nabz-*.backup") if FILE.fullmatch(path.name))
+    """The backups of a folder, oldest first: their names tell their order."""
+    return sorted(path for path in folder.glob("nabz-*.backup") if named_ms(path.name) is not None)
 
 
 def let_go(folder: Path, keep: int, data_dir: Path) -> tuple[Path, ...]:

@@ -186,9 +186,9 @@ def record(store: Store, copy: Copy) -> None:
 
 
 def newest(conn: sa.Connection, act: str) -> Copy | None:
-    """What pages and metrics show."""
+    """What pages and metrics show: the last on record, as the clock may have been ahead before."""
     table = schema.copies
-    query = sa.select(table).where(table.c.act == act).order_by(table.c.at_ms.desc(), table.c.id.desc()).limit(1)
+    query = sa.select(table).where(table.c.act == act).order_by(table.c.id.desc()).limit(1)
     row = conn.execute(query).one_or_none()
     if row is None:
         return None

@@ -21,6 +21,7 @@ from collector.store.journal import Journal
 KEY_FILE = "collector.key"
 AUTHORITY = "ca"  # the folder of the certificate authority
 ROOTS = "root-*.pem"
+UNFINISHED = "restore.unfinished"  # stands in the data folder as long as a restore goes on
 LOG_SUFFIX = "-wal"  # of an SQLite database's log
 
 RESTORE = "restore the newest backup with `nabz-collector restore`"
@@ -35,6 +36,7 @@ def opened(settings: Settings, *, keys: bool = False, is_new: bool = False) -> I
     Raises StoreError.
     """
     make_data_dir(settings)
+    _refuse_half_restored(settings.data_dir)
     if not is_new:
         _refuse_empty(settings)
     store = Store.open(settings.database_url)
@@ -61,6 +63,7 @@ def archive_of(settings: Settings) -> Path | Bucket:
 def existing(settings: Settings, *, keys: bool = False) -> Iterator[Store]:
     """The store of these settings for whoever only looks or decides: where there is none, none is made, for a wrong
     letter in an address would otherwise be a new and empty register. Raises StoreError."""
+    _refuse_half_restored(settings.data_dir)
     if not _has_tables(settings.database_url):
         with closing(Store.attach(settings.database_url)) as store:
             where = f"database {store}"
@@ -116,6 +119,14 @@ def held_keys(data_dir: Path) -> list[Path]:
     """The key and the roots that a collector has made in this folder."""
     key = data_dir / KEY_FILE
     return [*([key] if key.exists() else []), *sorted((data_dir / AUTHORITY).glob(ROOTS))]
+
+
+def _refuse_half_restored(data_dir: Path) -> None:
+    if (mark := data_dir / UNFINISHED).exists():
+        raise StoreError(
+            f"{mark}: a restore was cut short or is going on; run it again with `nabz-collector restore --force`, or "
+            "put back what lies in before-restore-… and delete this file"
+        )
 
 
 def _refuse_empty(settings: Settings) -> None:

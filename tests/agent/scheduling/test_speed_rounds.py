@@ -146,6 +146,21 @@ def test_a_due_test_asks_for_its_turn_and_runs_with_the_tasks_id_token_and_serve
     assert SpeedLedger(tmp_path).book.done == [slot.name]
 
 
+def test_a_book_that_says_nothing_new_is_not_written_again(tmp_path: Path) -> None:
+    """Each writing costs the card two syncs; one that failed is made up for."""
+    ledger, file = SpeedLedger(tmp_path / "state"), tmp_path / "state" / "speed.json"
+    book = SpeedBook(down_mbps=20, up_mbps=5)
+    ledger.save(book)  # there is no folder
+    file.parent.mkdir()
+    ledger.save(book)
+    first = file.stat()
+    ledger.save(SpeedBook(down_mbps=20, up_mbps=5))
+    assert file.stat().st_ino == first.st_ino
+    assert SpeedLedger(file.parent).book == book
+    ledger.save(SpeedBook(down_mbps=30, up_mbps=5))
+    assert SpeedLedger(file.parent).book.down_mbps == 30
+
+
 def test_an_ask_is_repeated_under_the_same_id_until_its_task_comes(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
     gateway.answer = lambda ask: gateway.granted(ask) if len(gateway.asks) == 4 else None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -153,6 +156,53 @@ def test_ingest_between_a_jump_and_the_next_sweep_draws_no_gap(sqlite_store: Sto
         assert conn.execute(sa.select(schema.gaps)).all() == []
         jumps = conn.execute(sa.select(schema.clock_jumps)).all()
     assert sorted(row.to_ms - row.from_ms for row in jumps) == [-HOUR, HOUR]
+
+
+class _Away(Exception):
+    """The database went away in the middle of a transaction."""
+
+
+@pytest.mark.parametrize("off_ms", [HOUR, -HOUR])
+@pytest.mark.parametrize("is_start", [False, True])
+def test_a_jump_whose_transaction_is_rolled_back_is_seen_again(
+    sqlite_store: Store, off_ms: int, is_start: bool
+) -> None:
+    """A machine wakes: its clock jumps, and its database is away."""
+    room = Room(sqlite_store)
+    plays(room, 3)
+    room.off_ms = off_ms
+    watch = ClockWatch(lambda: 0) if is_start else room.watch
+    for _ in range(2):
+        with suppress(_Away), sqlite_store.write() as conn:
+            assert watch.follow(conn, room.now_ms) == (0 if is_start and off_ms > 0 else off_ms)
+            raise _Away
+    plays(room, 20)
+    assert room.found() == set()
+    assert jumped(sqlite_store) == off_ms
+
+
+@pytest.mark.row(17)
+def test_of_two_that_look_at_once_the_second_waits_for_the_first(either_store: Store, database_url: str) -> None:
+    """Each sees the jump, of a transaction of its own that began before the other's end."""
+    room = Room(either_store)
+    plays(room, 3)
+    other = ClockWatch(lambda: room.true_ms - NOON)
+    with either_store.write() as conn:
+        other.follow(conn, room.now_ms)
+    room.off_ms = HOUR
+
+    def look(watch: ClockWatch) -> int:
+        with closing(Store.open(database_url)) as store, store.write(beside=True) as conn:
+            conn.execute(sa.select(schema.clock_jumps)).all()
+            began.wait(60)
+            return watch.follow(conn, room.now_ms)
+
+    # SQLite has one writer at a time, so there the second begins after the first.
+    began = threading.Barrier(2 if either_store.parted else 1)
+    with ThreadPoolExecutor(2) as pool:
+        seen = list(pool.map(look, (room.watch, other)))
+    assert sorted(seen) == [0, HOUR]
+    assert jumped(either_store) == HOUR
 
 
 def test_two_that_look_move_what_was_heard_once(sqlite_store: Store) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from agent.common.reasons import Reason
 from collector.__main__ import main
 from collector.access.ca import Authority
 from collector.access.signing_key import load_or_make
@@ -141,6 +142,36 @@ def test_backups_and_drills_are_made_at_their_times(site: Path, either_store: St
     assert later._running is not None
     assert later._running[0] == "backup"
     later._running[1].wait(60)
+
+
+def test_a_clock_that_was_ahead_puts_no_backup_off_and_asks_for_none_too_many(
+    site: Path, either_store: Store, tmp_path: Path
+) -> None:
+    """What was made then has a time of a year later on record and in its name: it is not the newest for a year."""
+    settings = load(site)
+    now_ms = time.time_ns() // 1_000_000
+    ahead_ms = now_ms + 365 * 24 * 3_600_000
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    for number in range(settings.backup.keep):
+        (folder / copies.name_at(ahead_ms + number * 1_000)).write_bytes(b"of the jump")
+    good = Reason("backup.good", {"n": 1})
+    jumped = drill.Copy(
+        act="backup", at_ms=ahead_ms, took_s=1.0, file="", made_ms=ahead_ms, size=1, is_good=True, detail=good
+    )
+    drill.record(either_store, jumped)
+    tasks = Backups(either_store, settings, ["--config", str(site)], lambda: now_ms)
+    tasks.tick()
+    wait_for_end(tasks)  # the backup, and the drill of it
+    with either_store.read() as conn:
+        made, tried = (drill.newest(conn, act) for act in ("backup", "drill"))
+    assert made is not None
+    assert tried is not None
+    assert (Path(made.file).exists(), copies.listed(folder)[-1]) == (True, Path(made.file))
+    assert (tried.is_good, tried.file) == (True, made.file)
+    later = Backups(either_store, settings, ["--config", str(site)], lambda: now_ms + RETRY_MS)
+    later.tick()
+    assert later._running is None
 
 
 def test_a_backup_that_fails_is_tried_again(site: Path, either_store: Store, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ from collector.common.config import load
 from collector.recovery import archive, contents, copies
 from collector.recovery.archive import ArchiveError, Keys
 from collector.store import Store, schema
+from collector.store.database import existing
 from tests.collector.store.test_copies import digest, empty, fill
 
 NOW = 1_795_000_000_000
@@ -97,6 +99,93 @@ def test_a_server_that_lives_is_put_aside_only_on_request(
     assert (aside / "collector.key").read_bytes() == (old / "collector.key").read_bytes() == key
 
 
+@pytest.mark.row(50)
+def test_a_restore_that_cannot_end_leaves_the_server_that_lives_as_it_was(
+    site: Path, either_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A database that is not empty, a place that takes no file: found when the rest is in place already."""
+    file, old = str(made(site, capsys)["file"]), tmp_path / "old"
+    where = str(either_store.url.render_as_string(False)) if either_store.parted else f"sqlite:///{tmp_path}/other.db"
+    (tmp_path / "other.db.part").mkdir()
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    new_config = ["--config", str(tmp_path / "new.toml"), "--data", str(old)]
+    for config in (["--config", str(site)], new_config):
+        words = [*config, "--identity", str(tmp_path / "agekey"), "--database", where, "--force"]
+        assert main(["restore", file, *words]) == 1
+        assert {path: path.read_bytes() for path in before} == before
+        assert sorted(path.name for path in old.glob("*restore*")) == []
+        assert not (tmp_path / "new.toml").exists()
+    with existing(load(site), keys=True):
+        pass
+
+
+@pytest.mark.row(54)
+def test_a_full_disk_is_not_taken_for_a_bad_backup(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The process may write no file as large as the database, which a disk without room answers much alike."""
+    (tmp_path / "old" / "web-token").write_bytes(random.Random(1).randbytes(1_000_000))  # more than a pipe holds
+    file = str(made(site, capsys)["file"])
+    words = [file, "--identity", str(tmp_path / "agekey"), "--data", str(tmp_path / "new"), "--dry-run"]
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
+    argv = [sys.executable, "-c", f"{limit}from collector.__main__ import main; sys.exit(main())", "restore", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "cannot be written (File too large); make room" in done.stderr
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_machine_whose_clock_is_not_set_yet_restores_nothing(
+    site: Path, either_store: Store, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would say that the restore was in 1970, and charge centers for what the collector lost."""
+    file = tmp_path / "one.backup"
+    ahead_ms = time.time_ns() // 1_000_000 + 3_600_000
+    copies.make(either_store, load(site), site, file, Keys(recipients=(PUBLIC,)), ahead_ms)
+    words = ["restore", str(file), "--identity", str(tmp_path / "agekey"), "--data", str(tmp_path / "new")]
+    words += ["--config", str(tmp_path / "none.toml"), "--database", empty(database_url, tmp_path)]
+    assert main(words) == 1
+    assert "set this machine's clock" in capsys.readouterr().err
+    assert not (tmp_path / "new" / "collector.key").exists()
+    assert main([*words, "--dry-run"]) == 0
+    assert main([*words, "--force"]) == 0
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from collector.common.config import load
+from collector.recovery import archive, copies, server
+settings = load(Path(sys.argv[1]))
+keys = archive.Keys(identities=(copies.own_identity(settings.data_dir),))
+folder = Path(sys.argv[3])
+folder.mkdir()
+unpacked = server.unpack(Path(sys.argv[2]), keys, folder)
+server.install(unpacked, settings, None, 1, lambda share: os._exit(9))
+"""
+
+
+@pytest.mark.row(50)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL's tool tells no progress
+def test_no_collector_starts_where_a_restore_was_killed(
+    site: Path, either_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would make a key, an authority or tables of its own, which no gateway trusts."""
+    file, old = str(made(site, capsys)["file"]), tmp_path / "old"
+    key = (old / "collector.key").read_bytes()
+    either_store.close()
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(site), file, str(tmp_path / "part")], check=False)
+    assert killed.returncode == 9
+    for words in (["serve", "--new"], ["center", "list"]):
+        assert main([*words, "--config", str(site)]) == 1
+        assert "a restore was cut short" in capsys.readouterr().err
+    words = ["--config", str(site), "--identity", str(tmp_path / "agekey"), "--force"]
+    assert main(["restore", file, *words]) == 0
+    assert (old / "collector.key").read_bytes() == key
+    with existing(load(site), keys=True):
+        pass
+
+
 def said(words: list[str], typed: str) -> tuple[int, str]:
     """The exit code and errors of a command to which this is typed."""
     argv = [sys.executable, "-m", "collector", *words]
@@ -130,7 +219,6 @@ def test_old_backups_go_when_a_new_one_is_whole_and_nothing_else_does(
     assert len(plan["deleted"]) == 3
     assert len(copies.listed(folder)) == 4
     answer = made(site, capsys)
-    # The newest by name: the machine's clock is before NOW, and what is newest is what stays.
     assert len(copies.listed(folder)) == 2
     assert (folder / "nabz-notes.backup").exists()
     assert len(answer["deleted"]) == 3  # type: ignore[arg-type]

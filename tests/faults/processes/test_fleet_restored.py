@@ -75,4 +75,4 @@ def lose_machine(data: Path) -> None:
     """All of it but the keys and spools of the fleet, which lie there too."""
     for path in data.iterdir():
         if path.name != "simulated":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)  # a child may be closing it

@@ -82,8 +82,9 @@ class Site:
             return int(conn.scalar(count) or 0)
 
 
-def play(site: Site, seed: int, *, machine: bool) -> rig.Account:
-    """What became of the readings of the gateway that stays; asserts of the other one."""
+def play(site: Site, seed: int, *, machine: bool, restores: int = 1) -> rig.Account:
+    """What became of the readings of the gateway that stays; asserts of the other one. Each restore is of the same
+    copy: after the second, gateways hold receipts of two epochs that the database does not know."""
     chance, house = random.Random(seed), site.house
     try:
         house.open()
@@ -95,13 +96,14 @@ def play(site: Site, seed: int, *, machine: bool) -> rig.Account:
         if not machine:
             site.call("device", "revoke", device, "--reason", "stolen")
         time.sleep(chance.uniform(0.5, 4))
-        (site.lose_machine if machine else site.lose_database)()
         words = ["--identity", str(site.key), "--force"] + (["--confirm-by", "Bina"] if machine else [])
-        site.call("restore", str(file), *words)
-        before = site.received(device)
-        house.start("collector")
-        house.wait_healthy()
-        time.sleep(chance.uniform(1, 3))
+        for _ in range(restores):
+            (site.lose_machine if machine else site.lose_database)()
+            site.call("restore", str(file), *words)
+            before = site.received(device)
+            house.start("collector")
+            house.wait_healthy()
+            time.sleep(chance.uniform(1, 3))
         account = rig.account(house, house.deliver(90))
         if not machine:
             assert site.received(device) == before, f"a revoked gateway was let in; replay with --fault-seed {seed}"
@@ -115,28 +117,40 @@ def play(site: Site, seed: int, *, machine: bool) -> rig.Account:
 
 @pytest.mark.slow
 @pytest.mark.row(49, 53)
-@pytest.mark.parametrize("machine", [False, True], ids=["database", "machine"])
+@pytest.mark.parametrize(
+    ("machine", "restores"), [(False, 1), (True, 1), (False, 2)], ids=["database", "machine", "twice"]
+)
 @pytest.mark.parametrize("make", ["sqlite", "postgresql"])
 def test_a_restore_with_agents_running_loses_nothing_and_trusts_nobody_again(
-    make: str, machine: bool, seed: int, torture: bool, tmp_path: Path
+    make: str, machine: bool, restores: int, seed: int, torture: bool, tmp_path: Path
 ) -> None:
     plays = FULL if torture else SHORT
     total = 0
     for number in range(plays):
-        account = one_play(make, tmp_path / f"p{number}", seed + number, machine=machine)
+        account = one_play(make, tmp_path / f"p{number}", seed + number, machine=machine, restores=restores)
         assert (account.lost, account.doubled, account.altered) == (0, 0, 0), f"--fault-seed {seed + number}: {account}"
         assert account.promised > 10
         total += account.promised
-    print(make, "machine" if machine else "database", plays, "restores:", total, "promised, 0 lost")
+    print(
+        make,
+        "machine" if machine else "database",
+        plays,
+        "plays,",
+        plays * restores,
+        "restores:",
+        total,
+        "promised, 0 lost",
+    )
 
 
-def one_play(make: str, folder: Path, seed: int, *, machine: bool) -> rig.Account:
+def one_play(make: str, folder: Path, seed: int, *, machine: bool, restores: int) -> rig.Account:
     disk = folder / "disk"
     disk.mkdir(parents=True)
     if make == "sqlite":
-        return play(Site(rig.House(folder), folder / "key"), seed, machine=machine)
+        return play(Site(rig.House(folder), folder / "key"), seed, machine=machine, restores=restores)
     postgres = Postgres(disk, "-c fsync=off")
     try:
-        return play(Site(rig.House(folder, database=postgres.url), folder / "key", postgres), seed, machine=machine)
+        site = Site(rig.House(folder, database=postgres.url), folder / "key", postgres)
+        return play(site, seed, machine=machine, restores=restores)
     finally:
         postgres.kill()
