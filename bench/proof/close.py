@@ -35,6 +35,7 @@ NATION = 10_000
 MONTH_DAYS = 31
 BEGIN_MS = MONTH_END_MS - MONTH_DAYS * DAY_MS  # of the month: nobody is enrolled before, so no other is closed
 AT_ONCE = 50  # centers whose sheets are written in one transaction
+SheetBody = tuple[int, bytes]  # when the day begins, and the sheet as it is stored
 MS_NAMES = ("from_ms", "to_ms", "hour_ms")
 
 d, c = schema.day_sheets.c, schema.centers.c
@@ -141,7 +142,7 @@ def _cloned(store: Store, count: int, standards: Standards) -> int:
 
 def _clone(
     conn: sa.Connection, number: int, source: str, rows: dict[str, dict[str, Any]], owners: dict[str, Any],
-    months: dict[str, list[DaySheet]],
+    months: dict[str, list[SheetBody]],
 ) -> None:  # fmt: skip
     code = f"X-{number:05}"
     bulk_insert(conn, schema.centers, [{**rows[source], "center": code}])
@@ -150,23 +151,22 @@ def _clone(
     bulk_insert(conn, schema.day_sheets, list(_days(code, months[source])))
 
 
-def _month_of(some: Sequence[DaySheet], standards: Standards) -> list[DaySheet]:
-    """A sheet for each day of the month."""
+def _month_of(some: Sequence[DaySheet], standards: Standards) -> list[SheetBody]:
+    """A sheet for each day of the month. The many share their bytes, under the name of the first: a close reads the
+    row's."""
     found = []
     for number in range(MONTH_DAYS):
         sheet = some[number % len(some)]
         day_ms = MONTH_END_MS - (MONTH_DAYS - number) * DAY_MS
         held = tuple(version.digest for version in standards.within(day_ms, day_ms + DAY_MS).versions)
         moved = _moved(msgspec.to_builtins(sheet), day_ms - sheet.from_ms) | {"standards": held}
-        found.append(msgspec.convert(moved, DaySheet))
+        found.append((day_ms, sheet_body(msgspec.convert(moved, DaySheet))))
     return found
 
 
-def _days(code: str, month: Sequence[DaySheet]) -> Iterator[dict[str, object]]:
-    for sheet in month:
-        body = sheet_body(msgspec.structs.replace(sheet, center=code))
-        made_ms = sheet.from_ms + 2 * DAY_MS
-        yield {"center": code, "day_ms": sheet.from_ms, "marks": 0, "made_ms": made_ms, "body": body}
+def _days(code: str, month: Sequence[SheetBody]) -> Iterator[dict[str, object]]:
+    for day_ms, body in month:
+        yield {"center": code, "day_ms": day_ms, "marks": 0, "made_ms": day_ms + 2 * DAY_MS, "body": body}
 
 
 def _moved(value: Any, by_ms: int) -> Any:
