@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from bench.proof.month import DAY_MS, HOUR_MS, MONTH_END_MS, MonthPlay
 from collector.judging import reopening
 from collector.register import centers
 from collector.reports import day_store, schedule
-from collector.reports.day_sheets import DaySheet, sheet_body, stored_sheet
+from collector.reports.day_sheets import APART, DaySheet, sheet_body, stored_sheet
 from collector.run.settings import read_standards
 from collector.standard import Standards
 from collector.store import Store, bulk_insert, schema, upsert
@@ -148,12 +149,11 @@ def _clone(
     bulk_insert(conn, schema.centers, [{**rows[source], "center": code}])
     device = {**owners[source]._mapping, "center": code, "device": f"g{number:016x}", "enrolled_ms": BEGIN_MS}
     bulk_insert(conn, schema.devices, [device])
-    bulk_insert(conn, schema.day_sheets, list(_days(code, months[source])))
+    bulk_insert(conn, schema.day_sheets, list(_days(source, code, months[source])))
 
 
 def _month_of(some: Sequence[DaySheet], standards: Standards) -> list[SheetBody]:
-    """A sheet for each day of the month. The many share their bytes, under the name of the first: a close reads the
-    row's."""
+    """A sheet for each day of the month, under its source's name."""
     found = []
     for number in range(MONTH_DAYS):
         sheet = some[number % len(some)]
@@ -164,9 +164,19 @@ def _month_of(some: Sequence[DaySheet], standards: Standards) -> list[SheetBody]
     return found
 
 
-def _days(code: str, month: Sequence[SheetBody]) -> Iterator[dict[str, object]]:
+def _days(source: str, code: str, month: Sequence[SheetBody]) -> Iterator[dict[str, object]]:
     for day_ms, body in month:
-        yield {"center": code, "day_ms": day_ms, "marks": 0, "made_ms": day_ms + 2 * DAY_MS, "body": body}
+        renamed = _renamed(body, source, code)
+        yield {"center": code, "day_ms": day_ms, "marks": 0, "made_ms": day_ms + 2 * DAY_MS, "body": renamed}
+
+
+def _renamed(body: bytes, source: str, code: str) -> bytes:
+    """The sheet of another center: of the parts of its body (`sheet_body`) the last alone says whose it is."""
+    assert body.startswith(APART)
+    lengths = len(APART), len(APART) + 4, len(APART) + 8
+    last = lengths[2] + sum(int.from_bytes(body[at : at + 4], "little") for at in lengths[:2])
+    tail = zlib.decompress(body[last:]).replace(f'"center":"{source}"'.encode(), f'"center":"{code}"'.encode(), 1)
+    return body[:last] + zlib.compress(tail)
 
 
 def _moved(value: Any, by_ms: int) -> Any:
