@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -77,7 +77,7 @@ def _channels(site: Site, conn: sa.Connection) -> list[dict[str, Any]]:
     return rows
 
 
-def _newest(conn: sa.Connection, most: int = SHOWN, kind: str = "") -> list[Mapping[str, Any]]:
+def _newest(conn: sa.Connection, most: int = SHOWN, kind: str = "") -> Sequence[sa.RowMapping]:
     columns = (_al.id, _al.channel, _al.title, _al.state, _al.next_ms, _al.made_ms, _al.sent_ms, _al.problem)
     query = sa.select(*columns, _al.person).order_by(_al.id.desc()).limit(most)
-    return list(conn.execute(query.where(_al.kind == kind) if kind else query).mappings())
+    return conn.execute(query.where(_al.kind == kind) if kind else query).mappings().all()
