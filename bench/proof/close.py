@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from bench.proof.month import DAY_MS, HOUR_MS, MONTH_END_MS, MonthPlay
 from collector.judging import reopening
 from collector.register import centers
 from collector.reports import day_store, schedule
-from collector.reports.day_sheets import DaySheet, sheet_body, stored_sheet
+from collector.reports.day_sheets import APART, DaySheet, sheet_body, stored_sheet
 from collector.run.settings import read_standards
 from collector.standard import Standards
 from collector.store import Store, bulk_insert, schema, upsert
@@ -35,6 +36,7 @@ NATION = 10_000
 MONTH_DAYS = 31
 BEGIN_MS = MONTH_END_MS - MONTH_DAYS * DAY_MS  # of the month: nobody is enrolled before, so no other is closed
 AT_ONCE = 50  # centers whose sheets are written in one transaction
+SheetBody = tuple[int, bytes]  # when the day begins, and the sheet as it is stored
 MS_NAMES = ("from_ms", "to_ms", "hour_ms")
 
 d, c = schema.day_sheets.c, schema.centers.c
@@ -141,32 +143,40 @@ def _cloned(store: Store, count: int, standards: Standards) -> int:
 
 def _clone(
     conn: sa.Connection, number: int, source: str, rows: dict[str, dict[str, Any]], owners: dict[str, Any],
-    months: dict[str, list[DaySheet]],
+    months: dict[str, list[SheetBody]],
 ) -> None:  # fmt: skip
     code = f"X-{number:05}"
     bulk_insert(conn, schema.centers, [{**rows[source], "center": code}])
     device = {**owners[source]._mapping, "center": code, "device": f"g{number:016x}", "enrolled_ms": BEGIN_MS}
     bulk_insert(conn, schema.devices, [device])
-    bulk_insert(conn, schema.day_sheets, list(_days(code, months[source])))
+    bulk_insert(conn, schema.day_sheets, list(_days(source, code, months[source])))
 
 
-def _month_of(some: Sequence[DaySheet], standards: Standards) -> list[DaySheet]:
-    """A sheet for each day of the month."""
+def _month_of(some: Sequence[DaySheet], standards: Standards) -> list[SheetBody]:
+    """A sheet for each day of the month, under its source's name."""
     found = []
     for number in range(MONTH_DAYS):
         sheet = some[number % len(some)]
         day_ms = MONTH_END_MS - (MONTH_DAYS - number) * DAY_MS
         held = tuple(version.digest for version in standards.within(day_ms, day_ms + DAY_MS).versions)
         moved = _moved(msgspec.to_builtins(sheet), day_ms - sheet.from_ms) | {"standards": held}
-        found.append(msgspec.convert(moved, DaySheet))
+        found.append((day_ms, sheet_body(msgspec.convert(moved, DaySheet))))
     return found
 
 
-def _days(code: str, month: Sequence[DaySheet]) -> Iterator[dict[str, object]]:
-    for sheet in month:
-        body = sheet_body(msgspec.structs.replace(sheet, center=code))
-        made_ms = sheet.from_ms + 2 * DAY_MS
-        yield {"center": code, "day_ms": sheet.from_ms, "marks": 0, "made_ms": made_ms, "body": body}
+def _days(source: str, code: str, month: Sequence[SheetBody]) -> Iterator[dict[str, object]]:
+    for day_ms, body in month:
+        renamed = _renamed(body, source, code)
+        yield {"center": code, "day_ms": day_ms, "marks": 0, "made_ms": day_ms + 2 * DAY_MS, "body": renamed}
+
+
+def _renamed(body: bytes, source: str, code: str) -> bytes:
+    """The sheet of another center: of the parts of its body (`sheet_body`) the last alone says whose it is."""
+    assert body.startswith(APART)
+    lengths = len(APART), len(APART) + 4, len(APART) + 8
+    last = lengths[2] + sum(int.from_bytes(body[at : at + 4], "little") for at in lengths[:2])
+    tail = zlib.decompress(body[last:]).replace(f'"center":"{source}"'.encode(), f'"center":"{code}"'.encode(), 1)
+    return body[:last] + zlib.compress(tail)
 
 
 def _moved(value: Any, by_ms: int) -> Any:

@@ -291,6 +291,7 @@ Act = Literal[
     "server_revoked",
     "incident_worked",
     "routing_changed",
+    "channel_tested",
     "window_changed",
     "settings_changed",
     "question_asked",

@@ -3,6 +3,7 @@ whom it concerns."""
 
 __all__ = [
     "adoption",
+    "channels",
     "disputes",
     "inspections",
     "notices",

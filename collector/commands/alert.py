@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from typing import Any
 
 from agent.common.words import plain
-from collector.access.users import key_of
+from collector.acts import channels as acts
 from collector.commands.console import (
     answers,
     common_arguments,
@@ -17,11 +16,11 @@ from collector.commands.console import (
     say,
     say_rows,
     settings_of,
+    who,
     who_argument,
 )
-from collector.desk.alerts import lists, queue
-from collector.desk.alerts.channel import AlertMessage
-from collector.desk.routing.directory import people
+from collector.desk.alerts import lists
+from collector.desk.routing.plans import RoutingError
 from collector.run.settings import read_channels
 from collector.store.database import existing
 
@@ -57,21 +56,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    settings, now_ms = settings_of(options), time.time_ns() // 1_000_000
-    channel = next((one for one in read_channels(settings) if one.name == options.channel), None)
-    if channel is None:
-        complain(f"channel {options.channel[:40]!r}: is not in the settings; see [[alerts.channels]]")
+    settings = settings_of(options)
+    channels = read_channels(settings)
+    try:
+        with existing(settings) as store, store.write() as conn:
+            number = acts.send_test(conn, channels, options.channel, options.person, who(options))
+    except RoutingError as error:
+        complain(plain().reason(error.reason))
         return 1
-    with existing(settings) as store, store.write() as conn:
-        person = next((one for one in people(conn) if one.key == key_of(options.person)), None)
-        address = person.addresses.get(channel.address, "") if person and channel.address else ""
-        if channel.address and not address:
-            complain(f"person {options.person[:40]!r}: has no {channel.address}; see `nabz-collector contact list`")
-            return 1
-        words = plain(person.lang if person else channel.languages[0])
-        message = AlertMessage(words("alerts.test.title"), words("alerts.test.text"), address=address)
-        number = queue.queue_test(conn, channel.name, message, now_ms, person.key if person else "")
-    facts = {"id": number, "channel": channel.name}
+    facts = {"id": number, "channel": options.channel}
     say(json.dumps(facts) if options.json else f"message {number}: waits; see `nabz-collector alert list`")
     return 0
 

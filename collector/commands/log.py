@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-from http import HTTPStatus
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -15,16 +14,13 @@ from agent.common.words import plain
 from collector.commands.console import Bar, answers, common_arguments, complain, log_key_of, say, settings_of
 from collector.common import http_client
 from collector.common.config import Settings
-from collector.log import checking, merkle, sequencing, submissions, tiles
+from collector.log import checking, sequencing, submitting
 from collector.log.notes import Checkpoint, Note, NoteError, NoteKey
 from collector.log.sequencing import LogSigner
 from collector.store import Store, schema
 from collector.store.database import existing
 
 EXAMPLE = "nabz-collector log checkpoint"
-TRIES = 3  # others may bring heads of this log to the same witness meanwhile
-TIMEOUT_S = 30.0
-LONGEST = 500  # bytes that are read of a witness's refusal
 EXAMPLES = {
     "checkpoint": "",
     "key": "",
@@ -136,43 +132,16 @@ def _cosign(conn: sa.Connection, options: argparse.Namespace) -> int:
 
 def _submit(store: Store, options: argparse.Namespace) -> int:
     """Exit codes: 0 cosigned, 1 the witness does not cosign, 2 it cannot be reached."""
-    with store.read() as conn:
-        note = sequencing.newest(conn)
-    if note is None:
-        complain("log: has no leaf yet; it begins with `nabz-collector serve`")
-        return 1
     try:
-        key = NoteKey.parse(options.key)
-        lines = _submitted(store, note, f"{options.url.rstrip('/')}/add-checkpoint")
-        with store.write() as conn:
-            sequencing.keep_cosignatures(conn, Note.parse(str(note).encode() + lines), key)
+        head = submitting.submit(store, options.url, NoteKey.parse(options.key))
     except NoteError as error:
         complain(f"{options.url}: {error}")
         return 1
     except (*http_client.FAILURES, ValueError) as error:
         complain(f"{options.url}: cannot be reached ({describe(error)}); name the address where the witness listens")
         return 2
-    say(f"the head of {Checkpoint.parse(note.text).size} leaves is cosigned")
+    if head is None:
+        complain("log: has no leaf yet; it begins with `nabz-collector serve`")
+        return 1
+    say(f"the head of {head.size} leaves is cosigned")
     return 0
-
-
-def _submitted(store: Store, note: Note, url: str) -> bytes:
-    """The witness's lines. It is asked from nothing first, and then from the head that it says it knows. Raises
-    NoteError for what it refuses, ValueError, http_client.FAILURES."""
-    if not url.startswith(("https://", "http://")):
-        raise ValueError("must begin with https://")
-    head, old = Checkpoint.parse(note.text), 0
-    for _ in range(TRIES):
-        with store.read() as conn:
-            proof = merkle.consistency_proof(old, head.size, tiles.hashes_from(sequencing.tiles_in(conn)))
-        body = submissions.submission(old, proof, note)
-        try:
-            return http_client.send(url, body, timeout_s=TIMEOUT_S, most_bytes=submissions.MAX_BYTES).body
-        except http_client.HTTPError as error:
-            text = error.read(LONGEST).decode("utf-8", "replace").strip()
-            if error.code != HTTPStatus.CONFLICT or not text.isdecimal() or int(text) in (0, old):
-                raise NoteError(f"does not cosign it ({error.code}): {text}") from None
-            old = int(text)
-            if old > head.size:
-                raise NoteError(f"knows {old} leaves of this log, which has {head.size}: it was rolled back") from None
-    raise NoteError("is told of other heads at the same time; try again")

@@ -16,7 +16,7 @@ from agent.common.reasons import Reason
 from collector.desk import causes, groups, news, tables
 from collector.desk.grouping import RULES, GroupingRules, fails_with_lit, is_crowd
 from collector.desk.incident import FLIPS_WITHIN_S, OPEN, Incident, Values, is_unstable, is_worse, reopened
-from collector.desk.survey import PAUSED, Desk
+from collector.desk.survey import Desk
 from collector.desk.symptoms import (
     FAMILIES,
     OF_CAUSE,
@@ -30,6 +30,7 @@ from collector.desk.symptoms import (
 )
 from collector.desk.tables import Member
 from collector.judging.flags import machine
+from collector.register.centers import PAUSED
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE
 from collector.store import schema

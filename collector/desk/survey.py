@@ -20,11 +20,11 @@ from collector.desk.symptoms import CenterPlace, CenterSign
 from collector.judging.flags.cause import Cause
 from collector.judging.outages import gaps
 from collector.register import calendar, opening_hours
+from collector.register.centers import PAUSED
 from collector.standard import Standards
 from collector.standard.criteria import EVERYONE, Standard
 from collector.store import schema
 
-PAUSED = ("suspended", "closed")
 PLANNED: tuple[calendar.EntryKind, ...] = ("closure", "maintenance")
 CHUNK = 500  # centers of one question
 CAUSES = 100  # silent centers that are asked why at once

@@ -17,13 +17,13 @@ from collector.judging import evaluate
 from collector.judging.flags import machine
 from collector.judging.flags.judge import Verdict, bound_of, judge
 from collector.register import calendar, opening_hours
+from collector.register.centers import PAUSED
 from collector.standard import Standards
 from collector.standard.criteria import DEAF, Criterion, Fleet, Silence, Standard
 from collector.store import schema
 
 MIN_FLEET = 5  # of fewer centers, half may well be silent by chance
 HOLD_MS = 60_000  # while the collector is deaf, the silent are looked at again this much later
-PAUSED = ("suspended", "closed")
 PAUSED_MS = 300_000  # whether they are looked for again is asked so often
 
 

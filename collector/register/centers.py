@@ -16,6 +16,7 @@ from collector.register.columns import (
     COLUMNS,
     LIFECYCLE,
     NEEDED,
+    PAUSED,
     SHOWN,
     TIERS,
     Mistake,
@@ -27,8 +28,9 @@ from collector.store import center_states, schema, upsert
 from collector.store.journal import journaled
 
 __all__ = [
-    "CODE", "COLUMNS", "LIFECYCLE", "NEEDED", "SHOWN", "TIERS", "Center", "CenterError", "Difference", "Import",
-    "Mistake", "add", "all_centers", "compare", "from_row", "get", "move", "parse_row", "set_fact", "some_centers",
+    "CODE", "COLUMNS", "LIFECYCLE", "NEEDED", "PAUSED", "SHOWN", "TIERS", "Center", "CenterError", "Difference",
+    "Import", "Mistake", "add", "all_centers", "compare", "from_row", "get", "move", "parse_row", "set_fact",
+    "some_centers",
 ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ LIFECYCLE = {
     "suspended": ("probation", "declared", "watch", "closed"),
     "closed": ("applied",),
 }
+PAUSED = ("suspended", "closed")  # in which a center is not judged
 CODE = re.compile(r"[A-Z0-9][A-Z0-9-]{0,31}")
 MAX_TEXT = 200
 MAX_SEATS = 500  # as many as one roll call carries

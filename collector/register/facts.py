@@ -120,6 +120,12 @@ def _held(own: Sequence[Fact], at_ms: int) -> Fact:
     return next((fact for fact in reversed(own) if fact.from_ms <= at_ms), first)
 
 
+def in_force(facts: Iterable[Fact], name: str, at_ms: int) -> Fact | None:
+    """The fact of that name that holds at a time, of those that are known now; None where there is none."""
+    own = [fact for fact in facts if fact.name == name and fact.is_known()]
+    return _held(sorted(own, key=lambda fact: (fact.from_ms, fact.id)), at_ms) if own else None
+
+
 def key_of(name: str) -> str:
     """The same for every way of writing one name: large or small, with more spaces."""
     return " ".join(name.split()).casefold()

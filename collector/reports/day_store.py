@@ -7,6 +7,7 @@ makes every sheet anew.
 
 from __future__ import annotations
 
+import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.common.center_time import TZ
+from agent.common.reasons import UNREADABLE
 from collector.judging.reopening import AROUND_MS
 from collector.register import calendar, centers, opening_hours
 from collector.register.calendar import Calendar
@@ -213,17 +215,26 @@ def _kept(conn: sa.Connection, codes: Sequence[str], day: DaySpan, standards: St
     digests = tuple(version.digest for version in standards.within(day.from_ms, day.to_ms).versions)
     by_center = {}
     for row in conn.execute(sa.select(_d.center, _d.body).where(mine)):
-        sheet = stored_sheet(row.body)
+        sheet = _own_sheet(row.body, row.center, day.from_ms)
         if sheet is not None and sheet.to_ms == day.to_ms and sheet.standards == digests:
             by_center[row.center] = sheet
     return by_center
 
 
+def _own_sheet(body: bytes, code: str, day_ms: int) -> DaySheet | None:
+    """None where somebody put another center's or day's, or what is none: it is made anew, and holds up nobody."""
+    try:
+        sheet = stored_sheet(body)
+    except (zlib.error, *UNREADABLE):
+        return None
+    return sheet if sheet is not None and (sheet.center, sheet.from_ms) == (code, day_ms) else None
+
+
 def kept_between(conn: sa.Connection, codes: Sequence[str], from_ms: int, to_ms: int) -> Iterator[DaySheet]:
     """The sheets of these centers that are made, of the days between these midnights, in the order of the days."""
     mine = _d.center.in_(codes) & (_d.day_ms >= from_ms) & (_d.day_ms < to_ms) & _d.made_ms.is_not(None)
-    for row in conn.execute(sa.select(_d.body).where(mine).order_by(_d.day_ms, _d.center)):
-        sheet = stored_sheet(row.body)
+    for row in conn.execute(sa.select(_d.center, _d.day_ms, _d.body).where(mine).order_by(_d.day_ms, _d.center)):
+        sheet = _own_sheet(row.body, row.center, row.day_ms)
         if sheet is not None:
             yield sheet
 

@@ -1,7 +1,8 @@
 """Times that count for nobody and against nobody, each with its reason, its evidence, and who stands for it.
 
 Closures, maintenance and times that a decided dispute took out are entries of the calendar, proposed by one person and
-approved by another. Two kinds are
+approved by another. Days on which a center is suspended or closed are a decision about its stage, of which nothing
+counts that was over when it was recorded: who suspends a center at night takes no minute of that day out. Two kinds are
 excused by rule: load-shedding, where the feeder's schedule has it, the UPS saw the mains go, and it first gave what the
 standard asks; and an outage of the provider that neighbours of the same provider confirm.
 """
@@ -17,14 +18,16 @@ import sqlalchemy as sa
 from agent.common.center_time import TZ
 from collector.judging.flags.backup import Cut
 from collector.judging.outages import gaps, mains_cuts, summary
+from collector.register import facts
 from collector.register.calendar import Calendar, CalendarEntry
-from collector.register.centers import Center
+from collector.register.centers import PAUSED, Center
+from collector.register.facts import Fact
 from collector.register.opening_hours import parse, spans_between
 from collector.reports.ledger import Span
 from collector.standard.criteria import Standard
 from collector.store import schema
 
-ExclusionCode = Literal["closure", "maintenance", "dispute", "load_shedding", "provider_outage"]
+ExclusionCode = Literal["closure", "maintenance", "dispute", "stage", "load_shedding", "provider_outage"]
 _CODES: Mapping[str, ExclusionCode] = {"closure": "closure", "dispute": "dispute"}
 BY_RULE = "rule"  # in place of a person
 LONGEST_CUT_MS = 7 * 86_400_000
@@ -33,7 +36,8 @@ _g = schema.gaps.c
 
 
 class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
-    """A time taken out. `evidence` names entries of the calendar, cuts, gaps; `age_d` is of a schedule, in days."""
+    """A time taken out. `evidence` names entries of the calendar, facts, cuts, gaps; `age_d` (days) is of a
+    schedule."""
 
     code: ExclusionCode
     from_ms: int
@@ -50,6 +54,8 @@ def of_center(
 ) -> list[Exclusion]:
     """What is taken out of a time of a center, in the order of time."""
     exclusions = by_entries(days.excusing(center, *span), span)
+    if center.lifecycle in PAUSED:
+        exclusions += by_stage(facts.facts_of(conn, [center.code])[center.code], span)
     if schedule := days.shedding(center.feeder, span[0]):
         cuts = mains_cuts.cuts_of(conn, center.code, span[0] - LONGEST_CUT_MS, span[1])
         exclusions += load_shedding(schedule, cuts, summary.backup_asked_s(center, standard), span)
@@ -70,6 +76,26 @@ def by_entries(entries: Iterable[CalendarEntry], span: Span) -> list[Exclusion]:
             reason=one.reason,
         )
         for one in entries
+    ]
+
+
+def by_stage(center_facts: Iterable[Fact], span: Span) -> list[Exclusion]:
+    """Pure. Of a center that is suspended or closed at the beginning of a time: all of it that was to come when that
+    was recorded, or that a second person confirmed. Without a fact it is so since before there were any."""
+    fact = facts.in_force(center_facts, "lifecycle", span[0])
+    begins_ms = 0 if fact is None or fact.source == "migrated" or fact.is_backdated else fact.recorded_ms
+    if begins_ms >= span[1]:
+        return []
+    return [
+        Exclusion(
+            code="stage",
+            from_ms=max(begins_ms, span[0]),
+            to_ms=span[1],
+            evidence=(f"fact {fact.id}",) if fact else (),
+            proposed_by=fact.recorded_by if fact else "",
+            approved_by=fact.confirmed_by if fact else "",
+            reason=fact.reason if fact else "",
+        )
     ]
 
 

@@ -24,6 +24,7 @@ from collector.access.accounts.second_factors import Seal
 from collector.access.ca import Authority
 from collector.access.enrolment import EnrolmentFacts
 from collector.access.signing_key import drawing_secret, push_key_text
+from collector.acts.channels import channels_of
 from collector.acts.notices import NoticeBoard, personal_channels
 from collector.common.config import ConfigError, Settings
 from collector.common.scope import Scope
@@ -33,7 +34,7 @@ from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
 from collector.web.decisions import disputes, drafts, proof, register, stories, visits
 from collector.web.decisions import standards as standard_pages
-from collector.web.desk import routing, windows
+from collector.web.desk import channels, routing, windows
 from collector.web.fleet import layers, lists, map_page, mine, monthly, now, public, reports, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
@@ -64,8 +65,8 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, oidc, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity,
-    incident_pages, routing, windows, layers, now, lists, map_page, mine, setup, monthly, reports, public, disputes,
-    standard_pages, drafts, proof, visits, register, stories,
+    incident_pages, channels, routing, windows, layers, now, lists, map_page, mine, setup, monthly, reports, public,
+    disputes, standard_pages, drafts, proof, visits, register, stories,
 )  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def _site(
     texts: Path,
     health: Health,
 ) -> Site:
-    channels = personal_channels(config)
+    personal = personal_channels(config)
     return Site(
         store,
         hub,
@@ -154,13 +155,14 @@ def _site(
         is_public=config.web.public_page,
         data_dir=config.data_dir,
         enrolment_url=config.enrolment_url,
-        board=NoticeBoard(channels, config.web_url),
+        board=NoticeBoard(personal, config.web_url),
+        channels=channels_of(config),
         drawing_secret=drawing_secret(key),
         dispute_days=config.disputes.file_within_days,
         signature=config.reports,
         releases=config.updates.repository,
         sms_secret=config.alerts.sms_secret(),
-        push_key=push_key_text(key) if any(one.address == "push" for one in channels) else "",
+        push_key=push_key_text(key) if any(one.address == "push" for one in personal) else "",
         push_services=config.alerts.push_services,
     )
 

@@ -20,6 +20,7 @@ from collector.access.accounts.oidc import OidcClient
 from collector.access.accounts.passkeys import Party
 from collector.access.accounts.second_factors import Seal
 from collector.access.enrolment import EnrolmentFacts
+from collector.acts.channels import ChannelFacts
 from collector.acts.notices import NoticeBoard
 from collector.common.config import ReportsSection
 from collector.judging.current import ranks_now
@@ -62,6 +63,7 @@ class Site:
     is_public: bool = False  # whether strangers may see how districts do
     enrolment_url: str = ""  # where gateways enrol
     board: NoticeBoard = field(default_factory=NoticeBoard)  # how persons are told
+    channels: tuple[ChannelFacts, ...] = ()  # all that the settings name
     drawing_secret: bytes = b""  # of which lists of visits are drawn
     dispute_days: int = 30  # for how long a closed month may be disputed
     signature: ReportsSection = field(default_factory=ReportsSection)  # by which key reports are signed

@@ -129,6 +129,7 @@ POLICY: Mapping[str, Rule] = {
     "now.read": Rule(OFFICERS, "centers", ("GET /now",)),
     "flags.list": Rule(ALL, "centers", ("GET /flags.csv", "GET /api/v1/flags"), True),
     "alerts.read": Rule(OFFICERS, "programme", ("GET /alerts", "GET /alerts.csv", "GET /api/v1/alerts"), True),
+    "channel.test": Rule(ADMIN, "programme", ("POST /alerts",)),
     "metrics.read": Rule(OFFICERS, "programme", ("GET /metrics",), True),
     "routing.read": Rule(OFFICERS, "programme", ("GET /routing",)),
     "routing.edit": Rule(DESK, "programme", ("POST /routing",)),

@@ -52,6 +52,7 @@ __all__ = [
     "ReportsSection",
     "Settings",
     "UpdatesSection",
+    "WitnessSection",
     "is_loopback",
     "load",
     "read_secret",
@@ -202,6 +203,14 @@ class SweepSection(CollectorSection):
     )
 
 
+class WitnessSection(CollectorSection):
+    url: HttpUrl = Field(description="Where the witness listens: its submission prefix, without `add-checkpoint`.")
+    key: str = Field(
+        pattern=r"^[^\s+]{1,200}\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{40,60}$",
+        description="Its public key, NAME+ID+KEY, as you know it from elsewhere.",
+    )
+
+
 class AuditSection(CollectorSection):
     share_pct: float = Field(
         default=1.0,
@@ -215,6 +224,11 @@ class AuditSection(CollectorSection):
         ge=1,
         le=256,
         description="The largest bundle that the page for checking one takes, in MB; `nabz-verify` takes any.",
+    )
+    witnesses: tuple[WitnessSection, ...] = Field(
+        default=(),
+        description="Witnesses to which the transparency log's newest head is brought each hour (C2SP tlog-witness): "
+        "`[[audit.witnesses]]` once for each.",
     )
 
 

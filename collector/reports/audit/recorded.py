@@ -147,14 +147,17 @@ def _records(conn: sa.Connection, code: str, month_ms: int) -> Iterator[Mismatch
 def _reports(conn: sa.Connection, code: str, month_ms: int) -> Iterator[Mismatch]:
     query = sa.select(_r.revision, _r.sha256).where(_r.center == code, _r.from_ms == month_ms)
     held = {row.revision: row.sha256 for row in conn.execute(query.where(_r.closed_ms.is_not(None)))}
-    for leaf in _leaves(conn, "report", code):
-        facts = _facts(leaf)
-        if facts.get("month") != named(month_ms):
-            continue
-        number = int(facts.get("revision") or 0)
+    of_month = (
+        facts for leaf in _leaves(conn, "report", code) if (facts := _facts(leaf)).get("month") == named(month_ms)
+    )
+    logged = {int(facts.get("revision") or 0): facts.get("sha256") for facts in of_month}
+    for number, sha256 in logged.items():
         if number not in held:
             yield Mismatch.of("report_missing", revision=number)
-        elif held[number] != facts.get("sha256"):
+        elif held[number] != sha256:
+            yield Mismatch.of("report_edited", revision=number)
+    for number in held.keys() - logged.keys():  # one of before there was a log has no leaf, nor have those before it
+        if number > min(logged, default=number):
             yield Mismatch.of("report_edited", revision=number)
 
 

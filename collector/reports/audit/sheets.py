@@ -50,7 +50,7 @@ def _differing(body: bytes, sheet: DaySheet) -> Iterator[Mismatch]:
     except zlib.error:
         yield Mismatch.of("sheet_differs", day=day, part="body", kept="-", found="-")
         return
-    if kept is None or kept.to_ms != sheet.to_ms:
+    if kept is None or (kept.from_ms == sheet.from_ms and kept.to_ms != sheet.to_ms):  # of a day that was not over
         return
     old, new = msgspec.to_builtins(kept), msgspec.to_builtins(sheet)
     if old["standards"] != new["standards"]:

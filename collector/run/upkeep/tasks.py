@@ -20,6 +20,8 @@ from collector.run.upkeep.jobs import Jobs
 from collector.run.upkeep.night_audit import NightAudit
 from collector.run.upkeep.releases import EVERY_S as RINGS_S
 from collector.run.upkeep.releases import ReleaseRings
+from collector.run.upkeep.witnesses import EVERY_S as WITNESSES_S
+from collector.run.upkeep.witnesses import Witnesses
 from collector.standard import Standards
 from collector.store import Store
 from collector.store.jobs.leases import RENEW_S
@@ -49,6 +51,10 @@ def upkeep_tasks(
         jobs.shared_task("reports", SHEETS_S, housekeeping.make_reports),
         jobs.task("log", LOG_TICK_S, log.tick),
     ]
+    if settings.audit.witnesses:
+        tasks.append(
+            _only_with(jobs, "log", "witnesses", WITNESSES_S, Witnesses(keeper, settings.audit.witnesses).tick)
+        )
     if settings.audit.share_pct:
         nights = NightAudit(store, settings, words, now_ms)
         tasks.append(jobs.task("audit", CHILD_S, nights.tick))
@@ -72,18 +78,21 @@ def outbox_of(settings: Settings, store: Store, standards: Standards, now_ms: Ca
 def message_tasks(jobs: Jobs, settings: Settings, outbox: Outbox) -> list[PeriodicTask]:
     """The first sends what is due. One job for all three: whoever has it also takes answers."""
 
-    def only_with_them(work: Callable[[], object]) -> Callable[[], None]:
-        def tick() -> None:
-            if jobs.holds("alerts"):
-                work()
-
-        return tick
-
     return [
         jobs.task("alerts", settings.alerts.every_s, outbox.tick, outbox.after_start),
-        PeriodicTask("digests", DIGESTS_S, only_with_them(outbox.make_digests)),
-        PeriodicTask("answers", ANSWERS_S, only_with_them(outbox.poll_answers)),
+        _only_with(jobs, "alerts", "digests", DIGESTS_S, outbox.make_digests),
+        _only_with(jobs, "alerts", "answers", ANSWERS_S, outbox.poll_answers),
     ]
+
+
+def _only_with(jobs: Jobs, job: str, name: str, pause_s: float, work: Callable[[], object]) -> PeriodicTask:
+    """Work that belongs to a job, at a pace of its own."""
+
+    def tick() -> None:
+        if jobs.holds(job):
+            work()
+
+    return PeriodicTask(name, pause_s, tick)
 
 
 def lease_task(jobs: Jobs) -> PeriodicTask:

@@ -56,7 +56,16 @@ CHANGING: Mapping[LeafKind, frozenset[str]] = {
 }
 LEFT_OUT = frozenset({"id", "waits"})
 UNLOGGED = frozenset(  # acts that decide nothing
-    {"handed_over", "logged_in", "logged_out", "sessions_ended", "test_requested", "push_added", "push_removed"}
+    {
+        "channel_tested",
+        "handed_over",
+        "logged_in",
+        "logged_out",
+        "sessions_ended",
+        "test_requested",
+        "push_added",
+        "push_removed",
+    }
 )
 
 Row = Mapping[str, Any]

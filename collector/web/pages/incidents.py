@@ -1,4 +1,4 @@
-"""The pages of incidents: the list, one of them with its forms, and how the channels of alerts do."""
+"""The pages of incidents: the list, and one of them with its forms."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from collector.desk import queries
-from collector.desk.alerts import breaker, queue
 from collector.desk.incident import OPEN, WAITS
 from collector.judging.flags.cause import NAMES
 from collector.register import centers
-from collector.store import schema
 from collector.web import auth, forms
 from collector.web.errors import Mistaken
 from collector.web.incidents import ACTS, IncidentNumber, filter_of, perform, whole
 from collector.web.site import Site
 from collector.web.view import View
 
-ALERTS_SHOWN = 50
 MEMBERS_SHOWN = 100
 UNTOUCHED: Mapping[str, str] = dict.fromkeys(("act", "note", "hours", "owner", "party", "into", "centers"), "")
 
@@ -63,12 +60,6 @@ def router(site: Site) -> APIRouter:
             return _page(site, request, number, mistake.sentence, given=values)
         return RedirectResponse(f"/incidents/{done.id}", status_code=303)
 
-    @routes.get("/alerts")
-    def alerts(request: Request) -> Response:
-        with site.store.read() as conn:
-            values = _alerts(site, conn)
-        return View.of(site, request).page("alerts.html", **values)
-
     return routes
 
 
@@ -88,14 +79,3 @@ def _page(
 def _names(conn: sa.Connection, rows: list[dict[str, Any]]) -> dict[str, str]:
     codes = {str(row.get("center") or row.get("place")) for row in rows}
     return {code: center.name for code, center in centers.some_centers(conn, codes).items()}
-
-
-def _alerts(site: Site, conn: sa.Connection) -> dict[str, Any]:
-    """{channels, rows}: each channel with the state of its breaker, the newest messages with theirs."""
-    al = schema.alerts.c
-    names = conn.scalars(sa.select(schema.channels.c.channel).order_by(schema.channels.c.channel)).all()
-    known = {name: queue.breaker_of(conn, name) for name in names}
-    channels = [{"name": name, "state": breaker.state_of(one, site.now()), **vars(one)} for name, one in known.items()]
-    columns = (al.id, al.channel, al.title, al.state, al.attempts, al.next_ms, al.sent_ms, al.problem, al.person)
-    rows = conn.execute(sa.select(*columns).order_by(al.id.desc()).limit(ALERTS_SHOWN)).mappings().all()
-    return {"channels": channels, "rows": rows}

@@ -181,3 +181,32 @@ def test_a_drafted_table_of_readings_takes_rows_of_every_month_on_both_databases
 def test_nothing_is_left_to_draft() -> None:
     with pytest.raises(ValueError, match="nothing to draft"):
         draft.draft("why")
+
+
+def test_sheets_and_months_of_suspended_days_are_made_anew(database_url: str) -> None:
+    """The center that was never suspended, and days before, stay as they are."""
+    day, code = 86_400_000, "LHR-1"
+    fact = {
+        "name": "lifecycle", "value": '"suspended"', "from_ms": 40 * day, "recorded_ms": 1, "recorded_by": "Ayesha",
+        "reason": "", "source": "set", "evidence": "[]", "is_backdated": False, "confirmed_by": "", "withdrawn_by": "",
+        "withdrawn_why": "", "waits": False,
+    }  # fmt: skip
+    report = {"revision": 1, "opened_ms": 1, "why": "{}", "marks": 1, "closed_ms": 2}
+    with closing(Store.attach(database_url)) as store:
+        with store.write() as conn:
+            migrate.upgrade(conn, "0075")
+            rows = [{**fact, "center": code}, {**fact, "center": "M", "value": '"watch"'}]
+            conn.execute(sa.insert(schema.facts), rows)
+            days = [
+                {"center": one, "day_ms": n * day, "marks": 0, "made_ms": 5} for one in (code, "M") for n in (39, 40)
+            ]
+            conn.execute(sa.insert(schema.day_sheets), days)
+            months = [{**report, "center": one, "from_ms": n * day} for one in (code, "M") for n in (0, 31)]
+            conn.execute(sa.insert(schema.reports), months)
+            migrate.upgrade(conn)
+        with store.read() as conn:
+            d, r = schema.day_sheets.c, schema.reports.c
+            due = conn.execute(sa.select(d.center, d.day_ms).where(d.made_ms.is_(None))).all()
+            opened = conn.execute(sa.select(r.center, r.from_ms, r.why).where(r.revision == 2)).all()
+    assert [tuple(row) for row in due] == [(code, 40 * day)]
+    assert [tuple(row) for row in opened] == [(code, 31 * day, '{"facts":1}')]

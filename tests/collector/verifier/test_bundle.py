@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import shutil
+import stat
 import subprocess
 import sys
 import zipfile
@@ -323,6 +324,15 @@ def zipped(folder: Path, *files: tuple[str, bytes]) -> Path:
         ([("standards/../x.toml", b"x")], "is no file of a bundle"),
         ([("report.json", bytes(15 << 20))], "more than a bundle has"),
         ([("report.json", bytes(17 << 20))], "more than a bundle has"),
+        ([("Report.json", b"{}")], "is no file of a bundle"),
+        ([("REPORT.JSON", b"{}")], "is no file of a bundle"),
+        ([("report.json ", b"{}")], "is no file of a bundle"),
+        ([("report.json.", b"{}")], "is no file of a bundle"),
+        ([("./report.json", b"{}")], "is no file of a bundle"),
+        ([("report.jso\u0274", b"{}")], "is no file of a bundle"),
+        ([("standards/", b"")], "is no file of a bundle"),
+        ([(f"standards/{'A' * 64}.toml", b"")], "is no file of a bundle"),
+        ([("notes.txt", b"see here")], "is no file of a bundle"),
         ([("manifest.json", b"{}")], "is of format"),
         ([("manifest.json", b"[" * 3_000)], "is no JSON"),
         ([("manifest.json", b"[]")], "no object"),
@@ -333,6 +343,37 @@ def zipped(folder: Path, *files: tuple[str, bytes]) -> Path:
 def test_a_hostile_zip_is_refused(tmp_path: Path, files: list[tuple[str, bytes]], words: str) -> None:
     with pytest.raises(BundleError, match=words):
         check(zipped(tmp_path, *files))
+
+
+def test_a_file_that_is_a_link_to_one_of_the_machine_is_read_as_the_text_that_it_is(
+    written: Path, tmp_path: Path
+) -> None:
+    """As `zip --symlinks` packs it: nothing is unpacked to a disk, so it leads nowhere."""
+    secret = tmp_path / "report.json"
+    with zipfile.ZipFile(written) as old:
+        files = {name: old.read(name) for name in old.namelist()}
+    secret.write_bytes(files["report.json"])
+    link = zipfile.ZipInfo("report.json")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "l.zip", "w") as new:
+        for name, body in files.items():
+            new.writestr(link if name == link.filename else name, str(secret) if name == link.filename else body)
+    with pytest.raises(BundleError, match=r"report\.json: is not the file that the manifest names"):
+        checked(tmp_path / "l.zip")
+
+
+def test_a_witness_that_cosigned_another_log_has_not_cosigned_this_one(written: Path, tmp_path: Path) -> None:
+    """Of the same size and root even: the log's name is part of what is signed."""
+
+    def edit(files: Files) -> None:
+        note = notes.Note.parse(files["checkpoint.txt"])
+        head = notes.Checkpoint.parse(note.text)
+        other = notes.Checkpoint("other.example/log", head.size, head.root).text
+        line = notes.cosignature(other, WITNESS_KEY.name, WITNESS, 1_800_000_000)
+        files["checkpoint.txt"] = str(note.with_signatures([line])).encode()
+
+    wrong = checked(edited(written, tmp_path, edit)).wrong
+    assert wrong == ["checkpoint: witness.example has not cosigned it"]
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

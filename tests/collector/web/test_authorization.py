@@ -91,6 +91,7 @@ EXPECTED = {
     "GET /backups": ("am", "programme", False),
     "GET /routing": ("dam", "programme", False),
     "POST /routing": ("dm", "programme", False),
+    "POST /alerts": ("m", "programme", False),
     "GET /windows": ("dam", "programme", True),
     "POST /windows": ("dm", "programme", True),
     "GET /api/v1/windows": ("dam", "programme", True),

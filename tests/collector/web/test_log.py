@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -16,9 +17,11 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from collector.__main__ import main
+from collector.common.config import ConfigError, WitnessSection
 from collector.log import merkle, notes, sequencing, submissions
 from collector.log.notes import Checkpoint, NoteKey
 from collector.log.sequencing import LogSigner
+from collector.run.upkeep.witnesses import Witnesses
 from collector.store import Store, schema, upsert
 from collector.store.journal import leaves
 from tests.helpers.processes import child
@@ -198,3 +201,26 @@ def test_the_command_shows_proves_and_checks(served, tmp_path: Path, capsys) -> 
         conn.execute(sa.update(schema.log_leaves).where(schema.log_leaves.c.center == "LHR-1").values(body=b"{}"))
     assert main(["log", "check", *data]) == 1
     assert "do not hash to" in capsys.readouterr().err
+
+
+def test_the_collector_brings_its_heads_to_its_witnesses_itself(served, tmp_path: Path, caplog) -> None:  # type: ignore[no-untyped-def]
+    """One that is away, and one whose key is another, keep no head from the third."""
+    caplog.set_level(logging.INFO, "collector.run.upkeep.witnesses")
+    signer = grow(served.store, 0, 5)
+    with listening(tmp_path, str(signer.public)) as (url, key):
+        stranger = NoteKey("stranger.example", bytes(32), notes.COSIGNED)
+        away = WitnessSection(url="http://127.0.0.1:9", key=str(stranger))
+        sections = [away, WitnessSection(url=url, key=str(stranger)), WitnessSection(url=url, key=key)]
+        witnesses = Witnesses(served.store, sections)
+        witnesses.tick()
+        grow(served.store, 5, 20)
+        witnesses.tick()
+        witnesses.tick()
+    with served.store.read() as conn:
+        note = sequencing.newest(conn)
+    assert note is not None
+    assert note.signed_by(NoteKey.parse(key)) is not None
+    levels = [record.levelname for record in caplog.records if record.name == "collector.run.upkeep.witnesses"]
+    assert levels == ["WARNING", "ERROR", "INFO", "WARNING", "ERROR", "INFO", "WARNING", "ERROR"]
+    with pytest.raises(ConfigError, match="id does not fit"):
+        Witnesses(served.store, [WitnessSection(url=url, key=re.sub(r"\+[0-9a-f]{8}\+", "+00000000+", key))])

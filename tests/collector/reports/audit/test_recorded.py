@@ -229,6 +229,28 @@ def users_leaf(conn: sa.Connection) -> None:
     leaves.add(conn, "standard", "", "another", REPORTED, id="another", sha256="0" * 64)
 
 
+def test_a_superseded_revision_that_is_shown_as_the_newest_is_named(store: Store) -> None:
+    r = schema.reports.c
+    with store.read() as conn:
+        first = conn.execute(sa.select(schema.reports).where(r.center == CODE, r.revision == 1)).mappings().one()
+    run(store, sa.insert(schema.reports).values({**first, "revision": 2}))
+    found = audited(store).found
+    assert found.first is not None
+    assert (found.first.kind, dict(found.first.reason.params)) == ("report_edited", {"revision": 2})
+
+
+def test_a_log_whose_clock_is_set_back_goes_on_and_its_heads_hold(store: Store) -> None:
+    known = witnessed(store)
+    for now_ms in (REPORTED - 400 * DAY, REPORTED + 2 * HOUR, REPORTED - HOUR):
+        with store.write() as conn:
+            leaves.add(conn, "standard", "", f"n{now_ms}", now_ms, id=f"n{now_ms}", sha256="0" * 64)
+        logged(store, now_ms)
+        assert altered(store) == []
+        assert shown(store, known) is None
+        known, before = witnessed(store), known
+        assert known.size == before.size + 1
+
+
 def test_a_log_that_has_only_grown_is_cosigned_and_one_that_went_back_is_not(store: Store) -> None:
     known = witnessed(store)
     with store.write() as conn:

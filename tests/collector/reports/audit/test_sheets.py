@@ -15,8 +15,9 @@ import sqlalchemy as sa
 
 from collector.__main__ import main
 from collector.log.sequencing import LogSigner
+from collector.register import centers
 from collector.register.dated import day_of
-from collector.reports import revisions, schedule
+from collector.reports import monthly, revisions, schedule
 from collector.reports.audit import processes, verify
 from collector.reports.audit.sheets import unlike
 from collector.reports.audit.verify import AuditQuestion
@@ -98,6 +99,25 @@ def test_an_edited_day_sheet_is_named_with_its_day_and_bucket(store: Store) -> N
     assert first is not None
     assert (first.kind, first.reason.params["part"]) == ("sheet_differs", "minutes.up")
     assert first.reason.params["day"] == day_of(BEGIN)
+
+
+@pytest.mark.parametrize("kind", ["of another center", "of another day", "none", "no JSON"])
+def test_a_sheet_in_anothers_place_is_named_and_holds_up_no_months_close(store: Store, kind: str) -> None:
+    d = schema.day_sheets.c
+    other = {
+        "of another center": (d.center == CODES[1]) & (DAY_MS == BEGIN - 9 * 3_600_000),
+        "of another day": (d.center == CODE) & (DAY_MS == BEGIN + 15 * 3_600_000),
+    }
+    with store.read() as conn:
+        body = conn.scalar(sa.select(d.body).where(other[kind])) if kind in other else b"x"
+    run(store, sa.update(schema.day_sheets).where(MINE).values(body=zlib.compress(b"x") if kind == "no JSON" else body))
+    assert ("sheet_differs" in kinds(store)) == (kind != "no JSON")  # which one of another format is not, too
+    with store.read() as conn:
+        both = [centers.get(conn, code) for code in CODES[:2]]
+        kept, anew = (
+            monthly.build_some(conn, both, NAME, STANDARDS, REPORTED, anew=is_anew) for is_anew in (False, True)
+        )
+    assert kept == anew
 
 
 def test_a_deleted_day_sheet_is_named(store: Store) -> None:

@@ -25,6 +25,7 @@ from tests.helpers.pages.reader import PHONE, beyond, reader, violations
 
 PAGES = (
     "/routing", "/routing?route=1", "/routing?plan=night", "/routing?rota=1", "/windows", "/account", "/people",
+    "/alerts",
 )  # fmt: skip
 ISSUER = OidcSection(issuer="http://127.0.0.1:9", client_id="nabz", name="PSEB")
 ALERTS = AlertsSection(channels=(ChannelSection(name="push", url="push+mailto:desk@example.pk"),))
