@@ -39,6 +39,7 @@ PATIENCE_S = 60.0
 ADDRESSES = 50
 GIGABYTE = 10**9
 TRICKLE_S = 1.0
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\n"
 BATCHES, SUBJECTS = 2_000, 1_000  # of a flood, before it begins again
 
 
@@ -223,7 +224,7 @@ ATTACKS = {
     "1,000 subjects": publishing(4, many_subjects),
     "QoS 2": publishing(5, live_batches, qos=2),
     "a body of 1 GB": long_body,
-    "slow bodies": trickles(b"POST /login HTTP/1.1\r\nHost: n\r\nContent-Length: 60000\r\n\r\n"),
+    "slow bodies": trickles(b"POST /login HTTP/1.1\r\nHost: n\r\n" + FORM),
     "slow reads": trickles(b"GET /static/nabz.css HTTP/1.1\r\nHost: n\r\n\r\n" * 20),
 }
 
