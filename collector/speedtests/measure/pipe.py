@@ -84,7 +84,7 @@ class Tls:
     async def send_all(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[self.tls.write(rest[:RAW_BYTES]) :]  # type: ignore[arg-type]
+            rest = rest[self.tls.write(rest[:RAW_BYTES]) :]
             await self._flush()
 
     def finish(self) -> None:
