@@ -150,7 +150,8 @@ def encode(answer: HttpAnswer) -> bytes:
         ("Content-Length", str(len(answer.body))),
         ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),
-        ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+        ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
         ("Connection", "close"),
     ]
     return response_head(answer.status, headers) + answer.body

@@ -1,8 +1,9 @@
 """What an honest gateway feels of an attack: its receipts' times while strangers and one gateway do their worst.
 
 Over TLS and through the real ingest: 10,000 half-open sockets from fifty addresses at the broker's listener and at the
-pages', gateways that publish without end what is valid and what is not, one that uses QoS 2, a body of a gigabyte. Each
-lasts a while and has another gateway; told are receipts, an answer of the pages, memory and log lines.
+pages', gateways that publish without end what is valid and what is not, one that uses QoS 2, a body of a gigabyte,
+bodies and readers that are slow. Each lasts a while and has another gateway; told are receipts, an answer of the pages,
+memory and log lines.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import resource
 import socket
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -36,12 +38,15 @@ PAUSE_S = 0.2  # between two batches of the honest gateway
 PATIENCE_S = 60.0
 ADDRESSES = 50
 GIGABYTE = 10**9
+TRICKLE_S = 1.0
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\n"
 BATCHES, SUBJECTS = 2_000, 1_000  # of a flood, before it begins again
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=15.0, metavar="S", help="of each attack (default 15)")
     parser.add_argument("--sockets", type=int, default=10_000, metavar="N", help="half-open ones (default 10,000)")
+    parser.add_argument("--slow", type=int, default=1_000, metavar="N", help="slow ones (default 1,000)")
     parser.add_argument("--mbit", type=float, default=100.0, metavar="N", help="of a gateway that floods (default 100)")
     parser.add_argument("--attacks", nargs="*", choices=sorted(ATTACKS), help="these alone")
     parser.add_argument("--broker", choices=("embedded", "tended", "mosquitto"), default="embedded")
@@ -167,6 +172,44 @@ def long_body(made: Ground, _options: argparse.Namespace) -> Iterator[None]:
         yield
 
 
+def trickles(head: bytes) -> Callable[[Ground, argparse.Namespace], contextlib.AbstractContextManager[None]]:
+    """From all addresses, each as many as one may have: `head`, then a byte of a body whenever the pages would wait."""
+
+    @contextmanager
+    def attack(made: Ground, options: argparse.Namespace) -> Iterator[None]:
+        ended = threading.Event()
+        with ExitStack() as stack:
+            clients = [_client(stack, f"127.0.2.{number % ADDRESSES + 1}") for number in range(options.slow)]
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.connect(("127.0.0.1", _web_port(made)))
+                    client.sendall(head)
+            sender = threading.Thread(target=_trickle, args=(clients, ended))
+            sender.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                sender.join()
+
+    return attack
+
+
+def _client(stack: ExitStack, address: str) -> socket.socket:
+    client = stack.enter_context(socket.socket())
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)  # the least: an answer does not fit, and is not read
+    client.bind((address, 0))
+    client.settimeout(2)
+    return client
+
+
+def _trickle(clients: Sequence[socket.socket], ended: threading.Event) -> None:
+    while not ended.wait(TRICKLE_S):
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.send(b"a")
+
+
 def _web_port(made: Ground) -> int:
     return int(made.settings.web_url.rpartition(":")[2])
 
@@ -181,6 +224,8 @@ ATTACKS = {
     "1,000 subjects": publishing(4, many_subjects),
     "QoS 2": publishing(5, live_batches, qos=2),
     "a body of 1 GB": long_body,
+    "slow bodies": trickles(b"POST /login HTTP/1.1\r\nHost: n\r\n" + FORM),
+    "slow reads": trickles(b"GET /static/nabz.css HTTP/1.1\r\nHost: n\r\n\r\n" * 20),
 }
 
 

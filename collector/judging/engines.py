@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from itertools import pairwise
@@ -17,8 +17,9 @@ from typing import Literal
 import sqlalchemy as sa
 
 from agent.common.center_time import CENTER_TIME
-from agent.common.reasons import Reason, decode, encode
+from agent.common.reasons import Reason, decode
 from agent.wire import ENGINE_OF_RECORD
+from collector.judging.place_facts import FoundRow
 from collector.store import schema
 
 FINDING = "engines_disagree"
@@ -81,20 +82,20 @@ def differences(tests: Iterable[EngineResult]) -> list[EngineDifference]:
     return result
 
 
-def look(conn: sa.Connection, now_ms: int) -> int:
-    """Writes a finding for each line, day and direction that has none yet; returns how many."""
+def findings(conn: sa.Connection, now_ms: int) -> list[FoundRow]:
+    """Of each line, day and direction that has no finding yet."""
     query = sa.select(_i.center, _i.device, _i.detail).where(_i.finding == FINDING, _i.at_ms > now_ms - KNOWN_MS)
     known = {(row.center, row.device, _key(decode(row.detail))) for row in conn.execute(query)}
-    rows = []
-    for from_ms, to_ms, day in _days(now_ms):
-        for item in differences(_tests(conn, from_ms, to_ms)):
-            center, device, _ = item.line
-            detail = _detail(item, day)
-            if (center, device, _key(detail)) not in known:
-                rows.append(_row(center, device, detail, now_ms))
-    if rows:
-        conn.execute(sa.insert(schema.integrity), rows)
-    return len(rows)
+    details = [
+        (*item.line[:2], _detail(item, day))
+        for from_ms, to_ms, day in _days(now_ms)
+        for item in differences(_tests(conn, from_ms, to_ms))
+    ]
+    return [
+        (center, device, FINDING, detail)
+        for center, device, detail in details
+        if (center, device, _key(detail)) not in known
+    ]
 
 
 def _days(now_ms: int) -> list[tuple[int, int, str]]:
@@ -135,7 +136,3 @@ def _detail(item: EngineDifference, day: str) -> Reason:
 
 def _key(detail: Reason) -> tuple[object, ...]:
     return tuple(detail.params.get(name) for name in ("day", "subject", "direction", "other"))
-
-
-def _row(center: str, device: str, detail: Reason, now_ms: int) -> Mapping[str, object]:
-    return {"at_ms": now_ms, "center": center, "device": device, "finding": FINDING, "detail": encode(detail)}

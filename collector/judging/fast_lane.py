@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from agent.common.center_time import UTC_AHEAD_MS
 from agent.common.reasons import Reason
-from collector.judging.place_facts import FoundRow, record
+from collector.judging.place_facts import FoundRow
 from collector.store import schema
 
 DAY_MS = 86_400_000
@@ -114,16 +114,16 @@ def missed(states: Sequence[str], rules: LaneRules = RULES) -> Reason | None:
 # ---------------------------------------------------------------- what is stored
 
 
-def look(conn: sa.Connection, now_ms: int) -> int:
-    """Writes what this week's fetches show; returns how many findings. To be called every hour or so."""
+def findings(conn: sa.Connection, now_ms: int) -> list[FoundRow]:
+    """What this week's fetches show. To be called every hour or so."""
     fetches = _fetches(conn, now_ms - 14 * DAY_MS)
-    findings: list[FoundRow] = []
+    lanes: list[FoundRow] = []
     for (center, device), rows in sorted(fetches.items()):
         states = [state for _, state, _ in rows]
         week = [(at_ms, mbps) for at_ms, _, mbps in rows if mbps is not None and at_ms > now_ms - 7 * DAY_MS]
         reasons = {"fast_lane": lane(_days(conn, center, device, week)), "fetch_missed": missed(states)}
-        findings += [(center, device, name, reason) for name, reason in reasons.items() if reason is not None]
-    return record(conn, findings, now_ms)
+        lanes += [(center, device, name, reason) for name, reason in reasons.items() if reason is not None]
+    return lanes
 
 
 def _fetches(conn: sa.Connection, from_ms: int) -> Mapping[tuple[str, str], list[tuple[int, str, float | None]]]:

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.reasons import Reason, encode
-from collector.judging.places import DAY_MS, RULES, NetworkPlace, TestPlace, findings
+from collector.judging.places import DAY_MS, RULES, NetworkPlace, TestPlace
+from collector.judging.places import findings as mismatches
 from collector.register.networks import Network
 from collector.register.providers import Providers, asns_of
 from collector.store import schema
@@ -54,10 +55,10 @@ def _is_public(address: str) -> bool:
         return False
 
 
-def look(conn: sa.Connection, now_ms: int, providers: Providers) -> int:
-    """Writes what does not fit and was not written lately; returns how many. To be called every hour or so."""
-    mismatches = findings(places(conn, now_ms, providers), now_ms, RULES)
-    return record(conn, [(one.center, one.device, one.finding, one.reason) for one in mismatches], now_ms)
+def findings(conn: sa.Connection, now_ms: int, providers: Providers) -> list[FoundRow]:
+    """What does not fit. To be called every hour or so."""
+    items = mismatches(places(conn, now_ms, providers), now_ms, RULES)
+    return [(item.center, item.device, item.finding, item.reason) for item in items]
 
 
 def record(conn: sa.Connection, entries: Iterable[FoundRow], now_ms: int, repeat_ms: int = REPEAT_MS) -> int:
@@ -66,15 +67,17 @@ def record(conn: sa.Connection, entries: Iterable[FoundRow], now_ms: int, repeat
     names = sorted({finding for _, _, finding, _ in entries})
     query = sa.select(_i.center, _i.device, _i.finding).where(_i.finding.in_(names), _i.at_ms > now_ms - repeat_ms)
     known = {tuple(row) for row in conn.execute(query)} if entries else set()
-    rows = {
-        (center, device, finding): {
-            "at_ms": now_ms, "center": center, "device": device, "finding": finding, "detail": encode(reason),
-        }
+    return note(conn, {entry[:3]: entry for entry in entries if entry[:3] not in known}.values(), now_ms)
+
+
+def note(conn: sa.Connection, entries: Iterable[FoundRow], now_ms: int) -> int:
+    """Writes them all; returns how many."""
+    rows = [
+        {"at_ms": now_ms, "center": center, "device": device, "finding": finding, "detail": encode(reason)}
         for center, device, finding, reason in entries
-        if (center, device, finding) not in known
-    }  # fmt: skip
+    ]
     if rows:
-        conn.execute(sa.insert(schema.integrity), list(rows.values()))
+        conn.execute(sa.insert(schema.integrity), rows)
     return len(rows)
 
 

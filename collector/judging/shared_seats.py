@@ -6,14 +6,15 @@ A PC that moved stands on its old center's roll call as missing, so only seats t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
 import sqlalchemy as sa
 
 from agent import wire
-from agent.common.reasons import Reason, decode, encode
+from agent.common.reasons import Reason, decode
+from collector.judging.place_facts import FoundRow
 from collector.store import schema
 
 FRESH_MS = 3_600_000  # a roll call older than this says nothing of now
@@ -62,24 +63,20 @@ def shared(calls: Iterable[SeatsSeen]) -> list[SharedSeats]:
     ]
 
 
-def look(conn: sa.Connection, now_ms: int) -> int:
-    """Writes a finding for each pair of centers not named within a day; returns how many."""
+def findings(conn: sa.Connection, now_ms: int) -> list[FoundRow]:
+    """Of each pair of centers that was not named within a day."""
     query = sa.select(_l.center, _l.device, _l.body).where(_l.kind == "seats", _l.received_ms > now_ms - FRESH_MS)
     pairs = shared(call for row in conn.execute(query) if (call := _roll_call(row.center, row.device, row.body)))
     named = sa.select(_i.center, _i.detail).where(_i.finding == FINDING, _i.at_ms > now_ms - REPEAT_MS)
     known = {(row.center, decode(row.detail).params.get("center")) for row in conn.execute(named)}
-    rows = [_row(item, now_ms) for item in pairs if (item.center, item.other) not in known]
-    if rows:
-        conn.execute(sa.insert(schema.integrity), rows)
-    return len(rows)
+    return [
+        (pair.center, pair.device, FINDING, _detail(pair)) for pair in pairs if (pair.center, pair.other) not in known
+    ]
 
 
-def _row(pair: SharedSeats, now_ms: int) -> Mapping[str, object]:
-    seats: Sequence[str] = pair.seats[:LISTED]
-    detail = Reason.of("finding.seats_elsewhere", n=len(pair.seats), seats=list(seats), center=pair.other)
-    return {
-        "at_ms": now_ms, "center": pair.center, "device": pair.device, "finding": FINDING, "detail": encode(detail),
-    }  # fmt: skip
+def _detail(pair: SharedSeats) -> Reason:
+    seats = list(pair.seats[:LISTED])
+    return Reason.of("finding.seats_elsewhere", n=len(pair.seats), seats=seats, center=pair.other)
 
 
 def _roll_call(center: str, device: str, body: str) -> SeatsSeen | None:

@@ -60,6 +60,7 @@ UNCOMPARED = [("collector/recovery/drill.py", "if not is_signed(", "if False and
 READ_TWO_WAYS = [
     ("collector/run/listeners/http_protocol.py", 'refuse_ambiguous(received[: end.end()] if end else b"")', "pass")
 ]
+FREE_RECORDS = [("agent/common/tcp/tls_records.py", "return self._unpaid > SPARE", "return False")]
 WORKED_OFF = [("collector/brokers/sessions.py", "self.reader.is_ended = True", "pass")]
 GIVEN_ALL = [("collector/brokers/embedded.py", " and not self._is_behind(session):", ":")]
 FORGOTTEN = [("collector/store/journal/journal.py", "            _carry_out(conn, done.applied)\n", "")]
@@ -132,6 +133,7 @@ TWO_WAYS = (
     "tests/collector/run/listeners/test_http_protocol.py"
     "::test_what_a_proxy_in_front_could_read_otherwise_is_refused_once[a length and a coding]"
 )
+RECORDS = "tests/faults/hostile/test_tls_strangers.py::test_records_that_bring_next_to_nothing_are_ended"
 ENDED = "tests/collector/brokers/test_listeners.py::test_what_an_ended_session_has_sent_keeps_no_other_out"
 IDLE = "tests/collector/brokers/test_listeners.py::test_a_gateway_that_reads_nothing_is_given_no_more"
 OPENED = (
@@ -269,6 +271,11 @@ CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_ques
             READ_TWO_WAYS,
             TWO_WAYS,
             marks=pytest.mark.control("a head that a proxy reads otherwise is taken", row=55),
+        ),
+        pytest.param(
+            FREE_RECORDS,
+            RECORDS,
+            marks=[pytest.mark.slow, pytest.mark.control("records of TLS may bring nothing", row=55)],
         ),
         pytest.param(
             WORKED_OFF,

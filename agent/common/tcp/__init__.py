@@ -4,11 +4,13 @@ and so are heads of HTTP requests."""
 from agent.common.tcp.connections import ConnectionLimits, address_group
 from agent.common.tcp.keepalive import DEAD_MS, watch_peer
 from agent.common.tcp.listener import ListeningSocket, listening
+from agent.common.tcp.tls_records import RecordCount
 
 __all__ = [
     "DEAD_MS",
     "ConnectionLimits",
     "ListeningSocket",
+    "RecordCount",
     "address_group",
     "http_server",
     "listening",

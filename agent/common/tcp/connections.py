@@ -32,7 +32,8 @@ class ConnectionLimits:
     `exempt` are groups of addresses that only the whole bounds: a proxy in front. On a LAN, where all are of one /64,
     `group` is `str`. For `patience_s` a connection need not give way to others of its own address: many clients of one
     that come at once, and are served slowly, would else put each other out. `rest_s` is how long its thread rests after
-    every few that gave way: in a flood other threads of the process have the interpreter meanwhile."""
+    every few that gave way: in a flood other threads of the process have the interpreter meanwhile. With
+    `counts_records` a client of TLS is bounded in records without contents; whoever serves says what came out."""
 
     connections: int
     per_address: int
@@ -41,6 +42,7 @@ class ConnectionLimits:
     exempt: Collection[str] = ()
     patience_s: float = 0.0
     rest_s: float = 0.0
+    counts_records: bool = False
     group: Callable[[str], str] = address_group
 
     @property

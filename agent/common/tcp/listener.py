@@ -18,6 +18,7 @@ from typing import Any
 
 from agent.common.logs import Event
 from agent.common.tcp.connections import ConnectionLimits, Occupancy
+from agent.common.tcp.tls_records import RecordCount
 
 OUT_OF_DESCRIPTORS = Event(
     __name__, "warning", "descriptors_exhausted", "no descriptor is free for a connection, which is closed unanswered",
@@ -38,12 +39,19 @@ ENDED_AT_ONCE = 16
 
 
 class _Accepted(socket.socket):
-    """Tells its listener when it is closed, whoever closes it."""
+    """Tells its listener when it is closed, whoever closes it. With `records` it reads no more once they are over."""
 
-    def __init__(self, fileno: int, closed: Callable[[int], None]) -> None:
+    def __init__(self, fileno: int, closed: Callable[[int], None], records: RecordCount | None) -> None:
         super().__init__(fileno=fileno)
-        self._number = fileno
+        self._number, self._records = fileno, records
         self._on_close: Callable[[int], None] | None = closed
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """As asyncio reads what TLS is to understand."""
+        count = super().recv_into(buffer, nbytes, flags)
+        if self._records is not None and self._records.is_over(memoryview(buffer)[:count]):
+            raise ConnectionAbortedError(errno.ECONNABORTED, "more records of TLS than contents")
+        return count
 
     def close(self) -> None:
         super().close()
@@ -65,7 +73,8 @@ class ListeningSocket(socket.socket):
         self._name = "{}:{}".format(*self.getsockname()[:2])
         self._held, self._group, self._clock_s = Occupancy(limits), limits.group, clock_s
         self._ended, self._ended_at_once = 0, max(1, min(ENDED_AT_ONCE, limits.connections // 4))
-        self._rest_s = limits.rest_s
+        self._rest_s, self._counts_records = limits.rest_s, limits.counts_records
+        self._records: dict[int, RecordCount] = {}
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY)
         self._accepts = True
 
@@ -104,6 +113,11 @@ class ListeningSocket(socket.socket):
         """The client of this connection owes something from now on."""
         self._held.wait(fileno, self._clock_s())
 
+    def pay(self, fileno: int, count: int) -> None:
+        """So many bytes of contents came out of this connection's TLS."""
+        if (records := self._records.get(fileno)) is not None:
+            records.pay(count)
+
     def close(self) -> None:
         super().close()
         spare, self._spare = self._spare, None
@@ -136,9 +150,15 @@ class ListeningSocket(socket.socket):
                 connection.close()
                 return None
             self._end(closed)
-        accepted = _Accepted(connection.detach(), held.remove)
-        held.add(accepted.fileno(), group, now_s)
-        return accepted
+        fileno = connection.detach()
+        if self._counts_records:
+            self._records[fileno] = RecordCount()
+        held.add(fileno, group, now_s)
+        return _Accepted(fileno, self._forget, self._records.get(fileno))
+
+    def _forget(self, fileno: int) -> None:
+        self._held.remove(fileno)
+        self._records.pop(fileno, None)
 
     def _end(self, fileno: int) -> None:
         """Its server reads the end, and closes it. By number, as TLS may have taken over the socket itself."""

@@ -77,6 +77,7 @@ class BoundedProtocol(H11Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
+        self.place.pay(self._fileno, len(data))
         super().data_received(data)
         self._watch()
 

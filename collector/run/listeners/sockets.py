@@ -37,7 +37,9 @@ def bounded(place: socket.socket, key: str, limits: HttpSection, proxies: Sequen
     exempt = [address_group(address) for address in proxies]
     connections = resources.connections_of(key, limits.connections)
     per_address = min(connections, limits.connections_per_address)
-    bounds = ConnectionLimits(connections=connections, per_address=per_address, exempt=exempt, rest_s=REST_S)
+    bounds = ConnectionLimits(
+        connections=connections, per_address=per_address, exempt=exempt, rest_s=REST_S, counts_records=True
+    )
     return ListeningSocket(place, bounds)
 
 

@@ -136,14 +136,17 @@ class Housekeeping:
             pass
         if now_ms - self._forgot_ms >= FORGET_MS:
             with self._store.read() as conn:  # for seconds, in which others write
-                doubts = patterns.findings(conn, now_ms)
+                shared, apart = shared_seats.findings(conn, now_ms), engines.findings(conn, now_ms)
+                doubts = [
+                    *place_facts.findings(conn, now_ms, self._providers), *fast_lane.findings(conn, now_ms),
+                    *patterns.findings(conn, now_ms),
+                ]  # fmt: skip
             with self._store.keep() as conn:
-                if pairs := shared_seats.look(conn, now_ms):
+                if pairs := place_facts.note(conn, shared, now_ms):
                     SEATS_SHARED.log(centers=pairs)
-                if total := engines.look(conn, now_ms):
+                if total := place_facts.note(conn, apart, now_ms):
                     ENGINES_DISAGREE.log(findings=total)
-                total = place_facts.look(conn, now_ms, self._providers) + place_facts.record(conn, doubts, now_ms)
-                if total := total + fast_lane.look(conn, now_ms):
+                if total := place_facts.record(conn, doubts, now_ms):
                     DOUBTS.log(findings=total)
                 server_samples.forget_answered(conn, now_ms)
                 server_results.forget_overtaken(conn, now_ms)

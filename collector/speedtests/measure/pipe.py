@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Protocol
 
-TURN_S = 0.005
+from agent.common.tcp import RecordCount
+
+FIRST_BYTES, RAW_BYTES = 4 * 1024, 64 * 1024  # read at once: most of a flood bring a handshake and nothing else
 
 
 class Pipe(Protocol):
@@ -58,27 +61,36 @@ class Plain:
 
 
 class Tls:
-    """TLS right on the socket, so that the kernel can still be asked what it delivered. asyncio's own sits behind a
-    transport that copies every byte twice."""
+    """TLS with the bytes in hand, so that the kernel can still be asked what it delivered, and records are counted
+    before they are understood. asyncio's own sits behind a transport that copies every byte twice more."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.sock: ssl.SSLSocket = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self.sock, self.loop = sock, asyncio.get_running_loop()
+        self.incoming, self.outgoing, self.records = ssl.MemoryBIO(), ssl.MemoryBIO(), RecordCount()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.raw = memoryview(bytearray(FIRST_BYTES))
+        self.turn = asyncio.Lock()  # whoever reads may have to say something too, and records go out whole
 
     async def open(self) -> None:
-        await self._when_ready(self.sock.do_handshake)
+        await self._when_ready(self.tls.do_handshake)
 
     async def recv_into(self, room: memoryview) -> int:
-        return await self._when_ready(functools.partial(self.sock.recv_into, room))
+        if len(room) > len(self.raw):
+            self.raw = memoryview(bytearray(min(len(room), RAW_BYTES)))
+        count = await self._when_ready(functools.partial(self.tls.read, len(room), room))  # type: ignore[arg-type]
+        self.records.pay(count)
+        return count
 
     async def send_all(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[await self._when_ready(functools.partial(self.sock.send, rest)) :]
+            rest = rest[self.tls.write(rest[:RAW_BYTES]) :]
+            await self._flush()
 
     def finish(self) -> None:
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            self.sock.unwrap()  # what it says is sent; what the client answers need not be waited for
+        with contextlib.suppress(ssl.SSLError):  # what the client answers need not be waited for
+            self.tls.unwrap()
+        self._say_last()
         self.sock.shutdown(socket.SHUT_WR)
 
     def wake_at(self, count: int) -> None:
@@ -87,21 +99,34 @@ class Tls:
     async def _when_ready(self, act: Callable[[], int | None]) -> int:
         while True:
             try:
-                return act() or 0
+                done = act() or 0
             except ssl.SSLWantReadError:
-                await self._ready(self.loop.add_reader, self.loop.remove_reader)
-            except ssl.SSLWantWriteError:
-                await self._ready(self.loop.add_writer, self.loop.remove_writer)
+                await self._flush()
+                await self._take()
+            except ssl.SSLEOFError:
+                return 0
+            except ssl.SSLError:
+                self._say_last()
+                raise
+            else:
+                await self._flush()
+                return done
 
-    async def _ready(self, add: Callable[..., None], remove: Callable[[ssl.SSLSocket], bool]) -> None:
-        ready: asyncio.Future[None] = self.loop.create_future()
-        add(self.sock, _wake, ready)
-        try:
-            await ready
-        finally:
-            remove(self.sock)
+    async def _take(self) -> None:
+        count = await self.loop.sock_recv_into(self.sock, self.raw)
+        if self.records.is_over(self.raw[:count]):
+            raise ConnectionAbortedError(errno.ECONNABORTED, "more records of TLS than contents")
+        if count:
+            self.incoming.write(self.raw[:count])
+        else:
+            self.incoming.write_eof()
 
+    async def _flush(self) -> None:
+        if self.outgoing.pending:
+            async with self.turn:
+                await self.loop.sock_sendall(self.sock, self.outgoing.read())
 
-def _wake(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+    def _say_last(self) -> None:
+        """As much as the kernel takes."""
+        with contextlib.suppress(BlockingIOError):
+            self.sock.send(self.outgoing.read())

@@ -67,9 +67,11 @@ def test_a_gateway_that_was_enrolled_where_another_center_works_is_found(
         machine(sqlite_store, one)
         sight(sqlite_store, one, "9.9.9.9", NOW - DAY_MS, "enrolment")
     with sqlite_store.write() as conn:
-        assert place_facts.look(conn, NOW, {}) == 2  # one machine; an office where both were prepared is none
+        assert (
+            place_facts.record(conn, place_facts.findings(conn, NOW, {}), NOW) == 2
+        )  # one machine; an office where both were prepared is none
     sight(sqlite_store, other, "9.9.9.9", NOW)
     with sqlite_store.write() as conn:
-        assert place_facts.look(conn, NOW, {}) == 2
+        assert place_facts.record(conn, place_facts.findings(conn, NOW, {}), NOW) == 2
         found = {tuple(row) for row in conn.execute(sa.select(schema.integrity.c.center, schema.integrity.c.finding))}
     assert {("LHR-1", "shared_address"), ("LHR-2", "shared_address")} <= found

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from agent import wire
 from agent.common.reasons import Reason, decode
-from collector.judging.shared_seats import FRESH_MS, REPEAT_MS, SeatsSeen, SharedSeats, look, shared
+from collector.judging import place_facts, shared_seats
+from collector.judging.shared_seats import FRESH_MS, REPEAT_MS, SeatsSeen, SharedSeats, shared
 from collector.store import Store, schema, upsert
 
 NOW_MS = 1_780_000_000_000
@@ -53,7 +54,7 @@ def findings(store: Store) -> list[tuple[str, Reason]]:
 
 def looked(store: Store, now_ms: int) -> int:
     with store.keep() as conn:
-        return look(conn, now_ms)
+        return place_facts.note(conn, shared_seats.findings(conn, now_ms), now_ms)
 
 
 def test_it_is_written_once_a_day_at_both_centers(store: Store) -> None:

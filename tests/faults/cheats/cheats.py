@@ -124,10 +124,12 @@ class Collector:
             with self.store.write() as conn:
                 server_results.count_unreported(conn, self.now_ms, STANDARDS)
                 spools.report_holes(conn, self.now_ms)
-                place_facts.look(conn, self.now_ms, {"PTCL": [PTCL]})
-                place_facts.record(conn, patterns.findings(conn, self.now_ms), self.now_ms)
-                shared_seats.look(conn, self.now_ms)
-                fast_lane.look(conn, self.now_ms)
+                doubts = [
+                    *place_facts.findings(conn, self.now_ms, {"PTCL": [PTCL]}), *fast_lane.findings(conn, self.now_ms),
+                    *patterns.findings(conn, self.now_ms),
+                ]  # fmt: skip
+                place_facts.record(conn, doubts, self.now_ms)
+                place_facts.note(conn, shared_seats.findings(conn, self.now_ms), self.now_ms)
                 challenges.settle(conn, self.now_ms)
         return self.now_ms - began_ms
 

@@ -114,6 +114,14 @@ def join_from_another_center(here: Collector, mine: Gateway) -> None:
     here.live(mine, wire.GatewayReading(machine="ab" * 8, hardware="physical"))
 
 
+def work_in_a_cloud(here: Collector, mine: Gateway) -> None:
+    """A rented machine that says it is a real one."""
+    for hour in range(8):
+        here.now_ms = NOON + hour * HOUR
+        here.live(mine, wire.GatewayReading(machine="ab" * 8, hardware="physical"))
+        here.see(here.grant(mine), mine, asn=16509, network="AS16509 Amazon.com, Inc.", address="203.0.113.99")
+
+
 def copy_the_key(here: Collector, mine: Gateway) -> None:
     """Two machines with one key, at two addresses: each session of the one ends one of the other."""
     with ExitStack() as stack:
@@ -142,6 +150,7 @@ CHEATS: dict[str, Cheat] = {
     "a gateway joins from another center": (join_from_another_center, "shared_address", MINUTE),
     "a copied key is used twice": (copy_the_key, "clone", 0),
     "the gateway moves to a good line": (move_away, "moved", MINUTE),
+    "the gateway is rented in a cloud": (work_in_a_cloud, "vpn", MINUTE),
     "tests go through a tunnel": (tunnel, "vpn", MINUTE),
     "only tests go by a better line": (go_by_another_line, "other_line", MINUTE),
     "two centers test over one line": (share_a_line, "shared_address", HOUR),

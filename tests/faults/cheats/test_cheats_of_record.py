@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from contextlib import closing
@@ -120,6 +121,22 @@ def play_one_hour_again(here: Collector, mine: Gateway) -> None:
         here.send(mine.batch(raws, live=False))
 
 
+def keep_a_slow_clock(here: Collector, mine: Gateway) -> None:
+    """Half an hour behind from the first reading on, so that bad evenings fall after closing."""
+    for _ in range(3):
+        here.now_ms += MINUTE
+        late = here.stamped(wire.UpsReading(output_state="online"), here.now_ms - 30 * MINUTE)
+        here.send(mine.batch([wire.encode_reading(late)], nonce=here.nonce()))
+
+
+def share_a_key(here: Collector, mine: Gateway) -> None:
+    """Two centers with one gateway's key behind one VPN, each with a spool of its own."""
+    twin = copy.copy(mine)
+    twin.spool = "e" * 32
+    for gateway in (mine, twin):
+        here.live(gateway)
+
+
 CHEATS: dict[str, Cheat] = {
     "an hour is played again": (play_one_hour_again, "repeated_values", DAY),
     "the past is invented": (invent_the_past, "past", 0),
@@ -128,6 +145,8 @@ CHEATS: dict[str, Cheat] = {
     "readings are left out": (leave_out, "hole", HOUR),
     "yesterday is played again": (play_yesterday_again, "repeated_values", DAY),
     "an old backup is a second gateway": (work_with_an_old_backup, "equivocation", 0),
+    "the clock is kept slow": (keep_a_slow_clock, "past", 0),
+    "two centers share a key": (share_a_key, "new_spool", 0),
     "the clock is put back": (put_the_clock_back, "past", 0),
     "a good hour is played again": (play_a_good_hour_again, "repeated_values", DAY),
 }

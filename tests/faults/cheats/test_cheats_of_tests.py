@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from agent import wire
 from collector.judging import server_samples
+from collector.judging.server_check import told_by, witnesses
 from collector.speedtests import challenges, fetches
 from collector.store import Store, schema
 from tests.collector.conftest import Gateway
@@ -134,6 +135,20 @@ def test_an_honest_line_is_no_fast_lane(tmp_path: Path, file_mbps: float, line_m
         week_of_tests(here, enrolled(store, "LHR-1"), file_mbps=file_mbps, line_mbps=line_mbps)
         with pytest.raises(AssertionError):
             here.wait_for("fast_lane", 2 * MINUTE)
+
+
+@pytest.mark.row(61)
+@pytest.mark.slow
+def test_a_result_that_a_proxy_gives_from_a_cache_counts_for_nothing(tmp_path: Path) -> None:
+    """No server saw a test, so it has no record: nothing is found, and the test that was granted falls short."""
+    with closing(Store.open(f"sqlite:///{tmp_path}/nabz.db")) as store, collector(store) as here:
+        mine = enrolled(store, "LHR-1")
+        test = here.grant(mine)
+        here.live(mine, here.result(mine, test, 95.0))
+        with store.read() as conn:
+            (claim,) = (told_by(row) for row in conn.execute(sa.select(schema.readings["speed"])))
+            witnessed = [witnesses(conn, [claim], here.now_ms + later_ms) for later_ms in (0, HOUR)]
+    assert [words[claim.claim.id].word for words in witnessed] == ["waiting", "no_record"]
 
 
 @pytest.mark.row(61)

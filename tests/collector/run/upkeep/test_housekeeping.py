@@ -26,7 +26,8 @@ def test_days_of_readings_are_looked_at_outside_of_the_transaction_that_writes(s
     with store.write() as conn:
         conn.execute(sa.insert(schema.pulse).values(center="LHR-1", device="g", heard_ms=NOW))
     Housekeeping(store, Settings(), timeless_standards(), lambda: NOW).keep()
-    days = [name.name for name in (schema.readings["ups"], schema.readings["link"], schema.readings["seats"])]
+    kinds = [schema.readings[kind] for kind in ("ups", "link", "seats", "speed")]
+    days = [table.name for table in (*kinds, schema.fetches, schema.sightings, schema.latest, schema.records)]
     assert [name for name in days if any(f"FROM {name}" in one for one in read)] == days
     fetched = [one for one in written if one.startswith("SELECT") and "SELECT min(" not in one]  # the oldest of sums
     assert [one for one in fetched if any(f"FROM {name}" in one for name in days)] == []
