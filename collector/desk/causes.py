@@ -27,7 +27,7 @@ from collector.store import schema
 
 SAMPLE = 5  # silent centers of an incident that are asked why: more say nothing new
 
-_l = schema.latest.c
+_l, _c = schema.latest.c, schema.cuts.c
 
 
 def of(incident: Incident) -> Cause | None:
@@ -141,6 +141,8 @@ def _by_family(conn: sa.Connection, incident: Incident) -> Cause | None:
     """Where nobody is silent: the mains are cut, or the line of many is bad, or the readings say where it breaks."""
     if incident.family == "power" and incident.is_group:
         return Cause(name="mains_carried", grade="shown", evidence=())
+    if incident.family == "power" and _is_cut(conn, incident):
+        return Cause(name="mains_carried", grade="shown", evidence=())
     if incident.family == "line" and incident.is_group:
         return Cause(name="isp_down", grade="likely", evidence=())
     if incident.family != "line":
@@ -150,6 +152,12 @@ def _by_family(conn: sa.Connection, incident: Incident) -> Cause | None:
         return None
     before = Reason.of("evidence.fault_before", field="fault_place", word=place)
     return Cause(name="lan_fault" if place == "lan" else "isp_down", grade="likely", evidence=(before,))
+
+
+def _is_cut(conn: sa.Connection, incident: Incident) -> bool:
+    """Whether the mains of its center are cut: its battery is low for that reason."""
+    going = (_c.center == incident.place) & (_c.open == sa.true()) & _c.to_ms.is_(None)
+    return conn.execute(sa.select(_c.center).where(going).limit(1)).first() is not None
 
 
 def _fault_place(conn: sa.Connection, incident: Incident) -> str | None:
