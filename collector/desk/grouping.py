@@ -4,8 +4,8 @@ A group is all centers of a feeder, an exchange, a provider in a city, a distric
 enough of one show signs that began at about the same time, they have one cause. Of several groups that explain the
 signs, the one with the greatest share of its centers in trouble is taken, as long as it explains nearly as many. A
 district, a province or the country has no trouble of its own where two groups on a single wire each explain nearly all
-of it: two feeders of two towns that fail within minutes are two causes, unless they fail at once. Nor has it where one of
-them explains all but one or two, whenever those began.
+of it: two feeders of two towns that fail within minutes are two causes, unless they fail at once. Nor has it where one
+of them explains all but one or two, whenever those began.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ COVERED = 0.5  # of a narrower incident's centers: then a wider one takes it in
 def open_around(
     desk: Desk, symptom: Symptom, place: CenterPlace | None, mine: Sequence[Member] = ()
 ) -> Incident | None:
-    """The incident of a group that the center is in already with such a trouble, or else one that goes on and takes this
-    in: a battery that gives out just as the mains of its feeder are back, when few are left, has the cut's cause."""
+    """The incident of a group that the center (`mine`) is in already with such a trouble, or else one that goes on and
+    takes this in: a battery that gives out as the mains are back, when few are left, has the cut's cause."""
     if place is None or symptom.family not in SHARED:
         return None
     sign = CenterSign(symptom.center, symptom.family, symptom.began_ms)

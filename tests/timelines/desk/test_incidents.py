@@ -154,7 +154,7 @@ def test_a_provider_that_fails_while_a_feeder_is_shed_is_one_incident_of_the_pro
 
 
 def test_a_battery_that_gives_out_as_the_mains_come_back_is_part_of_the_cut(desk: DeskPlay) -> None:
-    """Eight of a feeder are cut for half an hour. One falls silent at once, one after a quarter of an hour: it is judged
+    """Eight of a feeder are cut for half an hour. One falls silent at once, one after a quarter of an hour: judged
     silent when the six others have mains again, and the incident takes in no strangers any more."""
     eight = desk.fleet(8, "F", feeder="LESCO F-7", city="Lahore", district="Lahore")
     others = desk.fleet(12, "O", feeder="LESCO F-8", city="Lahore", district="Lahore")
