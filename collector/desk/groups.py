@@ -152,7 +152,8 @@ def _opened(desk: Desk, incident: Incident, group: CenterGroup, change: int | No
     incident = tables.change(desk.conn, incident, {"announced": incident.centers})
     desk.forget_groups()
     incident = hushed(desk, incident)
-    detail = Reason.of("incident.group", n=incident.centers, whole=size_of(desk.conn, group.scope, group.key))
+    whole = size_of(desk.conn, group.scope, group.key, desk.survey.names)
+    detail = Reason.of("incident.group", n=incident.centers, whole=whole)
     tables.record(desk.conn, incident, "opened", desk.now_ms, at_ms=incident.began_ms, detail=detail, change=change)
     desk.begun.add(incident.id)
     return incident
