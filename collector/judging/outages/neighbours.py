@@ -69,8 +69,8 @@ def _around(conn: sa.Connection, homes: Collection[Home]) -> Around:
     around = Around()
     for column, groups in ((_ce.feeder, around.feeder), (_ce.exchange, around.exchange)):
         named = {str(getattr(home, column.name)) for home in homes} - {""}
-        same = sa.select(_ce.center, column, _ce.province).where(column.in_(named)).order_by(_ce.center)
-        for center, name, province in conn.execute(same):
+        query = sa.select(_ce.center, column, _ce.province).where(column.in_(named)).order_by(_ce.center)
+        for center, name, province in conn.execute(query):
             groups[name].append(center)
             around.province[center] = province
     lines = {(home.isp, home.city) for home in homes if home.isp}
