@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from agent import wire
 from agent.common.reasons import Reason
 from collector.desk import tables
-from collector.desk.feeders import WireNames
 from collector.desk.grouping import BY_SCOPE
 from collector.desk.incident import Incident, WorkError
+from collector.desk.names import WireNames
 from collector.desk.survey import size_of
 from collector.desk.symptoms import OF_CAUSE, SHARED
 from collector.desk.tables import Member

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from agent.common.center_time import TZ
 from collector.desk import tables, windows
-from collector.desk.feeders import WireNames
 from collector.desk.grouping import LEVELS, RULES, GroupingRules, Level, SignIndex, Sizes
 from collector.desk.incident import Incident
+from collector.desk.names import WireNames
 from collector.desk.symptoms import CenterPlace, CenterSign
 from collector.judging.flags.cause import Cause
 from collector.judging.outages import gaps
