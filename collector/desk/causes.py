@@ -17,6 +17,7 @@ from agent.common.reasons import Reason
 from collector.desk import tables
 from collector.desk.grouping import BY_SCOPE
 from collector.desk.incident import Incident, WorkError
+from collector.desk.names import WireNames
 from collector.desk.survey import size_of
 from collector.desk.symptoms import OF_CAUSE, SHARED
 from collector.desk.tables import Member
@@ -27,7 +28,7 @@ from collector.store import schema
 
 SAMPLE = 5  # silent centers of an incident that are asked why: more say nothing new
 
-_l = schema.latest.c
+_l, _c = schema.latest.c, schema.cuts.c
 
 
 def of(incident: Incident) -> Cause | None:
@@ -55,9 +56,9 @@ def refresh(conn: sa.Connection, incidents: Sequence[Incident], standards: Stand
     open_to = [one for one in incidents if not one.cause_by and one.family != "month"]
     silent = _silent_of(conn, open_to, standards, now_ms)
     known = gaps.likely_of(conn, {code for codes in silent.values() for code in codes}, now_ms)
-    result = []
+    result, names = [], WireNames(conn)
     for one in incidents:
-        cause = _likely(conn, one, silent[one.id], known) if one in open_to else None
+        cause = _likely(conn, one, silent[one.id], known, names) if one in open_to else None
         result.append(one if cause is None else _kept(conn, one, cause))
     return result
 
@@ -71,7 +72,7 @@ def settle(conn: sa.Connection, incident: Incident, standards: Standards, now_ms
     known = [one for code in _sample(silent) if (one := gaps.last(conn, code, incident.began_ms)) is not None]
     causes = _fitting(incident, known)
     cause = _most(causes) or next(iter(causes), None)
-    return incident if cause is None else _kept(conn, incident, _with_group(conn, incident, cause))
+    return incident if cause is None else _kept(conn, incident, _with_group(conn, incident, cause, WireNames(conn)))
 
 
 def by_hand(name: str) -> str:
@@ -90,13 +91,15 @@ def _text(cause: Cause) -> str:
     return msgspec.json.encode(cause).decode()
 
 
-def _likely(conn: sa.Connection, incident: Incident, silent: Sequence[str], known: Mapping[str, Cause]) -> Cause | None:
+def _likely(
+    conn: sa.Connection, incident: Incident, silent: Sequence[str], known: Mapping[str, Cause], names: WireNames
+) -> Cause | None:
     """`known`: of those that are silent still."""
     if incident.family == "collector":
         return Cause(name="collector", grade="shown", evidence=())
     causes = [known.get(code) or gaps.last(conn, code, incident.began_ms) for code in silent]
     cause = _most(_fitting(incident, [one for one in causes if one is not None])) or _by_family(conn, incident)
-    return None if cause is None else _with_group(conn, incident, cause)
+    return None if cause is None else _with_group(conn, incident, cause, names)
 
 
 def _silent_of(
@@ -141,6 +144,8 @@ def _by_family(conn: sa.Connection, incident: Incident) -> Cause | None:
     """Where nobody is silent: the mains are cut, or the line of many is bad, or the readings say where it breaks."""
     if incident.family == "power" and incident.is_group:
         return Cause(name="mains_carried", grade="shown", evidence=())
+    if incident.family == "power" and _is_cut(conn, incident):
+        return Cause(name="mains_carried", grade="shown", evidence=())
     if incident.family == "line" and incident.is_group:
         return Cause(name="isp_down", grade="likely", evidence=())
     if incident.family != "line":
@@ -152,6 +157,12 @@ def _by_family(conn: sa.Connection, incident: Incident) -> Cause | None:
     return Cause(name="lan_fault" if place == "lan" else "isp_down", grade="likely", evidence=(before,))
 
 
+def _is_cut(conn: sa.Connection, incident: Incident) -> bool:
+    """Whether the mains of its center are cut: its battery is low for that reason."""
+    going = (_c.center == incident.place) & (_c.open == sa.true()) & _c.to_ms.is_(None)
+    return conn.execute(sa.select(_c.center).where(going).limit(1)).first() is not None
+
+
 def _fault_place(conn: sa.Connection, incident: Incident) -> str | None:
     """Where the last readings of the lines that are in it see the fault: of two lines one may be well."""
     subjects = {one.subject for one in tables.members(conn, [incident.id])}
@@ -161,10 +172,10 @@ def _fault_place(conn: sa.Connection, incident: Incident) -> str | None:
     return next((place for place in places if place in ("lan", "isp")), None)
 
 
-def _with_group(conn: sa.Connection, incident: Incident, cause: Cause) -> Cause:
+def _with_group(conn: sa.Connection, incident: Incident, cause: Cause, names: WireNames) -> Cause:
     """With how many of the group fell into trouble together."""
     if not incident.is_group:
         return cause
-    whole = size_of(conn, incident.scope, incident.place)
+    whole = size_of(conn, incident.scope, incident.place, names)
     together = Reason.of("incident.group", n=max(incident.most, incident.centers), whole=whole)
     return Cause(name=cause.name, grade=cause.grade, evidence=(together, *cause.evidence))

@@ -132,7 +132,7 @@ def _raise(desk: Desk, row: Any) -> None:
     if any((one.center, one.criterion, one.subject) == symptom.key for one in mine):
         return
     place = desk.survey.place(symptom.center)
-    group = groups.open_around(desk, symptom, place)
+    group = groups.open_around(desk, symptom, place, mine)
     if group is not None:  # a center that only showed signs is in it by its flag now
         tables.leave(desk.conn, [one for one in mine if (one.incident, one.criterion) == (group.id, SIGN)], desk.now_ms)
         _join(desk, group, symptom)

@@ -4,7 +4,8 @@ A group is all centers of a feeder, an exchange, a provider in a city, a distric
 enough of one show signs that began at about the same time, they have one cause. Of several groups that explain the
 signs, the one with the greatest share of its centers in trouble is taken, as long as it explains nearly as many. A
 district, a province or the country has no trouble of its own where two groups on a single wire each explain nearly all
-of it: two feeders of two towns that fail within minutes are two causes, unless they fail at once.
+of it: two feeders of two towns that fail within minutes are two causes, unless they fail at once. Nor has it where one
+of them explains all but one or two, whenever those began.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ Sizes = Mapping[tuple[str, str], int]  # (scope, key) -> centers of the group
 @dataclass(frozen=True)
 class CenterGroup:
     """Centers in trouble together: the group, which of its centers, and how many of it could show trouble. `at_once`
-    are those that show it since nearly the same minute; of a group on a single wire, the group's own family. `is_two`:
-    two groups on a single wire explain nearly all of it."""
+    are those that show it since nearly the same minute; of a group on a single wire, the group's own family. `wires`:
+    so many groups on a single wire explain nearly all of a wide one, 0: more than two; `others`: all but so many."""
 
     scope: Scope
     key: str
@@ -82,7 +83,8 @@ class CenterGroup:
     centers: frozenset[str]
     size: int
     at_once: frozenset[str] = frozenset()
-    is_two: bool = False
+    wires: int = 0
+    others: int = 0
 
     @property
     def share_pct(self) -> float:
@@ -159,8 +161,7 @@ def groups_around(
         homes = (
             [place if code == place.center else signs.places[code] for code in centers] if not level.is_narrow else []
         )
-        is_two = _are_two(homes, family)
-        groups.append(CenterGroup(level.scope, key, family, centers, size, at_once, is_two))
+        groups.append(CenterGroup(level.scope, key, family, centers, size, at_once, *_wires(homes, family)))
     return groups
 
 
@@ -169,19 +170,20 @@ def _levels(place: CenterPlace) -> list[tuple[Level, str]]:
     return [(level, key) for level in LEVELS if (key := level.key(place))]
 
 
-def _are_two(homes: Sequence[CenterPlace], family: Family) -> bool:
-    """Whether two groups on a single wire explain nearly all centers at these places."""
+def _wires(homes: Sequence[CenterPlace], family: Family) -> tuple[int, int]:
+    """How many groups on a single wire, at most two, explain nearly all centers at these places, and all but how many;
+    0: more are needed."""
     levels = [level for level in LEVELS if level.is_narrow and family in level.families]
     left = list(homes)
-    for _ in range(2):
+    for wires in (1, 2):
         counts = Counter((level.scope, key) for home in left for level in levels if (key := level.key(home)))
         if not counts:
-            return False
+            return 0, len(left)
         scope, widest = counts.most_common(1)[0][0]
         left = [home for home in left if BY_SCOPE[scope].key(home) != widest]
         if len(left) <= (1 - NEARLY) * len(homes):
-            return True
-    return False
+            return wires, len(left)
+    return 0, len(left)
 
 
 def fails_with_lit(
@@ -233,7 +235,8 @@ def _is_enough(group: CenterGroup, rules: GroupingRules) -> bool:
     count, share_pct = len(group.centers), group.share_pct
     is_wide = _is_wide(count, group.size, rules)
     if not BY_SCOPE[group.scope].is_narrow:
-        return is_wide and (not group.is_two or len(group.at_once) >= NEARLY * count)
+        is_one_wire = group.wires == 1 and group.others < rules.few
+        return is_wide and not is_one_wire and (not group.wires or len(group.at_once) >= NEARLY * count)
     needed_pct = 100.0 if group.family == "dark" else rules.few_pct
     is_pair = len(group.at_once) >= rules.pair and 100.0 * len(group.at_once) >= needed_pct * group.size
     return is_wide or is_pair or (count >= rules.few and share_pct >= rules.few_pct)

@@ -24,6 +24,7 @@ from collector.desk.grouping import (
 from collector.desk.incident import FLIPS_WITHIN_S, OPEN, Incident, Values, is_unstable
 from collector.desk.survey import Desk, by_center, size_of
 from collector.desk.symptoms import SHARED, SIGN, CenterPlace, CenterSign, Symptom, worst
+from collector.desk.tables import Member
 from collector.register.opening_hours import local
 from collector.standard.criteria import Severity
 from collector.store import schema
@@ -32,11 +33,18 @@ _i = schema.incidents.c
 COVERED = 0.5  # of a narrower incident's centers: then a wider one takes it in
 
 
-def open_around(desk: Desk, symptom: Symptom, place: CenterPlace | None) -> Incident | None:
-    """The incident of a group that goes on and takes this trouble in."""
+def open_around(
+    desk: Desk, symptom: Symptom, place: CenterPlace | None, mine: Sequence[Member] = ()
+) -> Incident | None:
+    """The incident of a group that the center (`mine`) is in already with such a trouble, or else one that goes on and
+    takes this in: a battery that gives out as the mains are back, when few are left, has the cut's cause."""
     if place is None or symptom.family not in SHARED:
         return None
     sign = CenterSign(symptom.center, symptom.family, symptom.began_ms)
+    numbers = {one.incident for one in mine}
+    for incident in desk.open_groups():
+        if incident.id in numbers and is_alike(incident.family, symptom.family):
+            return incident
     for incident in desk.open_groups():
         size = desk.survey.size(incident.scope, incident.place)
         about = (incident.scope, incident.place, incident.family, incident.centers, size)
@@ -144,7 +152,8 @@ def _opened(desk: Desk, incident: Incident, group: CenterGroup, change: int | No
     incident = tables.change(desk.conn, incident, {"announced": incident.centers})
     desk.forget_groups()
     incident = hushed(desk, incident)
-    detail = Reason.of("incident.group", n=incident.centers, whole=size_of(desk.conn, group.scope, group.key))
+    whole = size_of(desk.conn, group.scope, group.key, desk.survey.names)
+    detail = Reason.of("incident.group", n=incident.centers, whole=whole)
     tables.record(desk.conn, incident, "opened", desk.now_ms, at_ms=incident.began_ms, detail=detail, change=change)
     desk.begun.add(incident.id)
     return incident

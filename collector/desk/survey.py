@@ -16,6 +16,7 @@ from agent.common.center_time import TZ
 from collector.desk import tables, windows
 from collector.desk.grouping import LEVELS, RULES, GroupingRules, Level, SignIndex, Sizes
 from collector.desk.incident import Incident
+from collector.desk.names import WireNames
 from collector.desk.symptoms import CenterPlace, CenterSign
 from collector.judging.flags.cause import Cause
 from collector.judging.outages import gaps
@@ -53,6 +54,7 @@ class Survey:
         self._heard_of: dict[str, int | None] = {}
         self._cut_of: dict[str, int | None] = {}
         self._lit: dict[tuple[str, str], frozenset[str]] = {}
+        self.names = WireNames(self.conn)
 
     def prepare(self, codes: Collection[str]) -> None:
         """Asks once for what is asked of each of these centers: thousands of them go dark in one transaction."""
@@ -62,7 +64,7 @@ class Survey:
             for known in (self._homes, self._heard_of, self._cut_of):
                 known |= dict.fromkeys(some)
             homes = self.conn.execute(_PLACES.where(_ce.center.in_(some)))
-            self._homes |= {row.center: _place(row) for row in homes}
+            self._homes |= {row.center: _place(row, self.names) for row in homes}
             heard = self.conn.execute(sa.select(_p.center, _p.heard_ms).where(_p.center.in_(some)))
             self._heard_of |= {row.center: row.heard_ms for row in heard}
             going = _c.center.in_(some) & (_c.open == sa.true()) & _c.to_ms.is_(None)
@@ -85,7 +87,7 @@ class Survey:
         places: dict[str, CenterPlace] = {}
         for first in range(0, len(codes), CHUNK):
             mine = _PLACES.where(_ce.center.in_(codes[first : first + CHUNK]), _ce.lifecycle.not_in(PAUSED))
-            places |= {row.center: _place(row) for row in self.conn.execute(mine)}
+            places |= {row.center: _place(row, self.names) for row in self.conn.execute(mine)}
         return places
 
     def sizes(self, place: CenterPlace) -> Sizes:
@@ -99,7 +101,7 @@ class Survey:
         return self._sizes[scope, key]
 
     def _heard(self, scope: str, key: str) -> int:
-        mine = _of_group(scope, key) & _ce.lifecycle.not_in(PAUSED) & (_p.heard_ms > self._quiet_ms)
+        mine = _of_group(scope, key, self.names) & _ce.lifecycle.not_in(PAUSED) & (_p.heard_ms > self._quiet_ms)
         query = sa.select(sa.func.count()).select_from(schema.centers.join(schema.pulse, _p.center == _ce.center))
         return int(self.conn.scalar(query.where(mine)) or 0)
 
@@ -131,8 +133,8 @@ class Survey:
             going = sa.select(_c.center).where(_c.open == sa.true(), _c.to_ms.is_(None))
             is_read = (_l.kind == "ups") & (_l.received_ms >= self.now_ms - LOOK_BACK_MS)
             query = sa.select(_l.center).distinct().join_from(schema.latest, schema.centers, _ce.center == _l.center)
-            mine = is_read & _of_group(level.scope, key) & _ce.lifecycle.not_in(PAUSED) & _l.center.not_in(going)
-            self._lit[level.scope, key] = frozenset(self.conn.scalars(query.where(mine)))
+            mine = is_read & _of_group(level.scope, key, self.names) & _ce.lifecycle.not_in(PAUSED)
+            self._lit[level.scope, key] = frozenset(self.conn.scalars(query.where(mine, _l.center.not_in(going))))
         return self._lit[level.scope, key]
 
     @cached_property
@@ -291,23 +293,26 @@ class Desk:
         return incident
 
 
-def size_of(conn: sa.Connection, scope: str, key: str) -> int:
+def size_of(conn: sa.Connection, scope: str, key: str, names: WireNames) -> int:
     """How many centers a group has; none for what is no group."""
     query = sa.select(sa.func.count()).select_from(schema.centers)
-    return int(conn.scalar(query.where(_of_group(scope, key), _ce.lifecycle.not_in(PAUSED))) or 0)
+    return int(conn.scalar(query.where(_of_group(scope, key, names), _ce.lifecycle.not_in(PAUSED))) or 0)
 
 
-def _of_group(scope: str, key: str) -> sa.ColumnElement[bool]:
+def _of_group(scope: str, key: str, names: WireNames) -> sa.ColumnElement[bool]:
+    if scope in ("feeder", "exchange"):
+        return names.on("feeder" if scope == "feeder" else "exchange", key)
     isp, _, city = key.rpartition(", ")
     groups = {
-        "feeder": _ce.feeder == key, "exchange": _ce.exchange == key, "provider": (_ce.isp == isp) & (_ce.city == city),
-        "district": _ce.district == key, "province": _ce.province == key, "country": sa.true(),
+        "provider": (_ce.isp == isp) & (_ce.city == city), "district": _ce.district == key,
+        "province": _ce.province == key, "country": sa.true(),
     }  # fmt: skip
     return groups.get(scope, sa.false())
 
 
-def _place(row: Any) -> CenterPlace:
-    return CenterPlace(row.center, row.feeder, row.exchange, row.isp, row.city, row.district, row.province)
+def _place(row: Any, names: WireNames) -> CenterPlace:
+    feeder, exchange = names.key("feeder", row.feeder, row.province), names.key("exchange", row.exchange, row.province)
+    return CenterPlace(row.center, feeder, exchange, row.isp, row.city, row.district, row.province)
 
 
 def by_center(signs: list[CenterSign]) -> Mapping[str, list[CenterSign]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from collector.common.scope import Scope
 from collector.desk import work
@@ -12,6 +13,7 @@ from collector.desk.routing import tables
 from collector.desk.routing.plans import PlanStep, parse_targets
 from collector.desk.routing.rota import Rota, RotaOverride
 from collector.desk.routing.routes import AlertRoute
+from collector.store import schema
 from tests.timelines.plays.desk_play import BATTERY, LOSSY, MAINS, MINUTE_MS, WELL, DeskPlay, ms
 
 Story = Any
@@ -124,6 +126,31 @@ def test_an_acknowledgement_that_runs_out_at_night_calls_whoever_is_on_duty_then
         desk.look()
         assert desk.messages("noor") == texts
     assert desk.acts(1) == ["opened", "acknowledged", "ack_expired"]
+
+
+def test_an_officer_off_duty_reads_in_the_morning_how_it_ended(desk: DeskPlay) -> None:
+    """Told at ten; the night brings an acknowledgement that runs out, and the end: one message at nine."""
+    code = two_shifts(desk)
+
+    def ack(play: DeskPlay) -> None:
+        with play.story.store.write() as conn:
+            work.acknowledge(conn, 1, "Dawud", "the technician comes in the afternoon", play.now_ms, 12 * 3600)
+
+    desk.plays(lossy(desk, code, "10:12"), until="10:12", then={"10:12": ack})
+    desk.now_ms = ms(desk.story, "22:12")
+    desk.look()
+    (_, opened), (when, lasts) = desk.messages("dawud")
+    assert (when, lasts) == ("+1 09:00", "F-000: was acknowledged and still lasts (Internet line down)")
+    desk.now_ms = ms(desk.story, "22:20")
+    desk.plays(desk.minutes([code], "22:21", "22:50", WELL), until="22:50")
+    assert [title for _, title in desk.messages("noor")] == [lasts, "F-000: Packet loss is well again"]
+    with desk.story.store.read() as conn:
+        rows = conn.execute(sa.select(schema.alerts).where(schema.alerts.c.person == "dawud")).all()
+    assert [(row.title, row.state, desk.story.clock(row.next_ms)) for row in rows] == [
+        (opened, "waiting", "10:05"),
+        (lasts, "failed", "+1 09:00"),
+        ("F-000: Packet loss is well again", "waiting", "+1 09:00"),
+    ]
 
 
 def test_an_override_calls_whoever_stands_in(desk: DeskPlay) -> None:

@@ -23,7 +23,7 @@ from collector.desk.alerts.channel import Channel
 from collector.desk.alerts.message import Announcement, held_summary, message
 from collector.desk.alerts.queue import BRAKE, BRAKE_MS
 from collector.desk.alerts.structured import encoded
-from collector.desk.incident import ALERTS, ROUTED, Incident
+from collector.desk.incident import ALERTS, ENDS, ROUTED, Incident
 from collector.desk.routing import tables as routing
 from collector.desk.routing.decide import (
     ARMING,
@@ -45,6 +45,8 @@ CALLING = ARMING | {"worse", "escalated"}
 TOLD = frozenset(
     {*ALERTS, "acknowledged", "assigned", "closed", "noted"}
 )  # of what persons hear; a merger is the desk's own affair
+
+TROUBLE = ENDS | set(ALERTS)  # how it goes on; the rest is what people did meanwhile
 
 _al, _e, _i = schema.alerts.c, schema.incident_events.c, schema.incidents.c
 
@@ -168,6 +170,7 @@ class MessageWriter:
         self.conn, self.channels, self.book, self.now_ms = conn, channels, book, now_ms
         self._standards, self._base_url = standards, base_url
         self._rows: list[dict[str, object]] = []
+        self._newest: list[tuple[int, int, list[str]]] = []
         self.programs = [one for one in channels.values() if one.is_structured]
 
     def add_facts(self, announcement: Announcement) -> None:
@@ -184,6 +187,9 @@ class MessageWriter:
 
     def add(self, announcement: Announcement, facts: IncidentFacts, decision: RoutingDecision) -> None:
         known: dict[tuple[object, ...], tuple[str, str]] = {}
+        before = [one.person for one in decision.messages if one.is_sent and one.reason.code == "route.told_before"]
+        if before and announcement.news and announcement.news.act in TROUBLE:
+            self._newest.append((facts.id, announcement.id, before))
         for one in decision.messages:
             if not one.is_sent or announcement.event not in self.channels[one.channel].events:
                 continue
@@ -223,10 +229,19 @@ class MessageWriter:
         rows = list(_braked(self.conn, self._rows, self.now_ms))
         if rows:
             self.conn.execute(sa.insert(schema.alerts), rows)
+        for newest in self._newest:
+            self._take_back(*newest)
         summaries = [self._summary(person, held) for person, held in _to_sum_up(self.conn, self.now_ms).items()]
         if summaries:
             self.conn.execute(sa.insert(schema.alerts), summaries)
         return len(rows) + len(summaries)
+
+    def _take_back(self, incident: int, event: int, people: Sequence[str]) -> None:
+        """Older news of it that waits until their hours begin: they read how it is then, not all that it was."""
+        older = sa.select(_e.id).where(_e.incident == incident, _e.id < event)
+        waits = (_al.state == "waiting") & (_al.attempts == 0) & (_al.next_ms > self.now_ms)
+        mine = sa.update(schema.alerts).where(waits, _al.event.in_(older), _al.person.in_(people))
+        self.conn.execute(mine.values(state="failed", problem="newer news of it came before it could be sent"))
 
     def _summary(self, person: str, held: Sequence[Any]) -> dict[str, object]:
         """One message in place of those that were held, by the channel of the last one."""
@@ -244,7 +259,8 @@ class MessageWriter:
 
 def _row(own: Announcement, one: RoutedMessage, words: tuple[str, str], now_ms: int) -> dict[str, object]:
     row = _common(own, one.channel, words, now_ms)
-    return {**row, "kind": "person", "person": one.person, "address": one.address, "why": encode(one.reason)}
+    about = {"person": one.person, "address": one.address, "why": encode(one.reason)}
+    return {**row, "kind": "person", **about, "next_ms": one.due_ms or now_ms}
 
 
 def _common(own: Announcement, channel: str, words: tuple[str, str], now_ms: int) -> dict[str, object]:

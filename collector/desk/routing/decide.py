@@ -1,7 +1,7 @@
 """The decision: an event of an incident, and routes, plans, rotas and people as they are now, make messages, each with
 the reason why this person gets it or does not. Pure; `now_ms` is an argument.
 
-1. Whoever was told that it began is told how it goes on and that it is over.
+1. Whoever was told that it began is told how it goes on and that it is over; off duty, once they are on duty again.
 2. An event that calls for help begins the escalation of every route that fits: the steps of its plan that are due are
    taken, the next one is put on the clock. It is left alone once somebody acknowledges the incident or it is over.
 3. A step that reaches nobody is followed by the next one at once.
@@ -42,7 +42,8 @@ class RoutingBook:
 
 @dataclass(frozen=True)
 class RoutedMessage:
-    """One message to one person; without a channel it is not sent, and the reason says why not."""
+    """One message to one person, to be sent at `due_ms` or, without one, at once; without a channel it is not sent, and
+    the reason says why not."""
 
     person: str
     name: str
@@ -52,6 +53,7 @@ class RoutedMessage:
     reason: Reason
     route: int = 0
     step: int = 0
+    due_ms: int = 0
 
     @property
     def is_sent(self) -> bool:
@@ -78,7 +80,7 @@ class RoutingDecision:
 
 def decide(act: str, incident: IncidentFacts, book: RoutingBook, now_ms: int, actor: str = "") -> RoutingDecision:
     """What becomes of an event; `actor` is the key of the person who did it, who is not told of it."""
-    hearers = [one for one in _told_before(incident, book) if one.person != actor]
+    hearers = [one for one in _told_before(incident, book, now_ms) if one.person != actor]
     if act in ECHOED or not incident.is_escalated:
         return RoutingDecision(_one_each(hearers))
     starting = act in ARMING
@@ -182,15 +184,15 @@ def _people(
 
 
 def _on_duty(name: str, incident: IncidentFacts, book: RoutingBook, now_ms: int) -> list[tuple[Recipient, Reason]]:
-    recipients = []
-    for one in book.rotas:
-        is_about = one.scope.is_all or any(one.scope.includes(center) for center in incident.centers)
-        if one.name != name or not is_about:
-            continue
-        person = book.people.get(rotas.on_duty(one, now_ms, book.days) or "")
-        if person is not None:
-            recipients.append((person, Reason.of("route.duty", rota=one.name)))
-    return recipients
+    some = [one for one in _rotas_about(incident, book) if one.name == name]
+    on_duty = [(book.people.get(rotas.on_duty(one, now_ms, book.days) or ""), one.name) for one in some]
+    return [(person, Reason.of("route.duty", rota=rota)) for person, rota in on_duty if person is not None]
+
+
+def _rotas_about(incident: IncidentFacts, book: RoutingBook) -> list[Rota]:
+    return [
+        one for one in book.rotas if one.scope.is_all or any(one.scope.includes(center) for center in incident.centers)
+    ]
 
 
 def _message(
@@ -221,8 +223,11 @@ def channel_for(
     return next((one for one in wanted if person.addresses.get(one.address)), None)
 
 
-def _told_before(incident: IncidentFacts, book: RoutingBook) -> list[RoutedMessage]:
-    """Whoever got a message of this incident, by the same channel if it still reaches them."""
+def _told_before(incident: IncidentFacts, book: RoutingBook, now_ms: int) -> list[RoutedMessage]:
+    """Whoever got a message of this incident, by the same channel if it still reaches them. Whoever is off duty is not
+    woken: a plan calls those who are on duty, and the others hear of it when their hours begin (so do Opsgenie, which
+    calls whoever is on duty when a snooze ends, and PagerDuty, which tells of an end only on request)."""
+    on_duty = {rotas.on_duty(one, now_ms, book.days) for one in _rotas_about(incident, book)}
     batch = []
     for key, name in incident.hearers.items():
         person = book.people.get(key)
@@ -232,8 +237,14 @@ def _told_before(incident: IncidentFacts, book: RoutingBook) -> list[RoutedMessa
         if channel is None:
             continue
         address: AddressKind = channel.address
-        why = Reason.of("route.told_before")
-        batch.append(RoutedMessage(person.key, person.name, channel.name, person.addresses[address], person.lang, why))
+        is_on = key in on_duty or person.is_on(now_ms, book.days)
+        due_ms = 0 if is_on else person.on_from_ms(now_ms, book.days)
+        if due_ms is None:
+            off = Reason.of("route.off_duty", hours=person.hours)
+            batch.append(RoutedMessage(person.key, person.name, "", "", person.lang, off))
+            continue
+        why, to = Reason.of("route.told_before"), person.addresses[address]
+        batch.append(RoutedMessage(person.key, person.name, channel.name, to, person.lang, why, due_ms=due_ms))
     return batch
 
 

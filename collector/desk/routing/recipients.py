@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from agent.common.center_time import TZ
 from collector.common.scope import EVERYWHERE, Scope
-from collector.register.opening_hours import DayRule, is_open, parse
+from collector.register.opening_hours import DayRule, is_open, next_opening, parse
 
 AddressKind = Literal["telephone", "email", "whatsapp", "telegram", "push"]
 OF_CONTACTS: tuple[AddressKind, ...] = ("telephone", "email", "whatsapp", "telegram")
@@ -55,3 +55,7 @@ class Recipient:
     def is_on(self, now_ms: int, days: tuple[DayRule, ...] = ()) -> bool:
         """Whether now is within the person's hours; on a holiday of `days` nobody has any."""
         return not self.hours or is_open(parse(self.hours, TZ, days), now_ms)
+
+    def on_from_ms(self, now_ms: int, days: tuple[DayRule, ...] = ()) -> int | None:
+        """When the person's hours begin next, or now within them; None: not within a week."""
+        return next_opening(parse(self.hours, TZ, days), now_ms) if self.hours else now_ms

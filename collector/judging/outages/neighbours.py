@@ -31,6 +31,7 @@ class Home(NamedTuple):
     exchange: str
     isp: str
     city: str
+    province: str
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Around:
 
     feeder: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     exchange: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    province: dict[str, str] = field(default_factory=dict)
     isp: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     heard_ms: dict[str, int] = field(default_factory=dict)
     ups_ms: dict[str, int] = field(default_factory=dict)  # the newest reading of a UPS that could be read
@@ -50,9 +52,8 @@ def witnesses(conn: sa.Connection, gaps: Sequence[tuple[str, Span]], gap_ms: int
     """What is said of each (center, gap), in their order. After `gap_ms` without a word a center is silent."""
     if not gaps:
         return []
-    query = sa.select(_ce.center, _ce.feeder, _ce.exchange, _ce.isp, _ce.city).where(
-        _ce.center.in_([code for code, _ in gaps])
-    )
+    query = sa.select(_ce.center, _ce.feeder, _ce.exchange, _ce.isp, _ce.city, _ce.province)
+    query = query.where(_ce.center.in_([code for code, _ in gaps]))
     mine = {row.center: Home(*row) for row in conn.execute(query)}
     around = _around(conn, list(mine.values()))
     groups = (*around.feeder.values(), *around.exchange.values(), *around.isp.values())
@@ -68,12 +69,14 @@ def _around(conn: sa.Connection, homes: Collection[Home]) -> Around:
     around = Around()
     for column, groups in ((_ce.feeder, around.feeder), (_ce.exchange, around.exchange)):
         named = {str(getattr(home, column.name)) for home in homes} - {""}
-        for center, name in conn.execute(sa.select(_ce.center, column).where(column.in_(named)).order_by(_ce.center)):
+        query = sa.select(_ce.center, column, _ce.province).where(column.in_(named)).order_by(_ce.center)
+        for center, name, province in conn.execute(query):
             groups[name].append(center)
+            around.province[center] = province
     lines = {(home.isp, home.city) for home in homes if home.isp}
+    lined = sa.select(_ce.center, _ce.isp, _ce.city).order_by(_ce.center)
     same = _ce.isp.in_([isp for isp, _ in lines]) & _ce.city.in_([city for _, city in lines])
-    lined = sa.select(_ce.center, _ce.isp, _ce.city).where(same).order_by(_ce.center)
-    for center, isp, city in conn.execute(lined):
+    for center, isp, city in conn.execute(lined.where(same)):
         around.isp[isp, city].append(center)
     return around
 
@@ -104,8 +107,14 @@ def _times(conn: sa.Connection, query: sa.Select[Any]) -> dict[str, int]:
     return {row[0]: row[1] for row in conn.execute(query)}
 
 
+def _is_near(around: Around, row: Home, code: str) -> bool:
+    """Whether a center of the same feeder or exchange is on the same one: another province has its own of that name."""
+    provinces = {around.province[code], row.province} - {""}
+    return code != row.center and len(provinces) < 2
+
+
 def _said(around: Around, row: Home, span: Span, gap_ms: int) -> NeighbourWitness:
-    feeder = [code for code in around.feeder.get(row.feeder, ()) if code != row.center][:MOST]
+    feeder = [code for code in around.feeder.get(row.feeder, ()) if _is_near(around, row, code)][:MOST]
     cut = [code for code in feeder if _was_cut(around, code, span)]
     mains = [code for code in feeder if code not in cut and around.ups_ms.get(code, 0) >= span[1] - gap_ms]
     exchange, line = _on_the_line(around, row)
@@ -128,7 +137,7 @@ def _said(around: Around, row: Home, span: Span, gap_ms: int) -> NeighbourWitnes
 def _on_the_line(around: Around, row: Home) -> tuple[str, list[str]]:
     """The others on a center's exchange, and its name, where they are enough to say something; else those on its
     provider in its city, and no name."""
-    mates = [code for code in around.exchange.get(row.exchange, ()) if code != row.center][:MOST]
+    mates = [code for code in around.exchange.get(row.exchange, ()) if _is_near(around, row, code)][:MOST]
     if len(mates) >= MIN_WITNESSES:
         return row.exchange, mates
     return "", [code for code in around.isp.get((row.isp, row.city), ()) if code != row.center][:MOST]

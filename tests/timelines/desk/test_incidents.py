@@ -151,3 +151,56 @@ def test_a_provider_that_fails_while_a_feeder_is_shed_is_one_incident_of_the_pro
     cause = causes.of(one)
     assert cause is not None
     assert cause.name == "isp_down"
+
+
+def test_a_battery_that_gives_out_as_the_mains_come_back_is_part_of_the_cut(desk: DeskPlay) -> None:
+    """Eight of a feeder are cut for half an hour. One falls silent at once, one after a quarter of an hour: judged
+    silent when the six others have mains again, and the incident takes in no strangers any more."""
+    eight = desk.fleet(8, "F", feeder="LESCO F-7", city="Lahore", district="Lahore")
+    others = desk.fleet(12, "O", feeder="LESCO F-8", city="Lahore", district="Lahore")
+    at_once, late, six = eight[:1], eight[1:2], eight[2:]
+    desk.plays(
+        desk.minutes(others, "09:50", "10:50", WELL, MAINS),
+        desk.minutes(eight, "09:50", "10:00", WELL, MAINS),
+        desk.minutes(six, "10:00", "10:30", WELL, BATTERY),
+        desk.minutes(six, "10:30", "10:50", WELL, MAINS),
+        desk.minutes(late, "10:00", "10:16", WELL, BATTERY),
+        desk.minutes([*at_once, *late], "10:33", "10:50", WELL, MAINS),
+        until="10:49",
+    )
+    (one,) = desk.incidents(merged=True)
+    assert (one.scope, one.most, one.state) == ("feeder", 8, "resolved")
+    assert desk.acts(one.id) == ["opened", "resolved"]
+
+
+def test_a_gateway_that_dies_in_another_town_is_no_part_of_a_feeder_s_cut(desk: DeskPlay) -> None:
+    """Eight of a province's thirty are cut; two minutes later a plug is pulled far away, and that is judged first."""
+    eight = desk.fleet(8, "F", feeder="PESCO F-1", city="Peshawar", district="Peshawar", province="KP")
+    (alone,) = desk.fleet(1, "A", feeder="PESCO F-9", city="Dera", district="Dera", province="KP")
+    others = desk.fleet(21, "O", feeder="PESCO F-2", city="Mardan", district="Mardan", province="KP")
+    desk.plays(
+        desk.minutes(others, "09:50", "11:10", WELL, MAINS),
+        desk.minutes(eight, "09:50", "10:00", WELL, MAINS),
+        desk.minutes(eight, "10:00", "10:40", WELL, BATTERY),
+        desk.minutes([alone], "09:50", "10:02", WELL, MAINS),
+        desk.minutes([*eight, alone], "11:00", "11:10", WELL, MAINS),
+        until="11:09",
+    )
+    assert {(one.place, one.most, one.state) for one in desk.incidents()} == {
+        ("PESCO F-1", 8, "resolved"),
+        ("A-000", 1, "resolved"),
+    }
+
+
+def test_a_battery_that_runs_low_in_a_cut_names_the_cut(desk: DeskPlay) -> None:
+    (code,) = desk.fleet(1)
+    desk.plays(
+        desk.minutes([code], "09:50", "10:00", WELL, MAINS),
+        desk.minutes([code], "10:00", "10:10", WELL, DRY),
+        desk.minutes([code], "10:10", "10:30", WELL, MAINS),
+        until="10:29",
+    )
+    (one,) = desk.incidents()
+    cause = causes.of(one)
+    assert cause is not None
+    assert (one.family, one.state, cause.name, cause.grade) == ("power", "resolved", "mains_carried", "shown")

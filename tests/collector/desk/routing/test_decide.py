@@ -119,6 +119,34 @@ def test_whoever_was_told_hears_how_it_ends_and_nobody_else() -> None:
     assert decide("better", replace(told, state="new"), BOOK, NOON).begun == ()
 
 
+NIGHT = MONDAY + 23 * HOUR
+MORNING = MONDAY + 33 * HOUR  # 09:00 of Tuesday
+OFFICE = replace(PEOPLE["ayesha"], hours="Mon-Fri 09:00-17:00")
+
+
+def due(decision: RoutingDecision) -> list[tuple[str, int]]:
+    return [(one.person, one.due_ms) for one in decision.messages if one.is_sent]
+
+
+@pytest.mark.parametrize("act", ["worse", "resolved", "acknowledged"])
+def test_whoever_is_off_duty_hears_how_it_goes_on_when_their_hours_begin(act: str) -> None:
+    book = replace(BOOK, people=PEOPLE | {"ayesha": OFFICE}, rotas=())
+    told = replace(INCIDENT, hearers={"ayesha": "sms", "lubna": "sms"}, state="acknowledged")
+    assert due(decide(act, told, book, NOON)) == [("ayesha", 0), ("lubna", 0)]
+    assert due(decide(act, told, book, NIGHT)) == [("ayesha", MORNING), ("lubna", 0)]
+    never = replace(OFFICE, hours="Mon-Sun closed")
+    kept = decide(act, told, replace(book, people=PEOPLE | {"ayesha": never}), NIGHT)
+    assert withheld(kept) == [("ayesha", "route.off_duty")]
+
+
+def test_whoever_is_on_duty_by_a_rota_hears_it_at_any_hour() -> None:
+    on_duty = replace(BOOK, people=PEOPLE | {"ayesha": OFFICE})
+    told = replace(INCIDENT, hearers={"ayesha": "sms"}, state="acknowledged")
+    assert due(decide("resolved", told, on_duty, NIGHT)) == [("ayesha", 0)]
+    elsewhere = replace(on_duty, rotas=[replace(one, scope=KARACHI) for one in BOOK.rotas])
+    assert due(decide("resolved", told, elsewhere, NIGHT)) == [("ayesha", MORNING)]
+
+
 def test_whoever_runs_a_center_that_joined_later_is_told_too() -> None:
     begun = replace(INCIDENT, hearers={"omar": "sms"}, routes=frozenset({1}))
     assert sent(latecomers(begun, BOOK, NOON)) == [("contact:1", "sms", "route.operator")]
