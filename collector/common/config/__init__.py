@@ -166,7 +166,8 @@ class EnrolmentSection(CollectorSection):
     )
     public_url: HttpUrl = Field(
         default="",
-        description="Address gateways use for it, as `https://HOST:PORT`; empty: as `listen`, by the host of our broker where that is all addresses.",
+        description="Address gateways use for it, as `https://HOST:PORT`; empty: as `listen`, "
+        "by the host of our broker where that is all addresses.",
     )
     approval: Literal["none", "second_person"] = Field(
         default="none",

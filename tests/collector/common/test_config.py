@@ -135,8 +135,8 @@ def test_gateways_are_told_of_a_listener_on_all_addresses_by_the_brokers_host(
     tmp_path: Path, everywhere: str, public: str, host: str
 ) -> None:
     text = (
-        f'[broker]\ntls_listen = "{everywhere}:8883"\npublic = "{public}:8883"\n[enrolment]\nlisten = "{everywhere}:8443"\n'
-        f'[measure]\nlisten = "{everywhere}:8481"\n'
+        f'[broker]\ntls_listen = "{everywhere}:8883"\npublic = "{public}:8883"\n'
+        f'[enrolment]\nlisten = "{everywhere}:8443"\n[measure]\nlisten = "{everywhere}:8481"\n'
     )
     settings = load(written(tmp_path, text))
     assert (settings.enrolment_url, settings.measure_url) == (f"https://{host}:8443", f"http://{host}:8481")
