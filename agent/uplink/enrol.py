@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from agent import __version__, identity
+from agent.common.errors import printable
 from agent.common.files import sync_folder
 from agent.common.keys import is_sound
 from agent.uplink.collector_client import (
@@ -124,7 +125,7 @@ def enrolment_request(token: str, key: identity.Signer, tls_key: ec.EllipticCurv
         "public_key": public_key,
         "proof": key.sign(f"nabz-enrol\n{token}\n{csr}".encode()),
         "csr": csr,
-        "hostname": socket.gethostname()[:200],
+        "hostname": printable(socket.gethostname(), 200),  # bytes of any kind
         "version": __version__,
     }
 

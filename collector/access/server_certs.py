@@ -33,7 +33,17 @@ def server_names(settings: Settings) -> list[str]:
     hosts += [split_listen(item)[0] for item in broker.public_also]
     wanted = [*hosts, *([public] if public else []), "localhost", "127.0.0.1", "::1"]
     here = [socket.gethostname()] if any(host in EVERYWHERE for host in hosts) else []
-    return list(dict.fromkeys([*(host for host in wanted if host not in EVERYWHERE), *here]))
+    names = [*map(_in_ascii, (host for host in wanted if host not in EVERYWHERE)), *map(_in_ascii, here)]
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def _in_ascii(host: str) -> str:
+    """As certificates and clients have it: a name in Urdu by its A-labels (RFC 5890). Empty for what is no name at all,
+    as a machine's own may be."""
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        return ""
 
 
 def server_certificates(authority: Authority, settings: Settings, now_ms: int) -> tuple[ServerCertificates, bool]:

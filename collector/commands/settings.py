@@ -6,6 +6,7 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from agent.remote.settings import REMOTE
 from collector.access import users
@@ -22,7 +23,7 @@ from collector.commands.console import (
     who_argument,
 )
 from collector.register import centers
-from collector.remote import layers, reports, standing
+from collector.remote import layers, reports, rollout, standing
 from collector.remote.layers import LayerError, Version
 from collector.store.database import existing
 
@@ -45,9 +46,12 @@ WHERE = "country, province=NAME, tier=NAME or center=CODE"
 def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     added = verbs.add_parser(
-        "set", help="set keys in a layer; its gateways apply them within a minute, or report why not"
+        "set", help="set keys in a layer; its gateways try them in rings, and apply them or report why not"
     )
-    added.add_argument("values", nargs="+", metavar="TABLE.KEY=VALUE", help="the value as in agent.toml")
+    added.add_argument(
+        "values", nargs="*", metavar="TABLE.KEY=VALUE",
+        help="the value as in agent.toml (none, with --at-once: what is set already goes to all)",
+    )  # fmt: skip
     unset = verbs.add_parser("unset", help="set them no more: a wider layer, or the gateway's own file, holds again")
     unset.add_argument("keys", nargs="+", metavar="TABLE.KEY")
     retry = verbs.add_parser("retry", help="have settings that failed tried once more")
@@ -66,6 +70,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     standings.add_argument("--all", action="store_true", help="every gateway, not only those that are not there yet")
     for verb in (added, unset):
         verb.add_argument("--reason", required=True, metavar="TEXT", help="recorded")
+        verb.add_argument("--at-once", action="store_true", help="to all gateways, not from ring to ring")
     for verb in (added, unset, retry):
         who_argument(verb)
     verb_arguments(verbs)
@@ -103,7 +108,7 @@ def _change(options: argparse.Namespace, values: Mapping[str, object], dropped: 
     by, now_ms = acting(options), clock_ms()
     with existing(settings_of(options)) as store, store.write() as conn:
         layer = layers.parse(conn, options.layer)
-        made = layers.change(conn, layer, values, dropped, by, options.reason, now_ms)
+        made = layers.change(conn, layer, values, dropped, by, options.reason, now_ms, options.at_once)
         code = layer.name if layer.kind == "center" else ""
         users.record(conn, "settings_changed", by, now_ms, center=code, subject=str(layer), reason=options.reason)
     text = f"{layer}: version {made.id}; see `nabz-collector settings status`"
@@ -203,6 +208,7 @@ def _status(options: argparse.Namespace) -> int:
     """Exit code 1 while some gateway has failed."""
     with existing(settings_of(options)) as store, store.read() as conn:
         gateways = list(standing.gateways(conn))
+        rollouts = rollout.under_way(conn, gateways, clock_ms())
     counts = Counter(one.standing for one in gateways if one.wanted_digest or one.standing != "unable")
     rows = [one for one in gateways if options.all or one.standing not in ("applied", "unable")]
     if options.json:
@@ -211,15 +217,24 @@ def _status(options: argparse.Namespace) -> int:
              "digest": one.digest, "why": one.why, "since_ms": one.since_ms, "heard_ms": one.heard_ms}
             for one in rows
         ]  # fmt: skip
-        say(json.dumps({"counts": counts, "gateways": facts}))
+        say(json.dumps({"counts": counts, "gateways": facts, "rollouts": [asdict(one) for one in rollouts]}))
     else:
         say(", ".join(f"{counts[name]} {name}" for name in ("applied", "trial", "waiting", "failed", "unable")))
+        for one in rollouts:
+            say(_rollout(one))
         cells = [
             (one.center, one.device, one.standing, moment(one.since_ms), moment(one.heard_ms), one.why) for one in rows
         ]
         if cells:
             say(table(("center", "device", "state", "since", "heard", "why"), cells))
     return 1 if counts["failed"] else 0
+
+
+def _rollout(one: rollout.Rollout) -> str:
+    place = f"{one.digest or 'no settings'}: {one.settled} of {one.members} gateways are well with them"
+    if not one.is_held:
+        return f"{place}; {one.limit} may have them by now"
+    return f"{place}; held: {one.failed} failed, {one.worse_pct:.0f} % measure less; change them, or set --at-once"
 
 
 def _keys(options: argparse.Namespace) -> int:
@@ -231,7 +246,7 @@ def _keys(options: argparse.Namespace) -> int:
 def _plain(version: Version) -> dict[str, object]:
     return {
         "version": version.id, "at_ms": version.at_ms, "layer": str(version.layer), "tables": version.tables,
-        "person": version.person, "reason": version.reason,
+        "person": version.person, "reason": version.reason, "at_once": version.at_once,
     }  # fmt: skip
 
 

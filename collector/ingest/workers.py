@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.common.errors import printable
 from agent.common.logs import Event
 from agent.common.threads import SignalEvent
 from collector.access import floods
@@ -75,7 +76,7 @@ class IngestWorkers:
     ) -> None:
         _check(settings)
         shared = settings.ingest.shares
-        name = f"nabz-{socket.gethostname()}-{os.getpid()}" if shared else "nabz-collector"
+        name = f"nabz-{printable(socket.gethostname(), 64)}-{os.getpid()}" if shared else "nabz-collector"
         watch = ClockWatch(lambda: time.monotonic_ns() // 1_000_000)
         ingest = Ingest(store, key, judge_with(settings, standards), settings.sweep.silent_after_s, watch=watch)
         self._lost_s: float | None = None  # since when not all brokers give us messages
@@ -111,7 +112,7 @@ class IngestWorkers:
         if self._lost_s is None:
             waits, wait_s = ("commit", self.age_s()) if self.age_s() >= BEAT_INTERVAL_S else ("", 0.0)
         committed_ms = max((ms for ms in times if ms is not None), default=None)
-        return WorkerRow(socket.gethostname()[:64], number, now_ms, committed_ms, waits, wait_s)
+        return WorkerRow(printable(socket.gethostname(), 64), number, now_ms, committed_ms, waits, wait_s)
 
     def floods(self) -> frozenset[str]:
         """Gateways that flooded since the last call (collector.access.floods). Any thread."""
@@ -191,7 +192,7 @@ def _beat(store: Store, row: WorkerRow) -> None:
 
 def _leave(store: Store, number: int) -> None:
     with suppress(*UNAVAILABLE), store.write() as conn:
-        beats.forget(conn, socket.gethostname()[:64], number)
+        beats.forget(conn, printable(socket.gethostname(), 64), number)
 
 
 class WorkerBeats:
@@ -201,7 +202,7 @@ class WorkerBeats:
 
     def __init__(self, store: Store, numbers: Sequence[int], now_s: Callable[[], float] = time.monotonic) -> None:
         self._store, self._now_s = store, now_s
-        here = socket.gethostname()[:64]
+        here = printable(socket.gethostname(), 64)
         self._expected = frozenset(beats.name_of(number, here) for number in numbers)
         self._seen: dict[str, tuple[WorkerRow | None, float]] = {name: (None, now_s()) for name in self._expected}
 

@@ -6,6 +6,7 @@ __all__ = [
     "prepared",
     "questions",
     "reports",
+    "rollout",
     "sender",
     "standing",
     "updates",

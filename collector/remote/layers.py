@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -55,7 +55,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """What a layer says from `at_ms` on, and who had it say so, why."""
+    """What a layer says from `at_ms` on, and who had it say so, why; `at_once`: to all, not from ring to ring."""
 
     id: int
     at_ms: int
@@ -63,6 +63,7 @@ class Version:
     tables: SettingTables
     person: str
     reason: str
+    at_once: bool = False
 
 
 def parse(conn: sa.Connection, text: str) -> Layer:
@@ -90,22 +91,26 @@ def _names(conn: sa.Connection, kind: LayerKind) -> list[str]:
 
 def change(
     conn: sa.Connection, layer: Layer, values: Mapping[str, object], dropped: Iterable[str], person: str, reason: str,
-    now_ms: int,
+    now_ms: int, at_once: bool = False,
 ) -> Version:  # fmt: skip
-    """The layer with these keys (`table.key`) set and those dropped, as its next version. Raises LayerError."""
+    """The layer with these keys (`table.key`) set and those dropped, as its next version. What it says already may be
+    said again to have it go to all at once. Raises LayerError."""
     if not reason.strip() or len(reason) > MAX_REASON:
         raise LayerError(f"{layer}: a change needs a reason of 1 to {MAX_REASON} characters; give --reason TEXT")
     newest = current(conn)
     before = newest[layer].tables if layer in newest else {}
     after = _changed(before, values, dropped)
-    if after == before:
+    if after == before and not at_once:
         raise LayerError(f"{layer}: says so already; see `nabz-collector settings show --layer {layer}`")
-    made = Version(id=0, at_ms=now_ms, layer=layer, tables=after, person=person, reason=reason.strip())
+    made = Version(id=0, at_ms=now_ms, layer=layer, tables=after, person=person, reason=reason.strip(), at_once=at_once)
     _check(conn, made, newest | {layer: made})
-    row = {"at_ms": now_ms, "layer": layer.kind, "name": layer.name, "person": person, "reason": made.reason}
+    row = {
+        "at_ms": now_ms, "layer": layer.kind, "name": layer.name, "person": person, "reason": made.reason,
+        "at_once": at_once,
+    }  # fmt: skip
     key = conn.execute(sa.insert(schema.remote_settings).values(tables=encode(after), **row)).inserted_primary_key
     assert key is not None
-    return Version(id=int(key[0]), at_ms=now_ms, layer=layer, tables=after, person=person, reason=made.reason)
+    return replace(made, id=int(key[0]))
 
 
 def _changed(before: SettingTables, values: Mapping[str, object], dropped: Iterable[str]) -> SettingTables:
@@ -211,5 +216,5 @@ def encode(tables: SettingTables) -> str:
 def _version(row: sa.Row[Any]) -> Version:
     return Version(
         id=row.id, at_ms=row.at_ms, layer=Layer(row.layer, row.name), person=row.person, reason=row.reason,
-        tables=msgspec.json.decode(row.tables, type=SettingTables),
+        tables=msgspec.json.decode(row.tables, type=SettingTables), at_once=row.at_once,
     )  # fmt: skip

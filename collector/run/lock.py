@@ -18,7 +18,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from agent.common.errors import describe
+from agent.common.errors import describe, printable
 from agent.common.logs import Event
 from agent.common.threads import join_started
 from collector.common.config import Settings
@@ -89,7 +89,7 @@ class DatabaseLock:
     def __init__(self, url: str | sa.URL, wait_s: float = WAIT_S, look_s: float = LOOK_S) -> None:
         """`url` is of the database itself, not of a pool before it."""
         self._wait_s, self._look_s = wait_s, look_s
-        name = f"nabz-collector {os.getpid()} on {socket.gethostname()}"[:63]
+        name = f"nabz-collector {os.getpid()} on {printable(socket.gethostname(), 30)}"
         self._engine = single(sa.make_url(url), name)
         self._conn: sa.Connection | None = None
         self._stopped = threading.Event()

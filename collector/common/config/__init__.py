@@ -166,7 +166,9 @@ class EnrolmentSection(CollectorSection):
         "`0.0.0.0:8443`; empty: only at `[web] listen`, which suits this machine alone.",
     )
     public_url: HttpUrl = Field(
-        default="", description="Address gateways use for it, as `https://HOST:PORT`; empty: as `listen`."
+        default="",
+        description="Address gateways use for it, as `https://HOST:PORT`; empty: as `listen`, "
+        "by the host of our broker where that is all addresses.",
     )
     approval: Literal["none", "second_person"] = Field(
         default="none",
@@ -318,12 +320,20 @@ class Settings(CollectorSection):
 
     @property
     def enrolment_url(self) -> str:
-        own = f"https://{self.enrolment.listen}" if self.enrolment.listen else self.web_url
+        own = f"https://{self._reached(self.enrolment.listen)}" if self.enrolment.listen else self.web_url
         return self.enrolment.public_url or own
 
     @property
     def measure_url(self) -> str:
-        return self.measure.public_url or f"http://{self.measure.listen}"
+        return self.measure.public_url or f"http://{self._reached(self.measure.listen)}"
+
+    def _reached(self, listen: str) -> str:
+        """HOST:PORT by which gateways reach a listener of ours: one on all addresses by the host of our own broker."""
+        host, port = split_listen(listen)
+        if host not in EVERYWHERE or self.broker.url != "embedded":
+            return listen
+        known = self.broker_public[0]
+        return f"[{known}]:{port}" if ":" in known else f"{known}:{port}"
 
     @property
     def broker_address(self) -> tuple[str, int]:

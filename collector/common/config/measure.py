@@ -19,7 +19,9 @@ class MeasureSection(CollectorSection):
     )
     listen: Listen = Field(default="127.0.0.1:8481", description="Where the measurement server listens.")
     public_url: HttpUrl = Field(
-        default="", description="Address gateways test against, told at enrolment; empty: as `listen`."
+        default="",
+        description="Address gateways test against, told at enrolment; empty: as `listen`, "
+        "by the host of our broker where that is all addresses.",
     )
     bandwidth_mbps: float = Field(
         default=1000.0,

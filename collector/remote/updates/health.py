@@ -65,7 +65,7 @@ def judge_ring(
         "failed": [one.device for one in members if one.failed == release.version],
         "crashed": [one.device for one in runs if one.crashes > MAX_CRASHES],
         "silent": [one.device for one in runs if one.heard_ms is None or now_ms - one.heard_ms > SILENT_MS],
-        "worse": [one.device for one in runs if _is_worse(one)],
+        "worse": [one.device for one in runs if is_worse(one.failing_before_pct, one.failing_pct)],
     }
     tried = {one.device for one in runs} | set(troubles["failed"])
     affected = {device for devices in troubles.values() for device in devices}
@@ -92,10 +92,9 @@ def _place(one: GatewayFacts) -> GatewayPlace:
     return GatewayPlace(center=one.center, device=one.device, running="0.0", installed="0.0")
 
 
-def _is_worse(one: GatewayFacts) -> bool:
-    if one.failing_pct is None or one.failing_before_pct is None:
-        return False
-    return one.failing_pct - one.failing_before_pct > MAX_WORSE_PCT
+def is_worse(before_pct: float | None, after_pct: float | None, most: float = MAX_WORSE_PCT) -> bool:
+    """Of two shares of measurements that failed, by more than `most` percent; None without measurements."""
+    return before_pct is not None and after_pct is not None and after_pct - before_pct > most
 
 
 # ---------------------------------------------------------------- what the database knows
@@ -105,7 +104,7 @@ def survey(conn: sa.Connection, since_ms: int, now_ms: int) -> list[GatewayFacts
     """Every gateway that may send; crashes and failures since `since_ms`, and failures in as long a time before."""
     newest = dict(_newest(conn))
     crashes = dict(_crashes(conn, since_ms))
-    shares = [dict(_failing(conn, *span)) for span in ((since_ms, now_ms), (2 * since_ms - now_ms, since_ms))]
+    shares = [dict(failing(conn, *span)) for span in ((since_ms, now_ms), (2 * since_ms - now_ms, since_ms))]
     query = sa.select(_d.center, _d.device, _p.heard_ms).outerjoin(schema.pulse, _p.device == _d.device)
     return [
         GatewayFacts(
@@ -135,9 +134,13 @@ def _crashes(conn: sa.Connection, since_ms: int) -> Iterable[tuple[str, int]]:
     return ((row[0], row[1]) for row in conn.execute(query))
 
 
-def _failing(conn: sa.Connection, since_ms: int, until_ms: int) -> Iterable[tuple[str, float]]:
-    """The share of link measurements that could not be made at all, in percent."""
+def failing(
+    conn: sa.Connection, since_ms: int, until_ms: int, devices: Sequence[str] | None = None
+) -> Iterable[tuple[str, float]]:
+    """The share of link measurements that could not be made at all, in percent; of these devices, or of all."""
     link = schema.readings["link"].c
     query = sa.select(link.device, sa.func.count(), sa.func.count(link.failure))
+    if devices is not None:
+        query = query.where(link.device.in_(devices))
     for row in conn.execute(query.where(link.wall_ms >= since_ms, link.wall_ms < until_ms).group_by(link.device)):
         yield row[0], 100 * row[2] / row[1]

@@ -17,7 +17,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from agent.common.errors import describe
+from agent.common.errors import describe, printable
 from agent.common.logs import Event
 from collector.run.runtime import PeriodicTask
 from collector.store import UNAVAILABLE, Store
@@ -35,7 +35,7 @@ COLLECTOR, WORKER = "collector", "worker"  # what a holder is: there is one coll
 
 def holder_of(kind: str) -> str:
     """This process by a name that no other has."""
-    return f"{kind} {socket.gethostname()[:60]} {os.getpid()} {secrets.token_hex(4)}"
+    return f"{kind} {printable(socket.gethostname(), 60)} {os.getpid()} {secrets.token_hex(4)}"
 
 
 @dataclass

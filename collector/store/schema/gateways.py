@@ -176,6 +176,7 @@ remote_settings = sa.Table(
     sa.Column("tables", sa.Text, nullable=False),  # JSON: table -> key -> value
     sa.Column("person", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at_once", sa.Boolean, nullable=False, server_default=sa.false()),  # to all, not from ring to ring
     sa.Index("remote_settings_by_layer", "layer", "name", "id"),
 )
 
@@ -191,6 +192,7 @@ device_settings = sa.Table(
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("at_ms", Ms, nullable=False),  # since when it says so
     sa.Column("fetches", sa.Boolean, nullable=False, server_default=sa.false()),  # takes orders to fetch a file
+    sa.Column("sent", sa.String(64), nullable=False, server_default=""),  # the digest that we sent last
 )
 
 # Questions that people put to gateways, and the answers.

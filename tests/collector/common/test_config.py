@@ -125,3 +125,18 @@ def test_every_setting_says_what_it_is() -> None:
 def test_pages_are_on_loopback_or_behind_tls(tmp_path: Path, text: str, secure: bool, proxies: tuple[str, ...]) -> None:
     web = load(written(tmp_path, text)).web
     assert (web.is_secure, web.proxies) == (secure, proxies)
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "public", "host"),
+    [("0.0.0.0", "nabz.example.pk", "nabz.example.pk"), ("[::]", "[2001:db8::5]", "[2001:db8::5]")],
+)
+def test_gateways_are_told_of_a_listener_on_all_addresses_by_the_brokers_host(
+    tmp_path: Path, everywhere: str, public: str, host: str
+) -> None:
+    text = (
+        f'[broker]\ntls_listen = "{everywhere}:8883"\npublic = "{public}:8883"\n'
+        f'[enrolment]\nlisten = "{everywhere}:8443"\n[measure]\nlisten = "{everywhere}:8481"\n'
+    )
+    settings = load(written(tmp_path, text))
+    assert (settings.enrolment_url, settings.measure_url) == (f"https://{host}:8443", f"http://{host}:8481")

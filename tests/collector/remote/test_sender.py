@@ -15,7 +15,8 @@ from collector.common.messages import Message
 from collector.ingest.transaction import Ingest
 from collector.remote import layers, reports, standing
 from collector.remote.layers import Layer
-from collector.remote.sender import AGAIN_MS, HEARD_MS, SettingsSender
+from collector.remote.rollout import HEARD_MS
+from collector.remote.sender import AGAIN_MS, SettingsSender
 from collector.store import Store
 from tests.collector.conftest import NOW
 

@@ -115,9 +115,9 @@ class Fleet:
                 heapq.heappush(self.starts, (self.now_s + START_S, task.device))
         return True
 
-    def set(self, values: dict[str, Any]) -> None:
+    def set(self, values: dict[str, Any], at_once: bool) -> None:
         with self.store.write() as conn:
-            layers.change(conn, Layer("country"), flat(values), (), "Ayesha", "test", self.now_ms)
+            layers.change(conn, Layer("country"), flat(values), (), "Ayesha", "test", self.now_ms, at_once)
 
     def play(self, seconds: int) -> dict[int, int]:
         """How many are applied, by the seconds since now, at each look."""
@@ -158,29 +158,36 @@ class Fleet:
         return sum(one.remote.report().digest == digest_of(values) for one in self.gateways.values())
 
 
-def test_all_have_good_settings_and_none_is_lost_to_bad_ones(sqlite_store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [False, True], ids=["in_rings", "at_once"])
+def test_all_have_good_settings_and_none_is_lost_to_bad_ones(
+    at_once: bool, sqlite_store: Store, tmp_path: Path
+) -> None:
     fleet = Fleet(sqlite_store, tmp_path)
     fleet.play(2 * CYCLE_S)
     assert fleet.standing().count("applied") >= 0.98 * COUNT
-    fleet.set(GOOD)
-    applied = fleet.play(480)
+    fleet.set(GOOD, at_once=at_once)
+    applied = fleet.play(480 if at_once else 3000)
     most_s = next(second for second, count in applied.items() if count >= 0.99 * COUNT)
-    print(f"good settings: {applied[480]} of {COUNT} applied, 99 % after {most_s} s, all after "
+    print(f"good settings: {applied[max(applied)]} of {COUNT} applied, 99 % after {most_s} s, all after "
           f"{next((second for second, count in applied.items() if count == COUNT), None)} s")  # fmt: skip
-    assert applied[480] == fleet.running(GOOD) == COUNT
-    assert most_s <= 300
+    assert applied[max(applied)] == fleet.running(GOOD) == COUNT
+    assert most_s <= (300 if at_once else 2700)
+    if not at_once:
+        rings = sorted(set(applied.values()))
+        assert {0, 1, 10, 100} <= set(rings), "each ring waits for the one before"
 
-    fleet.set(GOOD | BAD)
+    fleet.set(GOOD | BAD, at_once=at_once)
     reached = 0
     fleet.sent.clear()
     begun_s = fleet.now_s
     while fleet.now_s - begun_s < 900:
         fleet.play(30)
         reached = max(reached, COUNT - fleet.running(GOOD))
-        if fleet.running(GOOD) == COUNT and reached and fleet.standing().count("failed") == COUNT:
+        if fleet.running(GOOD) == COUNT and fleet.standing().count("failed") == (COUNT if at_once else 1):
             break
     print(f"bad settings: on trial at {reached} at most, all back and told after {fleet.now_s - begun_s} s")
     assert fleet.running(GOOD) == COUNT
+    assert len(set(fleet.sent)) == (COUNT if at_once else 1), "bad settings reach the first ring alone"
     fleet.sent.clear()
     fleet.play(180)
     assert not fleet.sent, "what failed is not sent again"

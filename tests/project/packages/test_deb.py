@@ -110,7 +110,10 @@ def make_base_tree() -> None:
     if (os.geteuid() != 0 or not shutil.which("debootstrap")) and "CI" not in os.environ:
         pytest.skip("needs root and debootstrap (Debian: apt install debootstrap)")
     if not (TREE / "usr/bin/python3").exists():
-        call("debootstrap", "--variant=minbase", f"--include={NEEDED}", SUITE, TREE, timeout=1800)
+        part = TREE.with_suffix(".part")  # one that was broken off is none, and is begun anew
+        shutil.rmtree(part, ignore_errors=True)
+        call("debootstrap", "--variant=minbase", f"--include={NEEDED}", SUITE, part, timeout=1800)
+        part.rename(TREE)
 
 
 def test_from_a_fresh_tree_to_the_first_reading_an_upgrade_and_an_end(
