@@ -142,9 +142,7 @@ def _most(causes: Sequence[Cause]) -> Cause | None:
 
 def _by_family(conn: sa.Connection, incident: Incident) -> Cause | None:
     """Where nobody is silent: the mains are cut, or the line of many is bad, or the readings say where it breaks."""
-    if incident.family == "power" and incident.is_group:
-        return Cause(name="mains_carried", grade="shown", evidence=())
-    if incident.family == "power" and _is_cut(conn, incident):
+    if incident.family == "power" and (incident.is_group or _is_cut(conn, incident)):
         return Cause(name="mains_carried", grade="shown", evidence=())
     if incident.family == "line" and incident.is_group:
         return Cause(name="isp_down", grade="likely", evidence=())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0082", "0075"
+revision, down_revision = "0082", "0080"
 
 
 def upgrade() -> None:
