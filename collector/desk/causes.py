@@ -17,12 +17,12 @@ from agent.common.reasons import Reason
 from collector.desk import tables
 from collector.desk.grouping import BY_SCOPE
 from collector.desk.incident import Incident, WorkError
-from collector.desk.names import WireNames
 from collector.desk.survey import size_of
 from collector.desk.symptoms import OF_CAUSE, SHARED
 from collector.desk.tables import Member
 from collector.judging.flags.cause import GRADES, NAMES, Cause
 from collector.judging.outages import gaps
+from collector.judging.outages.wires import WireNames
 from collector.standard import Standards
 from collector.store import schema
 

@@ -16,10 +16,10 @@ from agent.common.center_time import TZ
 from collector.desk import tables, windows
 from collector.desk.grouping import LEVELS, RULES, GroupingRules, Level, SignIndex, Sizes
 from collector.desk.incident import Incident
-from collector.desk.names import WireNames
 from collector.desk.symptoms import CenterPlace, CenterSign
 from collector.judging.flags.cause import Cause
 from collector.judging.outages import gaps
+from collector.judging.outages.wires import WireNames
 from collector.register import calendar, opening_hours
 from collector.register.centers import PAUSED
 from collector.standard import Standards

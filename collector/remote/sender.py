@@ -24,8 +24,8 @@ from collector.store import Store, schema
 SENT = Event(__name__, "info", "settings_sent", "settings were sent to gateways that run with others",
     fields="gateways",
 )  # fmt: skip
-HELD = Event(__name__, "error", "settings_held", "settings do harm where they were tried and go to no further gateway; "
-    "a person changes them, tries them again or sends them to all", key="digest", fields="failed members worse_pct",
+HELD = Event(__name__, "error", "settings_held", "settings do harm where they were tried: no further gateway is sent "
+    "them; a person changes them or sends them to all", key="digest", fields="failed members worse_pct",
 )  # fmt: skip
 
 AGAIN_MS = 20_000

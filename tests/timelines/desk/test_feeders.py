@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from collector.desk import causes
-from collector.desk.names import keys_of
+from collector.judging.outages.wires import keys_of
 from collector.store import schema
 from tests.timelines.plays.desk_play import BATTERY, DRY, MAINS, WELL, DeskPlay
 

@@ -16,8 +16,8 @@ from collector.store import schema
 Wire = Literal["feeder", "exchange"]
 Named = tuple[str, str]  # name and province, as the register has them
 
-# Arabic keyboards write these letters for the Urdu ones.
-_URDU = str.maketrans({"ي": "ی", "ى": "ی", "ك": "ک", "ه": "ہ"})
+# Arabic keyboards write yeh, alef maksura, kaf and heh for the Urdu yeh, kaf and heh goal (Unicode code points).
+_URDU = {0x064A: 0x06CC, 0x0649: 0x06CC, 0x0643: 0x06A9, 0x0647: 0x06C1}
 
 _ce = schema.centers.c
 
