@@ -62,10 +62,12 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-screens: install packages
+screens: install
+	@tests/packages.sh chromium
 	$(BIN)/python -m docs.screens
 
-bench: install packages
+bench: install
+	@tests/packages.sh chromium
 	$(BIN)/python -m bench $(ARGS)
 
 docs: install

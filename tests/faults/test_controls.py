@@ -40,7 +40,7 @@ DEAF_TO_THE_KERNEL = [
         "",
     ),
 ]
-IMPATIENT = [("agent/uplink/broker_client.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 2.0\nREACH_S = 2.0")]
+IMPATIENT = [("agent/uplink/broker_client.py", "CONNECT_S = 150.0\nREACH_S = 45.0", "CONNECT_S = 0.9\nREACH_S = 0.9")]
 NOT_PAUSED = [("collector/ingest/delivery.py", "                self._set_away(away=True)\n", "")]
 UNBOUNDED = [("collector/ingest/delivery.py", "queue.Queue(QUEUE)", "queue.Queue()")]
 BELIEVED = [("collector/ingest/rows.py", "if stored.raws.get(seq, raw) != raw]", "if False]")]
@@ -160,7 +160,7 @@ CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_ques
         pytest.param(
             IMPATIENT,
             LOSSY,
-            marks=[*ROOT_SLOW, pytest.mark.control("a connect is given up after 2 s", row=20)],
+            marks=[*ROOT_SLOW, pytest.mark.control("a connect is given up before an answer can come", row=20)],
         ),
         pytest.param(
             NOT_PAUSED,
