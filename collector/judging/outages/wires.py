@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import sqlalchemy as sa
@@ -30,6 +30,12 @@ def folded(name: str) -> str:
 def keys_of(counts: Mapping[Named, int]) -> dict[Named, str]:
     """One name for each wire, from how many centers each spelling has: the usual one, with the province where others
     have such a wire too."""
+    return _keys_of(frozenset(counts.items()))
+
+
+@lru_cache(8)  # the register is another a few times a day, and is looked at in each transaction of an outage
+def _keys_of(items: frozenset[tuple[Named, int]]) -> dict[Named, str]:
+    counts = dict(items)
     spellings: dict[str, list[Named]] = defaultdict(list)
     for named in sorted(counts):
         spellings[folded(named[0])].append(named)
