@@ -26,7 +26,8 @@ def outcome(source: Path, test: str, folder: Path) -> tuple[int, str]:
     done = subprocess.run(
         [*argv, "-o", f"pythonpath={paths}", "--basetemp", str(folder / "under")],
         capture_output=True, text=True, check=False, cwd=rig.ROOT, timeout=900,
-        env=os.environ | {"PYTHONPATH": paths.replace(" ", os.pathsep)},
+        # Safe: programs that the test starts here must not find the right code before the planted.
+        env=os.environ | {"PYTHONPATH": paths.replace(" ", os.pathsep), "PYTHONSAFEPATH": "1"},
     )  # fmt: skip
     return done.returncode, done.stdout[-3000:] + done.stderr[-1000:]
 
