@@ -229,10 +229,17 @@ class Ground:
 
 @contextmanager
 def ground(
-    folder: Path, count: int, *, broker: str = "embedded", database: str = "sqlite", at_ms: int | None = None
+    folder: Path,
+    count: int,
+    *,
+    broker: str = "embedded",
+    database: str = "sqlite",
+    at_ms: int | None = None,
+    is_whole: bool = False,
 ) -> Iterator[Ground]:
     """Everything but the collector runs; `count` gateways are enrolled, at `at_ms` or now. `broker`:
-    embedded or tended, of the collector's own, or mosquitto, beside it. Raises GroundError."""
+    embedded or tended, of the collector's own, or mosquitto, beside it. `is_whole`: enrolment and measurement have
+    listeners too. Raises GroundError."""
     with ExitStack() as stack:
         url, process = stack.enter_context(DATABASES[database](folder))
         tls, plain, web = free_port(), free_port(), free_port()
@@ -241,9 +248,11 @@ def ground(
         kind = "mosquitto" if broker == "tended" else "embedded"
         door = f'kind = "{kind}"\nlisten = "127.0.0.1:{plain}"\ntls_listen = "127.0.0.1:{tls}"\n'
         door = "" if broker == "mosquitto" else door
+        others = f'listen = "127.0.0.1:{free_port()}"\n[enrolment]\nlisten = "127.0.0.1:{free_port()}"\n'
         config.write_text(
             f'[collector]\ndata_dir = "{folder}/data"\nlog_level = "warning"\n[database]\nurl = "{url}"\n'
-            f'[web]\nlisten = "127.0.0.1:{web}"\n[broker]\nurl = "{named}"\n{door}[measure]\nenabled = false\n'
+            f'[web]\nlisten = "127.0.0.1:{web}"\n[broker]\nurl = "{named}"\n{door}[measure]\n'
+            + (others if is_whole else "enabled = false\n")
         )
         settings = load(config)
         settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 """What an honest gateway feels of an attack: its receipts' times while strangers and one gateway do their worst.
 
-Over TLS and through the real ingest: 10,000 half-open sockets from fifty addresses at the broker's listener and at the
-pages', gateways that publish without end what is valid and what is not, one that uses QoS 2, a body of a gigabyte,
-bodies and readers that are slow. Each lasts a while and has another gateway; told are receipts, an answer of the pages,
-memory and log lines.
+Over TLS and through the real ingest: 10,000 half-open sockets from fifty addresses at each of the four listeners,
+gateways that publish without end what is valid and what is not, one that uses QoS 2, a body of a gigabyte, bodies and
+readers that are slow. Each lasts a while and has another gateway; told are receipts, an answer of the pages, memory and
+log lines.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from bench.fleet.ground import Ground, Member, cost, ground, now_ms
 from bench.fleet.storm import round_of
 from collector.commands.simulation.gateway import Gateway
 from collector.commands.simulation.readings import MINUTE_MS
+from collector.common.config.endpoint import split_listen
 
 PAUSE_S = 0.2  # between two batches of the honest gateway
 PATIENCE_S = 60.0
@@ -218,6 +219,8 @@ ATTACKS = {
     "nothing": quiet,
     "half-open at the broker": half_open(lambda made: made.tls),
     "half-open at the pages": half_open(_web_port),
+    "half-open at the enrolment": half_open(lambda made: split_listen(made.settings.enrolment.listen)[1]),
+    "half-open at the measurement": half_open(lambda made: split_listen(made.settings.measure.listen)[1]),
     "a gateway floods": publishing(1, live_batches),
     "small junk": publishing(2, junk(16)),
     "large junk": publishing(3, junk(60_000)),
@@ -235,7 +238,10 @@ ATTACKS = {
 def run(options: argparse.Namespace) -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with tempfile.TemporaryDirectory() as folder, ground(Path(folder), 6, broker=options.broker) as made:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ground(Path(folder), 6, broker=options.broker, is_whole=True) as made,
+    ):
         made.serve()
         honest = Sender(made, made.members[0])
         attacks = {name: ATTACKS[name] for name in options.attacks or ATTACKS}
@@ -272,7 +278,7 @@ def _played(
     median_s, worst_s = (times[int(len(times) * share)] if times else PATIENCE_S for share in (0.5, 0.99))
     lines = _log_lines(made) - before
     print(
-        f"{name:<26} receipts p50 {median_s:.2f} s, p99 {worst_s:.2f} s (n {len(times)}, without one {lost}); page "
+        f"{name:<28} receipts p50 {median_s:.2f} s, p99 {worst_s:.2f} s (n {len(times)}, without one {lost}); page "
         f"{page_s:.2f} s; {peak / 1e6:.0f} MB; {lines * 60 / options.seconds:.0f} log lines a minute",
         flush=True,
     )
