@@ -45,6 +45,7 @@ test: install packages
 	$(TESTS) -n $(WORKERS) --dist loadfile $(ARGS) || { test $$? = 1 && echo "Once more, one at a time, what has failed:" && \
 	  $(TESTS) $(if $(COVERAGE),--cov-append) -n 0 --last-failed --maxfail 1 $(ARGS); }
 	@$(if $(COVERAGE),echo "$$($(BIN)/coverage report --format=total) % of the lines of agent and collector ran in the tests' own processes",:)
+	@$(MAKE) --silent --no-print-directory audit
 
 torture: install
 	@tests/packages.sh debootstrap firefox-esr lintian systemd-container
