@@ -1,5 +1,6 @@
 """Who gets through to what: every route × every role × every scope, API keys included, against a table written by hand;
-and what comes through lists nothing of other people's centers."""
+nobody does with credentials that have ended or are of another kind. What comes through lists nothing of other people's
+centers."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from agent.common.reasons import Reason, encode_all
-from collector.access.accounts import activity, api_keys, contacts
+from collector.access.accounts import activity, api_keys, contacts, sessions
 from collector.access.accounts.activity import ActFilter
 from collector.access.accounts.contacts import Contact
 from collector.access.accounts.policy import POLICY, ROLES, Account
@@ -34,6 +35,7 @@ from collector.web import auth
 from collector.web.app import build
 from collector.web.live import Hub
 
+DAY_MS = 86_400_000
 OWN, OTHER = "LHE-0000", "KHI-0001"  # of Punjab and of Sindh
 PUNJAB = Scope(province=frozenset({"Punjab"}))
 # Of each route: the letters of the roles that may, what it is about, and whether API keys may.
@@ -166,11 +168,33 @@ def site(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[
                 with store.write() as conn:
                     keys[role, scope] = api_keys.add(conn, "test", role, scope, 90, "Root", cast.NOW_MS)
     settings = Settings(collector=CollectorTable(data_dir=folder))
+    strangers = credentials_of_strangers(store, cast)
     key = Ed25519PrivateKey.generate()
     app = build(store, settings, hub, standards=standards, key=key, now=lambda: cast.NOW_MS)
     hub.close()  # a stream would not end: one too many is refused by the hub, which is past the guard
-    yield SimpleNamespace(app=app, store=store, cookies=cookies, keys=keys)
+    yield SimpleNamespace(app=app, store=store, cookies=cookies, keys=keys, strangers=strangers)
     store.close()
+
+
+def credentials_of_strangers(store: Store, cast) -> dict[str, dict[str, str]]:
+    """Headers of whoever is nobody at the pages: without anything, with what has ended, or with what is good elsewhere:
+    a seat's key, a gateway's certificate as a proxy would tell of it."""
+    old_ms, made_up = cast.NOW_MS - 100 * DAY_MS, f"nabz_0123456789_{'x' * 43}"
+    with store.write() as conn:
+        expired = api_keys.add(conn, "old", "desk", EVERYWHERE, 90, "Root", old_ms)
+        revoked = api_keys.add(conn, "revoked", "desk", EVERYWHERE, 90, "Root", cast.NOW_MS)
+        api_keys.revoke(conn, revoked.split("_")[1], "Root", cast.NOW_MS)
+        half = sessions.begin(conn, Account("Root", "admin", key="root"), cast.NOW_MS, is_full=False)
+    ended = cast.add_account(store, "Ended", "admin", now_ms=old_ms)
+    bearers = {"a made-up key": made_up, "an expired key": expired, "a revoked key": revoked, "a seat's key": "ab" * 32}
+    cookies = {"an ended session": ended, "half a log-in": half, "a key in place of a session": made_up}
+    certificate = {"x-ssl-client-verify": "SUCCESS", "x-forwarded-client-cert": f'Hash={"ab" * 32};Subject="CN=g1"'}
+    return {
+        "nothing": {},
+        "a gateway's certificate": certificate,
+        **{name: {"authorization": f"Bearer {key}"} for name, key in bearers.items()},
+        **{name: {"cookie": f"{auth.COOKIE}={cookie}"} for name, cookie in cookies.items()},
+    }
 
 
 class Client:
@@ -251,8 +275,8 @@ def test_who_gets_through(site, client: Client, route: str) -> None:
     found, wanted = {}, {}
     codes = (OWN, OTHER) if "{code}" in route else (OWN,)
     for code in codes:
-        assert outcome(client, route, code) == "log in"
-        assert outcome(client, route, code, authorization="Bearer nabz_0123456789_" + "x" * 43) == "log in"
+        for name, headers in site.strangers.items():
+            found[name, code], wanted[name, code] = outcome(client, route, code, **headers), "log in"
         for (role, scope), cookie in site.cookies.items():
             place = (role, scope.encode(), code, "person")
             found[place] = outcome(client, route, code, cookie=f"{auth.COOKIE}={cookie}")
