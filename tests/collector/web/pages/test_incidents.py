@@ -104,7 +104,7 @@ def test_channels_are_shown_with_the_state_of_their_breaker(site) -> None:
         {"channel": "mail", "failures": 0, "until_ms": None, "sent_ms": NOW_MS - 1000, "problem": ""},
     ]
     with site.client() as client:
-        assert "No message has been sent" in client.get("/alerts").text
+        assert "[[alerts.channels]]" in client.get("/alerts").text
         with site.store.write() as conn:
             upsert(conn, schema.channels, rows)
         page = client.get("/alerts").text
