@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -27,19 +27,8 @@ MINUTE_MS = 60_000
 _al = schema.alerts.c
 
 
-class NamedChannel(Protocol):
-    """A channel of the settings, as far as its message is chosen by it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def address(self) -> AddressKind | None: ...
-    @property
-    def languages(self) -> tuple[str, ...]: ...
-
-
 class ChannelFacts(NamedTuple):
-    """A NamedChannel without what sends. `address`: the kind that it needs of a person; None: it needs none."""
+    """A channel of the settings, without what sends. `address`: the kind that it needs of a person, if any."""
 
     name: str
     address: AddressKind | None
@@ -52,7 +41,7 @@ def channels_of(config: Settings) -> tuple[ChannelFacts, ...]:
     return tuple(ChannelFacts(one.name, address_kind(one.secret_url()), one.languages) for one in channels)
 
 
-def send_test(conn: sa.Connection, channels: Iterable[NamedChannel], name: str, person: str, who: ActingPerson) -> int:
+def send_test(conn: sa.Connection, channels: Iterable[ChannelFacts], name: str, person: str, who: ActingPerson) -> int:
     """Puts it into the outbox; its number. `person` gets it on a channel that sends to persons. Raises RoutingError."""
     channel = next((one for one in channels if one.name == name), None)
     if channel is None:

@@ -21,7 +21,6 @@ from collector.commands.console import (
 )
 from collector.desk.alerts import lists
 from collector.desk.routing.plans import RoutingError
-from collector.run.settings import read_channels
 from collector.store.database import existing
 
 EXAMPLE = "nabz-collector alert list --incident 12"
@@ -57,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _test(options: argparse.Namespace) -> int:
     settings = settings_of(options)
-    channels = read_channels(settings)
+    channels = acts.channels_of(settings)
     try:
         with existing(settings) as store, store.write() as conn:
             number = acts.send_test(conn, channels, options.channel, options.person, who(options))

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from agent.common.reasons import Reason
 from collector.desk import causes, groups, news, tables
-from collector.desk.grouping import RULES, GroupingRules, fails_with_lit, is_crowd
+from collector.desk.grouping import RULES, GroupingRules, is_crowd, is_line_fault
 from collector.desk.incident import FLIPS_WITHIN_S, OPEN, Incident, Values, is_unstable, is_worse, reopened
 from collector.desk.survey import Desk
 from collector.desk.symptoms import (
@@ -160,7 +160,7 @@ def _symptom(desk: Desk, row: Any, *, change: int | None) -> Symptom:
     if reading == "silence":
         began_ms = min(desk.survey.heard_ms(row.center) or began_ms, began_ms)
     cut_ms = desk.survey.cut_ms(row.center) if FAMILIES.get(reading) in SHARED else None
-    if is_long_cut(began_ms, cut_ms) and _fails_with_lit(desk, row.center, began_ms):
+    if is_long_cut(began_ms, cut_ms) and _is_line_fault(desk, row.center, began_ms):
         cut_ms = None
     family = family_of(reading, began_ms, cut_ms)
     if family == "power" and cut_ms is not None:
@@ -169,9 +169,9 @@ def _symptom(desk: Desk, row: Any, *, change: int | None) -> Symptom:
     return Symptom(row.center, row.criterion, row.subject, family, severity, began_ms, change)
 
 
-def _fails_with_lit(desk: Desk, code: str, began_ms: int) -> bool:
+def _is_line_fault(desk: Desk, code: str, began_ms: int) -> bool:
     place = desk.survey.place(code)
-    return place is not None and fails_with_lit(place, began_ms, desk.survey.index, desk.survey.lit, desk.rules)
+    return place is not None and is_line_fault(place, began_ms, desk.survey.index, desk.survey.on_mains, desk.rules)
 
 
 def _by_cause(desk: Desk, symptom: Symptom) -> Family:

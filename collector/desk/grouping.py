@@ -186,22 +186,22 @@ def _wires(homes: Sequence[CenterPlace], family: Family) -> tuple[int, int]:
     return 0, len(left)
 
 
-def fails_with_lit(
+def is_line_fault(
     place: CenterPlace,
     began_ms: int,
     signs: SignIndex,
-    lit_of: Callable[[Level, str], Collection[str]],
+    on_mains: Callable[[Level, str], Collection[str]],
     rules: GroupingRules,
 ) -> bool:
-    """Whether most centers of its exchange, or of its provider in its city, whose mains are on (`lit_of`) fail with it:
-    then it is no cut of the mains that took the line of this one."""
+    """Whether most centers of its exchange, or of its provider in its city, whose mains are on fail with it: then it is
+    no cut of the mains that took the line of this one. `on_mains`: those of a group."""
     within_ms = rules.pair_within_s * 1000
     window_ms = began_ms - within_ms, began_ms + within_ms
     for level, key in _levels(place):
         if level.is_narrow and "line" in level.families:
-            lit = lit_of(level, key)
-            failing = {sign.center for sign in signs.near(level, key, window_ms, ON_A_LINE)} & set(lit)
-            if len(failing) >= rules.pair and 100.0 * len(failing) >= rules.few_pct * len(lit):
+            powered = on_mains(level, key)
+            failing = {sign.center for sign in signs.near(level, key, window_ms, ON_A_LINE)} & set(powered)
+            if len(failing) >= rules.pair and 100.0 * len(failing) >= rules.few_pct * len(powered):
                 return True
     return False
 

@@ -53,7 +53,7 @@ class Survey:
         self._homes: dict[str, CenterPlace | None] = {}
         self._heard_of: dict[str, int | None] = {}
         self._cut_of: dict[str, int | None] = {}
-        self._lit: dict[tuple[str, str], frozenset[str]] = {}
+        self._on_mains: dict[tuple[str, str], frozenset[str]] = {}
         self.names = WireNames(self.conn)
 
     def prepare(self, codes: Collection[str]) -> None:
@@ -127,15 +127,15 @@ class Survey:
         """Since when a center's mains are cut, as far as it could tell."""
         return self._prepared(self._cut_of, code)
 
-    def lit(self, level: Level, key: str) -> frozenset[str]:
+    def on_mains(self, level: Level, key: str) -> frozenset[str]:
         """Centers of a group whose UPS was read lately and told of no cut that goes on."""
-        if (level.scope, key) not in self._lit:
+        if (level.scope, key) not in self._on_mains:
             going = sa.select(_c.center).where(_c.open == sa.true(), _c.to_ms.is_(None))
             is_read = (_l.kind == "ups") & (_l.received_ms >= self.now_ms - LOOK_BACK_MS)
             query = sa.select(_l.center).distinct().join_from(schema.latest, schema.centers, _ce.center == _l.center)
             mine = is_read & _of_group(level.scope, key, self.names) & _ce.lifecycle.not_in(PAUSED)
-            self._lit[level.scope, key] = frozenset(self.conn.scalars(query.where(mine, _l.center.not_in(going))))
-        return self._lit[level.scope, key]
+            self._on_mains[level.scope, key] = frozenset(self.conn.scalars(query.where(mine, _l.center.not_in(going))))
+        return self._on_mains[level.scope, key]
 
     @cached_property
     def index(self) -> SignIndex:

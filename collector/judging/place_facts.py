@@ -67,10 +67,10 @@ def record(conn: sa.Connection, entries: Iterable[FoundRow], now_ms: int, repeat
     names = sorted({finding for _, _, finding, _ in entries})
     query = sa.select(_i.center, _i.device, _i.finding).where(_i.finding.in_(names), _i.at_ms > now_ms - repeat_ms)
     known = {tuple(row) for row in conn.execute(query)} if entries else set()
-    return note(conn, {entry[:3]: entry for entry in entries if entry[:3] not in known}.values(), now_ms)
+    return insert(conn, {entry[:3]: entry for entry in entries if entry[:3] not in known}.values(), now_ms)
 
 
-def note(conn: sa.Connection, entries: Iterable[FoundRow], now_ms: int) -> int:
+def insert(conn: sa.Connection, entries: Iterable[FoundRow], now_ms: int) -> int:
     """Writes them all; returns how many."""
     rows = [
         {"at_ms": now_ms, "center": center, "device": device, "finding": finding, "detail": encode(reason)}

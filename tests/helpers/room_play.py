@@ -34,7 +34,7 @@ from collector.store import NeedsMigration, Store, migrate, queries, roles, roll
 from collector.web import auth
 from tests.agent.scheduling import test_rounds
 from tests.collector.standard.timeless import timeless_file
-from tests.helpers.pages.chromium import CHROMIUM, FLAGS
+from tests.helpers.pages import chromium
 
 NOW = 1_795_000_000_000
 AT = wire.Stamp(wall_ms=NOW, mono_ms=5, boot="b", clock="synced")
@@ -188,7 +188,6 @@ def test_the_api_tells_it(site) -> None:
         assert set(series["humidity_pct"]) == {41.0}
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed")
 @pytest.mark.parametrize(
     ("lang", "name", "temperature", "humidity"),
     [("en", "Room", "temperature", "humidity"), ("ur", "کمرہ", "درجۂ حرارت", "نمی")],
@@ -196,8 +195,9 @@ def test_the_api_tells_it(site) -> None:
 def test_the_page_has_a_tile_and_a_chart_of_it(
     site, cast, lang: str, name: str, temperature: str, humidity: str
 ) -> None:
+    chromium.needed()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium.CHROMIUM, args=chromium.FLAGS)
         page = browser.new_page(base_url=site.url)
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))

@@ -142,9 +142,9 @@ class Housekeeping:
                     *patterns.findings(conn, now_ms),
                 ]  # fmt: skip
             with self._store.keep() as conn:
-                if pairs := place_facts.note(conn, shared, now_ms):
+                if pairs := place_facts.insert(conn, shared, now_ms):
                     SEATS_SHARED.log(centers=pairs)
-                if total := place_facts.note(conn, apart, now_ms):
+                if total := place_facts.insert(conn, apart, now_ms):
                     ENGINES_DISAGREE.log(findings=total)
                 if total := place_facts.record(conn, doubts, now_ms):
                     DOUBTS.log(findings=total)

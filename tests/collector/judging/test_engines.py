@@ -72,7 +72,7 @@ def put(store: Store, engine: str, day: str, down: float, seq: int, **values: An
 
 def look(store: Store, now: str) -> int:
     with store.write() as conn:
-        return place_facts.note(conn, engines.findings(conn, at(now)), at(now))
+        return place_facts.insert(conn, engines.findings(conn, at(now)), at(now))
 
 
 def test_a_day_is_compared_once_it_is_over_and_found_once_in_whatever_order_it_came(either_store: Store) -> None:

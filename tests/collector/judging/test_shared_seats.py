@@ -54,7 +54,7 @@ def findings(store: Store) -> list[tuple[str, Reason]]:
 
 def looked(store: Store, now_ms: int) -> int:
     with store.keep() as conn:
-        return place_facts.note(conn, shared_seats.findings(conn, now_ms), now_ms)
+        return place_facts.insert(conn, shared_seats.findings(conn, now_ms), now_ms)
 
 
 def test_it_is_written_once_a_day_at_both_centers(store: Store) -> None:

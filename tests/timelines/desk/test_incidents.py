@@ -127,15 +127,15 @@ def test_a_provider_that_fails_while_a_feeder_is_shed_is_one_incident_of_the_pro
     """The feeder's own UPSs carry their centers: what people miss there is the provider's line, as next door."""
     town = {"city": "Lahore", "district": "Lahore", "isp": "PTCL"}
     shed = desk.fleet(3, "F", feeder="LESCO F-7", **town)
-    lit = desk.fleet(4, "O", feeder="LESCO F-8", **town)
+    powered = desk.fleet(4, "O", feeder="LESCO F-8", **town)
     others = desk.fleet(8, "N", feeder="LESCO F-8", city="Lahore", district="Lahore", isp="Nayatel")
     begin, end = f"10:{minute:02}", f"10:{minute + 20}"
     desk.plays(
         desk.minutes(others, "09:58", "10:50", WELL, MAINS),
-        desk.minutes([*shed, *lit], "09:58", "10:00", WELL, MAINS),
+        desk.minutes([*shed, *powered], "09:58", "10:00", WELL, MAINS),
         *(
             part
-            for codes, power in ((shed, BATTERY), (lit, MAINS))
+            for codes, power in ((shed, BATTERY), (powered, MAINS))
             for part in (
                 desk.minutes(codes, "10:00", begin, WELL, power),
                 desk.minutes(codes, begin, end, failing, power)
