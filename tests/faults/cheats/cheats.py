@@ -129,7 +129,7 @@ class Collector:
                     *patterns.findings(conn, self.now_ms),
                 ]  # fmt: skip
                 place_facts.record(conn, doubts, self.now_ms)
-                place_facts.note(conn, shared_seats.findings(conn, self.now_ms), self.now_ms)
+                place_facts.insert(conn, shared_seats.findings(conn, self.now_ms), self.now_ms)
                 challenges.settle(conn, self.now_ms)
         return self.now_ms - began_ms
 
