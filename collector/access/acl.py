@@ -78,11 +78,12 @@ class Book:
 
     now_s: Callable[[], float]
     put_out: Collection[str] = frozenset()  # whose sessions the collector ends by a moment's one of its own
-    counts: Counter[str] = field(default_factory=Counter)  # refused_session, _publish, _filter, _qos; takeover
+    counts: Counter[str] = field(default_factory=Counter)  # refused_session, _publish, _filter, _qos; takeover, flood
     refused: Counter[str] = field(default_factory=Counter)  # refused publishes, by name
     _refusals: Counter[str] = field(default_factory=Counter)
     _takeovers: dict[str, deque[tuple[float, str]]] = field(default_factory=dict)
     _sessions: dict[tuple[str, str], None] = field(default_factory=dict)  # (gateway, address), in order
+    _floods: set[str] = field(default_factory=set)
     _findings: deque[DeviceFinding] = field(default_factory=lambda: deque(maxlen=1000))
 
     def refuse_session(self, name: str, address: str, why: str) -> None:
@@ -129,6 +130,16 @@ class Book:
             reason = Reason.of("refused.takeovers", n=FLAPS, span_s=round(span_s), addresses=", ".join(addresses))
             self._findings.append(DeviceFinding(name, "clone" if len(addresses) > 1 else "flapping", reason))
             takeovers.clear()
+
+    def flood(self, name: str) -> None:
+        """A gateway sent far more than its share."""
+        self.counts["flood"] += 1
+        self._floods.add(name)
+
+    def floods(self) -> frozenset[str]:
+        """Those since the last call."""
+        floods, self._floods = self._floods, set()
+        return frozenset(floods)
 
     def begin_session(self, name: str, address: str) -> None:
         """A session of a gateway that was let in."""

@@ -15,7 +15,6 @@ from asyncio import StreamReader, StreamWriter
 from asyncio.trsock import TransportSocket
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
-from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -43,6 +42,7 @@ from collector.brokers.listeners import (
     MAX_UNACKNOWLEDGED,
     Budget,
     Budgeted,
+    HeldConnection,
     LimitedReader,
     Listener,
     WebSocketReader,
@@ -229,28 +229,26 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         await super().shutdown()
 
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:
-        began = self._watch(writer.get_extra_info("socket"), listener_name)
+        held = self._watch(writer.get_extra_info("socket"), listener_name)
         try:
-            await self._client_connected(listener_name, LimitedReader(reader, began=began), Writer(writer))
+            await self._client_connected(listener_name, LimitedReader(held, reader), Writer(writer))
         except Exception as error:
             SESSION_BROKEN.log(listener=listener_name, error=error)
         finally:
             writer.close()
 
     async def ws_connected(self, websocket: ServerConnection, listener_name: str) -> None:
-        began = self._watch(websocket.transport.get_extra_info("socket"), listener_name)
-        reader = WebSocketReader(websocket, began=began)
+        held = self._watch(websocket.transport.get_extra_info("socket"), listener_name)
         try:
-            await self._client_connected(listener_name, reader, WebSocketWriter(websocket))
+            await self._client_connected(listener_name, WebSocketReader(held, websocket), WebSocketWriter(websocket))
         except Exception as error:
             SESSION_BROKEN.log(listener=listener_name, error=error)
 
-    def _watch(self, line: TransportSocket | None, listener_name: str) -> Callable[[], None]:
-        """What is called once its client has a session."""
-        if line is None:
-            return lambda: None
+    def _watch(self, line: TransportSocket | None, listener_name: str) -> HeldConnection | None:
+        if line is None or line.fileno() < 0:
+            return None
         watch_peer(line)
-        return partial(self._places[listener_name].serve, line.fileno())
+        return HeldConnection(self._places[listener_name], line.fileno())
 
     # ------------------------------------------------------------ who may connect
 
@@ -263,8 +261,7 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
                 handler, session = await GatewayHandler.init_from_connect(reader, writer, self.plugins_manager)
                 handler.book = self._book
                 await self._authorize(session, writer)
-                self._give_budget(session, reader)
-                reader.began()
+                self._begin(session, reader)
         except AMQTTError:
             raise
         except Exception as error:
@@ -283,6 +280,8 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
             await super()._handle_client_session(reader, writer, session, *more)
         finally:
             self._release_lock(session)
+            if reader.held is not None and reader.held.is_flood and self._is_gateway(session):
+                self._book.flood(session.attributes[NAME])
 
     async def _client_message_loop(self, session: Session, handler: BrokerProtocolHandler) -> None:
         self._release_lock(session)
@@ -312,10 +311,13 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
             self._book.begin_session(name, str(session.remote_address))
         session.attributes[UNTIL_S] = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
 
-    def _give_budget(self, session: Session, reader: Budgeted) -> None:
-        """To every gateway; a collector has many gateways' receipts to send."""
-        if self._is_gateway(session):
+    def _begin(self, session: Session, reader: Budgeted) -> None:
+        """Every gateway has a budget; a collector has many gateways' receipts to send."""
+        is_gateway = self._is_gateway(session)
+        if is_gateway:
             reader.budget = Budget()
+        if reader.held is not None:
+            reader.held.serve(is_gateway=is_gateway)
 
     def _is_gateway(self, session: Session) -> bool:
         return session.attributes.get(NAME, "") not in {"", *self._services}

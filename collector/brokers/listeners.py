@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import ssl
 import time
 from asyncio import StreamReader, StreamWriter
@@ -18,7 +19,7 @@ from websockets.typing import Subprotocol
 
 from agent import wire
 from agent.common.errors import describe
-from agent.common.tcp import ConnectionLimits, ListeningSocket, address_group
+from agent.common.tcp import PAYS_BYTES, ConnectionLimits, ListeningSocket, RecordCount, address_group
 from collector.access.ca import Files
 
 MAX_PACKET_BYTES = wire.MAX_BATCH_BYTES + 1024  # a full batch, its signature, topic and headers
@@ -27,6 +28,8 @@ RATE_BYTES_S, BURST_BYTES, READ_COST_BYTES = 256 * 1024, 4 * 1024 * 1024, 512
 MAX_UNACKNOWLEDGED = (
     1000  # messages to one gateway, some 5 kB each; an honest one has a receipt for each batch in flight
 )
+# Acknowledgements of all these may come in one read, each in a record of its own, before any is understood.
+GATEWAY_SPARE_RECORDS = 2 * MAX_UNACKNOWLEDGED
 HANDSHAKE_TIMEOUT_S = 120.0  # a handshake takes up to that over 30 % loss and 800 ms round trips
 
 # A carrier may have a whole fleet behind one address. Each that has no session yet costs some 60 kB of TLS; in a storm
@@ -39,6 +42,7 @@ LIMITS = ConnectionLimits(
     waiting_per_address=512,
     exempt=[address_group(address) for address in ("127.0.0.1", "::1")],
     patience_s=10.0,
+    counts_records=True,
 )
 
 Server = asyncio.Server | ws.Server
@@ -113,16 +117,42 @@ class Budget:
         return max(0.0, -self._left_bytes / self._rate_bytes_s)
 
 
+class HeldConnection:
+    """A client's connection, as its listener holds it."""
+
+    def __init__(self, listener: ListeningSocket, fileno: int) -> None:
+        self._listener, self._fileno = listener, fileno
+        self._records = listener.records(fileno) or RecordCount()
+
+    def serve(self, *, is_gateway: bool) -> None:
+        """Its client has a session. A collector has the messages of all gateways to acknowledge."""
+        self._listener.serve(self._fileno)
+        self._records.spare = GATEWAY_SPARE_RECORDS if is_gateway else math.inf
+
+    def pay(self, count: int) -> None:
+        """So many bytes came out of its TLS; however few, they are what a record brought."""
+        self._records.pay(max(count, PAYS_BYTES))
+
+    @property
+    def is_flood(self) -> bool:
+        """Whether it was closed because its client sent more records than contents."""
+        return self._records.is_spent
+
+
 class Budgeted:
-    """A reader that waits for its session's budget, once it has one. `began` tells the listener that it has a session
-    and is to be kept. Once it `is_ended`, it reads nothing that has come."""
+    """A reader that waits for its session's budget, once it has one. Once it `is_ended`, it reads nothing that has
+    come."""
 
     budget: Budget | None = None
     is_ended = False
 
-    def __init__(self, *words: Any, began: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, held: HeldConnection | None, *words: Any) -> None:
         super().__init__(*words)
-        self.began = began
+        self.held = held  # None for one that was gone before it could be
+
+    def _pay(self, count: int) -> None:
+        if self.held is not None:
+            self.held.pay(count)
 
     async def _await_budget(self, read_bytes: int) -> None:
         if self.budget is not None and (wait_s := self.budget.wait_s(read_bytes, time.monotonic())) > 0:
@@ -137,11 +167,13 @@ class LimitedReader(Budgeted, StreamReaderAdapter):  # type: ignore[misc]
             raise TooLarge(f"a packet of {n} bytes, the limit is {MAX_PACKET_BYTES}")
         await self._await_budget(n)
         try:
-            return bytes(await super().read(n))
+            data = bytes(await super().read(n))
         except OSError as error:
             # The kernel gave up on a silent peer with a TimeoutError. amqtt takes that for its own timeout with a
             # living one, and would read again, and again, for ever.
             raise ConnectionResetError(describe(error)) from error
+        self._pay(n)
+        return data
 
 
 class Writer(StreamWriterAdapter):  # type: ignore[misc]
@@ -158,25 +190,26 @@ class Writer(StreamWriterAdapter):  # type: ignore[misc]
 class WebSocketReader(Budgeted, ReaderAdapter):  # type: ignore[misc]
     """MQTT packets may begin and end anywhere in WebSocket messages (MQTT 3.1.1, 6.0)."""
 
-    def __init__(self, connection: ws.ServerConnection, *, began: Callable[[], None] = lambda: None) -> None:
-        super().__init__(began=began)
+    def __init__(self, held: HeldConnection | None, connection: ws.ServerConnection) -> None:
+        super().__init__(held)
         self._connection = connection
-        self._held = bytearray()
+        self._unread = bytearray()
 
     async def read(self, n: int = -1) -> bytes:
         if n > MAX_PACKET_BYTES:
             raise TooLarge(f"a packet of {n} bytes, the limit is {MAX_PACKET_BYTES}")
         await self._await_budget(n)
-        while len(self._held) < n:
+        while len(self._unread) < n:
             try:
                 message = await self._connection.recv()
             except ConnectionClosed as error:
-                raise asyncio.IncompleteReadError(bytes(self._held), n) from error
+                raise asyncio.IncompleteReadError(bytes(self._unread), n) from error
             if isinstance(message, str):
-                raise asyncio.IncompleteReadError(bytes(self._held), n)
-            self._held += message
-        taken = bytes(self._held[:n])
-        del self._held[:n]
+                raise asyncio.IncompleteReadError(bytes(self._unread), n)
+            self._pay(len(message) + PAYS_BYTES)  # its head may have had a record for itself
+            self._unread += message
+        taken = bytes(self._unread[:n])
+        del self._unread[:n]
         return taken
 
     def feed_eof(self) -> None:

@@ -135,7 +135,8 @@ class TlsMaintenance:
         """At once whom this process noticed: to write its finding may wait for a commit of ingest. Whom another worker
         noticed has its finding already."""
         with self._changing:
-            if new := self.floods() - self._put_out:
+            noticed = self._book.floods() if self._book is not None else frozenset()  # by our own broker
+            if new := (self.floods() | noticed) - self._put_out:
                 self._disconnect(new)
                 with self._store.write() as conn:
                     floods.record(conn, new, self._now_ms())

@@ -61,7 +61,8 @@ UNCOMPARED = [("collector/recovery/drill.py", "if not is_signed(", "if False and
 READ_TWO_WAYS = [
     ("collector/run/listeners/http_protocol.py", 'refuse_ambiguous(received[: end.end()] if end else b"")', "pass")
 ]
-FREE_RECORDS = [("agent/common/tcp/tls_records.py", "return self._unpaid > SPARE", "return False")]
+FREE_RECORDS = [("agent/common/tcp/tls_records.py", "        return self.is_spent\n", "        return False\n")]
+FREE_SESSIONS = [("collector/brokers/listeners.py", "    counts_records=True,\n", "")]
 WORKED_OFF = [("collector/brokers/sessions.py", "self.reader.is_ended = True", "pass")]
 GIVEN_ALL = [("collector/brokers/embedded.py", " and not self._is_behind(session):", ":")]
 FORGOTTEN = [("collector/store/journal/journal.py", "            _carry_out(conn, done.applied)\n", "")]
@@ -135,6 +136,7 @@ TWO_WAYS = (
     "::test_what_a_proxy_in_front_could_read_otherwise_is_refused_once[a length and a coding]"
 )
 RECORDS = "tests/faults/hostile/test_tls_strangers.py::test_records_that_bring_next_to_nothing_are_ended"
+SESSION_RECORDS = "tests/faults/hostile/test_mqtt_streams.py::test_a_gateway_whose_records_bring_next_to_nothing_is_put_out"
 ENDED = "tests/collector/brokers/test_listeners.py::test_what_an_ended_session_has_sent_keeps_no_other_out"
 IDLE = "tests/collector/brokers/test_listeners.py::test_a_gateway_that_reads_nothing_is_given_no_more"
 OPENED = (
@@ -277,6 +279,11 @@ CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_ques
             FREE_RECORDS,
             RECORDS,
             marks=[pytest.mark.slow, pytest.mark.control("records of TLS may bring nothing", row=55)],
+        ),
+        pytest.param(
+            FREE_SESSIONS,
+            SESSION_RECORDS,
+            marks=[pytest.mark.slow, pytest.mark.control("records of a session may bring nothing", row=55)],
         ),
         pytest.param(
             WORKED_OFF,

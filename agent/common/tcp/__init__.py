@@ -4,10 +4,11 @@ and so are heads of HTTP requests."""
 from agent.common.tcp.connections import ConnectionLimits, address_group
 from agent.common.tcp.keepalive import DEAD_MS, watch_peer
 from agent.common.tcp.listener import ListeningSocket, listening
-from agent.common.tcp.tls_records import RecordCount
+from agent.common.tcp.tls_records import PAYS_BYTES, RecordCount
 
 __all__ = [
     "DEAD_MS",
+    "PAYS_BYTES",
     "ConnectionLimits",
     "ListeningSocket",
     "RecordCount",

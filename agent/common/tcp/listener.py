@@ -118,6 +118,10 @@ class ListeningSocket(socket.socket):
         if (records := self._records.get(fileno)) is not None:
             records.pay(count)
 
+    def records(self, fileno: int) -> RecordCount | None:
+        """Of an open connection, for whoever knows how many its client has to spare; None where they do not count."""
+        return self._records.get(fileno)
+
     def close(self) -> None:
         super().close()
         spare, self._spare = self._spare, None

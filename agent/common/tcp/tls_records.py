@@ -9,14 +9,16 @@ from __future__ import annotations
 
 HANDSHAKE = 22  # the first byte of TLS; of no request of HTTP
 HEAD_BYTES = 5
-SPARE = 64  # records that nothing has paid for
+SPARE = 64  # records that nothing has paid for, of a client of whom no more is known
 PAYS_BYTES = 64  # of contents, for one record
 
 
 class RecordCount:
-    """Of one connection, of what its client sends. Without TLS it counts nothing."""
+    """Of one connection, of what its client sends. Without TLS it counts nothing. Once it `is_spent`, it stays so."""
 
-    def __init__(self) -> None:
+    def __init__(self, spare: float = SPARE) -> None:
+        self.spare = spare  # math.inf bounds nothing
+        self.is_spent = False
         self._is_tls: bool | None = None
         self._head = bytearray()  # of a record, as far as it has come
         self._left = 0  # bytes of the current record that are still to come
@@ -27,7 +29,7 @@ class RecordCount:
         if self._is_tls is None and data:
             self._is_tls = data[0] == HANDSHAKE
         at = 0
-        while self._is_tls and at < len(data) and self._unpaid <= SPARE:
+        while self._is_tls and at < len(data) and self._unpaid <= self.spare:
             if self._left:
                 step = min(self._left, len(data) - at)
                 self._left -= step
@@ -35,7 +37,8 @@ class RecordCount:
                 step = min(HEAD_BYTES - len(self._head), len(data) - at)
                 self._begin(data[at : at + step])
             at += step
-        return self._unpaid > SPARE
+        self.is_spent = self.is_spent or self._unpaid > self.spare
+        return self.is_spent
 
     def _begin(self, part: memoryview) -> None:
         self._head += part

@@ -404,7 +404,7 @@ def test_a_peer_the_kernel_gave_up_on_is_gone_and_not_waited_for() -> None:
         line = asyncio.StreamReader()
         line.set_exception(TimeoutError(110, "Connection timed out"))
         with pytest.raises(ConnectionResetError, match="timed out"):
-            await LimitedReader(line).read(1)
+            await LimitedReader(None, line).read(1)
 
     asyncio.run(story())
 

@@ -90,7 +90,7 @@ def client_of(house: House, mine: identity.Identity) -> Client:
 
 
 def is_let_in(house: House, mine: identity.Identity) -> bool:
-    """Whether this gateway's CONNECT (MQTT 3.1.1, 3.1) has an answer. It ends a session that is there."""
+    """Whether this gateway's CONNECT (MQTT 3.1.1, 3.1) is accepted. It ends a session that is there."""
     assert mine.tls is not None
     body = b"\0\4MQTT\4\2\0\x3c" + len(mine.device).to_bytes(2) + mine.device.encode()
     try:
@@ -101,7 +101,7 @@ def is_let_in(house: House, mine: identity.Identity) -> bool:
             ) as line,
         ):
             line.sendall(bytes([0x10, len(body)]) + body)
-            return line.recv(4) != b""
+            return line.recv(4)[3:] == b"\0"
     except OSError:
         return False
 

@@ -16,11 +16,13 @@ import psutil
 import pytest
 
 from agent import wire
+from collector.access import acl
 from collector.access.ca import Files
 from collector.brokers.embedded import EmbeddedBroker
-from collector.brokers.listeners import Listener
+from collector.brokers.listeners import GATEWAY_SPARE_RECORDS, MAX_UNACKNOWLEDGED, Listener
 from collector.commands.console import QUIET
 from tests.helpers.authority import TestAuthority
+from tests.helpers.waiting import wait_until
 
 A, B = "g" + "a" * 16, "g" + "b" * 16
 TIMES = 20_000
@@ -177,6 +179,47 @@ def test_nothing_before_tls_keeps_a_session_out(
                     assert acknowledged(honest, number), name
     assert psutil.Process().memory_info().rss - rss < ROOM_BYTES
     assert len(own_lines(caplog)) <= 2 * len(BARE)
+
+
+def by_records(line: ssl.SSLSocket, contents: bytes, size: int) -> bool:
+    """Whether the other end read them all, in records of their own."""
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        for at in range(0, len(contents), size):
+            line.sendall(contents[at : at + size])
+        line.sendall(b"\xc0\x00")
+        return line.recv(2) == b"\xd0\x00"
+    except OSError:
+        return False
+
+
+PUBACK = b"\x40\x02\x00\x01"
+
+
+@pytest.mark.row(55)
+def test_a_gateway_whose_records_bring_next_to_nothing_is_put_out(
+    broker: EmbeddedBroker, authority: TestAuthority
+) -> None:
+    """Of a key's update, which Python's `ssl` cannot send, a broker sees the same: a record without contents."""
+    with session(broker.ports[1], authority.client(A), A) as hostile:
+        assert not by_records(hostile, publish(b"x" * 2 * GATEWAY_SPARE_RECORDS), 1)
+    wait_until(lambda: broker.book.counts["flood"] == 1)
+    assert broker.book.floods() == {A}
+    assert broker.book.floods() == frozenset()
+
+
+@pytest.mark.row(55)
+def test_all_receipts_acknowledged_at_once_are_no_flood(broker: EmbeddedBroker, authority: TestAuthority) -> None:
+    with session(broker.ports[1], authority.client(A), A) as behind:
+        for _ in range(4):
+            assert by_records(behind, PUBACK * MAX_UNACKNOWLEDGED, len(PUBACK))
+    assert broker.book.floods() == frozenset()
+
+
+@pytest.mark.row(55)
+def test_a_collector_acknowledges_what_all_gateways_sent(broker: EmbeddedBroker, authority: TestAuthority) -> None:
+    with session(broker.ports[1], authority.client(acl.SERVICES[0]), acl.SERVICES[0]) as collector:
+        assert by_records(collector, PUBACK * 3 * GATEWAY_SPARE_RECORDS, len(PUBACK))
 
 
 @pytest.mark.row(55)
