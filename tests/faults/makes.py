@@ -86,8 +86,10 @@ def _outside(
     shutil.copyfile(authority.revocations(*revoked), folder / generated_config.CERTIFICATES["crl"])  # type: ignore[misc]
     process, running = _started(make, folder, argv, facts)
     with process:
-        yield running
-        process.terminate()
+        try:
+            yield running
+        finally:
+            process.terminate()
 
 
 def _started(

@@ -136,7 +136,7 @@ TWO_WAYS = (
     "::test_what_a_proxy_in_front_could_read_otherwise_is_refused_once[a length and a coding]"
 )
 RECORDS = "tests/faults/hostile/test_tls_strangers.py::test_records_that_bring_next_to_nothing_are_ended"
-SESSION_RECORDS = "tests/faults/hostile/test_mqtt_streams.py::test_a_gateway_whose_records_bring_next_to_nothing_is_put_out"
+SESSION_RECORDS = "tests/faults/hostile/test_mqtt_streams.py::test_records_that_bring_nothing_put_a_gateway_out"
 ENDED = "tests/collector/brokers/test_listeners.py::test_what_an_ended_session_has_sent_keeps_no_other_out"
 IDLE = "tests/collector/brokers/test_listeners.py::test_a_gateway_that_reads_nothing_is_given_no_more"
 OPENED = (

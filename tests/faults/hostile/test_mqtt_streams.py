@@ -197,9 +197,7 @@ PUBACK = b"\x40\x02\x00\x01"
 
 
 @pytest.mark.row(55)
-def test_a_gateway_whose_records_bring_next_to_nothing_is_put_out(
-    broker: EmbeddedBroker, authority: TestAuthority
-) -> None:
+def test_records_that_bring_nothing_put_a_gateway_out(broker: EmbeddedBroker, authority: TestAuthority) -> None:
     """Of a key's update, which Python's `ssl` cannot send, a broker sees the same: a record without contents."""
     with session(broker.ports[1], authority.client(A), A) as hostile:
         assert not by_records(hostile, publish(b"x" * 2 * GATEWAY_SPARE_RECORDS), 1)
