@@ -41,7 +41,11 @@ COVERAGE ?= $(MONITORS)
 # the log shows both, and whoever needs it often is a fault to mend.
 TESTS = $(if $(MONITORS),COVERAGE_CORE=sysmon )$(BIN)/python -m pytest -m "not slow" --durations 20 -rfE $(if $(COVERAGE),--cov --cov-report=)
 
+# Each worker would compile all tests for itself: here each is compiled once, the largest room beside the others.
+COMPILE = $(BIN)/python -m pytest --collect-only -qq -n 0
+
 test: install packages
+	@$(COMPILE) tests/collector >/dev/null & $(COMPILE) $(filter-out tests/collector/,$(wildcard tests/[a-z]*/)) >/dev/null; wait
 	$(TESTS) -n $(WORKERS) --dist loadfile $(ARGS) || { test $$? = 1 && echo "Once more, one at a time, what has failed:" && \
 	  $(TESTS) $(if $(COVERAGE),--cov-append) -n 0 --last-failed --maxfail 1 $(ARGS); }
 	@$(if $(COVERAGE),echo "$$($(BIN)/coverage report --format=total) % of the lines of agent and collector ran in the tests' own processes",:)

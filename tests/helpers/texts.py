@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import string
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 
 from agent.common.reasons import Param, Reason
 from agent.common.words import AUTO, END, FOLDER, LTR, PlainWords, catalogue, languages
@@ -17,6 +20,12 @@ CODES: Mapping[str, Mapping[str, Param]] = {**AGENT, **COLLECTOR}
 # The table of codes is no use of one.
 SOURCES = [path for top in ("agent", "collector") for path in (ROOT / top).rglob("*.py") if path.name != "codes.py"]
 TEMPLATES = [path for path in (ROOT / "collector").rglob("*.html") if "vendor" not in path.parts]
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """A module as syntax, not to be changed: to parse all of ours takes seconds."""
+    return ast.parse(path.read_text("utf-8"))
 
 
 def raw_texts(lang: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from agent.local.page_words import PageWords
 from collector.common.html_words import HtmlWords
 from collector.judging.flags.machine import ChangeReason
 from tests.helpers.codes import AGENT, COLLECTOR
-from tests.helpers.texts import CODES, LANGUAGES, ROOT, SOURCES, raw_texts, said
+from tests.helpers.texts import CODES, LANGUAGES, ROOT, SOURCES, raw_texts, said, tree
 
 RTL = [lang for lang in LANGUAGES if catalogue(lang).direction == "rtl"]
 MINUTES = re.compile(r"(?<![\d.])([6-9]\d|\d{3,}) (s|sec|seconds|سیکنڈ)\b")
@@ -67,7 +67,7 @@ def test_a_text_of_another_script_is_in_that_script(lang: str) -> None:
 
 def made(path: Path) -> Iterable[ast.expr]:
     """The code of every reason that a module makes."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call) and node.args:
             name = node.func.value if isinstance(node.func, ast.Attribute) and node.func.attr == "of" else node.func
             if isinstance(name, ast.Name) and name.id in ("Reason", "EnrolmentRefused"):
@@ -75,7 +75,7 @@ def made(path: Path) -> Iterable[ast.expr]:
 
 
 def constants(path: Path) -> set[str]:
-    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    nodes = ast.walk(tree(path))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 

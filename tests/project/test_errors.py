@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.helpers import ROOT
+from tests.helpers.texts import tree
 
 DECODER = ROOT / "agent" / "wire.py"  # imports nothing of ours, and meets decoders' errors alone, which are sentences
 FILES = [
@@ -20,9 +21,7 @@ FILES = [
 
 def our_exceptions() -> set[str]:
     """Classes of our own: they are raised with a sentence."""
-    return {
-        node.name for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
-    }
+    return {node.name for path in FILES for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)}
 
 
 def caught(handler: ast.ExceptHandler) -> set[str]:
@@ -30,9 +29,9 @@ def caught(handler: ast.ExceptHandler) -> set[str]:
     return {kind.attr if isinstance(kind, ast.Attribute) else ast.unparse(kind) for kind in kinds}
 
 
-def shown_raw(source: str, ours: set[str]) -> Iterator[tuple[int, str]]:
+def shown_raw(source: ast.Module, ours: set[str]) -> Iterator[tuple[int, str]]:
     """(line, code) where the text of an exception that may not be ours goes into words for people."""
-    for handler in ast.walk(ast.parse(source)):
+    for handler in ast.walk(source):
         if isinstance(handler, ast.ExceptHandler) and handler.name and not caught(handler) <= ours:
             for node in ast.walk(handler):
                 if isinstance(node, ast.FormattedValue):
@@ -51,7 +50,7 @@ def test_no_text_of_a_foreign_exception_is_shown_as_it_is() -> None:
         f"{path.relative_to(ROOT)}:{line}: {code}"
         for path in FILES
         if path != DECODER
-        for line, code in shown_raw(path.read_text(), ours)
+        for line, code in shown_raw(tree(path), ours)
     ]
     assert not wrong, "write describe(error):\n" + "\n".join(wrong)
 
@@ -68,6 +67,6 @@ def test_no_text_of_a_foreign_exception_is_shown_as_it_is() -> None:
 )
 def test_what_is_shown_raw_is_seen(body: str, found: list[str]) -> None:
     source = f"try:\n    work()\nexcept (OSError, StoreError) as error:\n    {body}\n"
-    assert [code for _line, code in shown_raw(source, {"StoreError"})] == found
+    assert [code for _line, code in shown_raw(ast.parse(source), {"StoreError"})] == found
     ours = source.replace("OSError, ", "")
-    assert not list(shown_raw(ours, {"StoreError"}))
+    assert not list(shown_raw(ast.parse(ours), {"StoreError"}))

@@ -133,6 +133,8 @@ def listed_by_hand(source: str) -> set[str]:
     """The kinds of the longest collection, by their names or structs, in a source."""
     structs = {kind.struct.__name__: name for name, kind in KINDS.items()}
     found: list[set[str]] = [set()]
+    if sum(word in source for kind in KINDS.items() for word in (kind[0], kind[1].struct.__name__)) < 3:
+        return set()  # to parse all of them takes seconds
     for node in ast.walk(ast.parse(source)):
         parts = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", getattr(node, "args", []))
         items = parts if isinstance(parts, list) else []

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT
+from tests.helpers.texts import tree
 
 LINT = [str(Path(sys.prefix) / "bin" / "lint-imports"), "--no-cache"]
 
@@ -98,8 +99,9 @@ def modules() -> dict[str, Path]:
 
 def foreign_imports(known: dict[str, Path]) -> Iterator[tuple[str, str, str]]:
     """(module, room, name): `name` of a room is imported by a module that lives outside of it."""
+    inside = rooms(known)
     for module, path in known.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if (
                 isinstance(node, ast.ImportFrom)
                 and node.module
@@ -107,10 +109,10 @@ def foreign_imports(known: dict[str, Path]) -> Iterator[tuple[str, str, str]]:
             ):
                 for alias in node.names:
                     whole = f"{node.module}.{alias.name}"
-                    parts = (whole if whole in known or node.module in rooms(known) else node.module).split(".")
+                    parts = (whole if whole in known or node.module in inside else node.module).split(".")
                     for depth in range(2, len(parts)):
                         room = ".".join(parts[:depth])
-                        if room in rooms(known) and not f"{module}.".startswith(f"{room}."):
+                        if room in inside and not f"{module}.".startswith(f"{room}."):
                             yield module, room, parts[depth]
 
 
@@ -120,7 +122,7 @@ def rooms(known: dict[str, Path]) -> set[str]:
 
 def entry_of(path: Path) -> list[str]:
     """The names in a room's `__all__`."""
-    for node in ast.parse(path.read_text()).body:
+    for node in tree(path).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
             return [str(name) for name in ast.literal_eval(node.value)]
     return []
@@ -147,7 +149,7 @@ def test_a_room_is_entered_by_what_its_first_page_names_and_by_nothing_else() ->
 def test_every_room_says_what_it_is_for_and_is_of_a_size_that_a_reader_can_survey() -> None:
     known = modules()
     for room in rooms(known):
-        assert ast.get_docstring(ast.parse(known[room].read_text())), f"{room}: its __init__.py has no docstring"
+        assert ast.get_docstring(tree(known[room])), f"{room}: its __init__.py has no docstring"
         files = [path for path in known[room].parent.glob("*.py") if path.name != "__init__.py"]
         assert room.endswith(".commands") or len(files) <= 14, f"{room} has {len(files)} files: split it"
 

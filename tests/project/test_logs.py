@@ -21,6 +21,7 @@ from agent import identity
 from tests.helpers import ROOT
 from tests.helpers.ports import free_ports
 from tests.helpers.processes import child
+from tests.helpers.texts import tree
 from tests.helpers.waiting import PATIENCE_S, wait_until
 
 MACHINERY = ROOT / "agent" / "common" / "logs"
@@ -47,7 +48,9 @@ def declarations(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
 
 
 def is_event(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and ast.unparse(node.func) in ("Event", "logs.Event")
+    if not isinstance(node, ast.Call) or "Event" not in (getattr(node.func, "id", ""), getattr(node.func, "attr", "")):
+        return False
+    return ast.unparse(node.func) in ("Event", "logs.Event")
 
 
 def fields_of(call: ast.Call) -> set[str]:
@@ -55,11 +58,10 @@ def fields_of(call: ast.Call) -> set[str]:
     return set(" ".join(map(str, words.values())).split())
 
 
-def mistakes(source: str, *, is_service: bool = True) -> Iterator[str]:
-    tree = ast.parse(source)
-    declared = dict(declarations(tree))
+def mistakes(source: ast.Module, *, is_service: bool = True) -> Iterator[str]:
+    declared = dict(declarations(source))
     logged: Counter[str] = Counter()
-    for node in ast.walk(tree):
+    for node in ast.walk(source):
         if is_event(node) and node not in declared.values():
             yield f"line {node.lineno}: an event is declared at the top of a module, as a constant"
         if not isinstance(node, ast.Call):
@@ -94,7 +96,7 @@ def test_every_line_is_a_declared_event() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} {mistake}"
         for path in FILES
-        for mistake in mistakes(path.read_text(), is_service=is_service(path))
+        for mistake in mistakes(tree(path), is_service=is_service(path))
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -120,14 +122,14 @@ RIGHT = "LOST.log(device=device, error=error)\n"
     ],
 )
 def test_what_is_not_is_seen(source: str, wrong: str) -> None:
-    found = list(mistakes(source))
+    found = list(mistakes(ast.parse(source)))
     assert any(mistake.startswith(wrong) for mistake in found) if wrong else not found
 
 
 def test_events_have_names_levels_and_sentences_for_people_and_filters() -> None:
     names: Counter[str] = Counter()
     for path in [*FILES, *MACHINERY.glob("*.py")]:
-        for _constant, call in declarations(ast.parse(path.read_text())):
+        for _constant, call in declarations(tree(path)):
             _logger, level, name, meaning = (ast.unparse(word) for word in call.args)
             name, meaning = ast.literal_eval(name), ast.literal_eval(meaning)
             names[name] += 1

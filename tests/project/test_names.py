@@ -13,6 +13,7 @@ import pytest
 from agent.probes.speed import ENGINES
 from agent.wire import KINDS
 from tests.helpers import ROOT
+from tests.helpers.texts import tree
 
 VAGUE = {"each", "asked", "told", "said"}  # participles that name nothing: a variable is a noun
 VAGUE_IN_PRODUCT = {*VAGUE, "found"}
@@ -25,7 +26,7 @@ def sources(*tops: str) -> list[Path]:
 def classes(paths: list[Path]) -> dict[str, list[str]]:
     places: dict[str, list[str]] = defaultdict(list)
     for path in paths:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{path}:{node.lineno}")
     return places

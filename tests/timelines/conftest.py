@@ -114,14 +114,20 @@ class Story:
             group = [(self.centers[code], fresh) for code, fresh in by_center.items()]
             gaps.record_group(conn, group, now_ms, gaps.GAP_S)
             evaluate.judge_group(conn, group, self.standards, now_ms)
-            for code, fresh in by_center.items():
-                for one in fresh:
-                    conn.execute(sa.insert(schema.readings[one.kind]).values(reading_row(code, one)))
-                    upsert(conn, schema.latest, [latest_row(code, one)], newer_by="wall_ms")
+            self._hold(conn, [(code, one) for code, fresh in by_center.items() for one in fresh])
             upsert(conn, schema.pulse, [pulse_row(code, now_ms) for code in by_center])
         with self.store.write() as conn:
             silence.sweep(conn, self.standards, now_ms)
             gaps.reconsider(conn, now_ms, gaps.GAP_S)
+
+    @staticmethod
+    def _hold(conn: sa.Connection, arrived: list[tuple[str, FreshReading]]) -> None:
+        by_kind: dict[str, list[dict[str, object]]] = {}
+        for code, one in arrived:
+            by_kind.setdefault(one.kind, []).append(reading_row(code, one))
+        for kind, rows in by_kind.items():
+            conn.execute(sa.insert(schema.readings[kind]), rows)
+        upsert(conn, schema.latest, [latest_row(code, one) for code, one in arrived], newer_by="wall_ms")
 
     def changes(self, criterion: str = "") -> list[sa.Row[tuple[object, ...]]]:
         with self.store.read() as conn:
