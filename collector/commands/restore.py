@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +27,7 @@ from collector.commands.console import (
 from collector.common.config import DEFAULT_FILE, ConfigError, Settings
 from collector.recovery import archive, copies, server, settle
 from collector.recovery.archive import Keys
+from collector.recovery.unpacked import unpacking_folder
 from collector.run.lock import folder_lock
 from collector.store import NeedsMigration, Store, StoreError, migrate
 from collector.store.backup import begin_epoch, restore
@@ -71,9 +71,9 @@ def run(options: argparse.Namespace) -> int:
     now_ms = time.time_ns() // 1_000_000
     base = (options.data or Path.cwd()).absolute()
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="restore-", dir=base) as folder:
+    with unpacking_folder(base) as folder:
         with Bar("unpacked and checked") as unpacking:
-            unpacked = server.unpack(source, keys, Path(folder), unpacking.share)
+            unpacked = server.unpack(source, keys, folder, unpacking.share)
         settings, config = _target(unpacked, options)
         server.check_target(settings, force=options.force or options.dry_run)
         server.check_clock(unpacked, now_ms, force=options.force or options.dry_run)

@@ -27,6 +27,7 @@ from collector.ingest.workers import BEAT_INTERVAL_S, IngestWorkers, WorkerBeats
 from collector.judging.clock import ClockWatch
 from collector.judging.silence import listening_again
 from collector.recovery import settle as recovery
+from collector.recovery.unpacked import remove_left
 from collector.remote.questions import QuestionSender
 from collector.remote.sender import SettingsSender
 from collector.run import resources, sdnotify, tasks
@@ -130,6 +131,7 @@ class Running:
         self._settings, self._stack = settings, stack
         self._standards = read_standards(settings)
         stack.enter_context(folder_lock(settings))
+        remove_left(settings.data_dir)
         self._store = stack.enter_context(opened_and_upgraded(settings, migrates=migrates, keys=True, is_new=is_new))
         self._key = load_or_make(settings.data_dir)
         self._settle()

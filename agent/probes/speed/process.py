@@ -85,8 +85,9 @@ async def _talk(
     assert process.stdout is not None
     report = None
     try:
-        process.stdin.write(msgspec.json.encode(order) + b"\n")
-        await process.stdin.drain()
+        with contextlib.suppress(OSError):  # it takes no more; what it has written still tells why
+            process.stdin.write(msgspec.json.encode(order) + b"\n")
+            await process.stdin.drain()
         while line := await process.stdout.readline():
             entry = msgspec.json.decode(line, type=SpeedReport)
             if entry.explained is not None:

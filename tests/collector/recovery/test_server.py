@@ -21,7 +21,7 @@ from collector.__main__ import main
 from collector.access.ca import Authority
 from collector.access.signing_key import load_or_make
 from collector.common.config import load
-from collector.recovery import archive, contents, copies
+from collector.recovery import archive, contents, copies, unpacked
 from collector.recovery.archive import ArchiveError, Keys
 from collector.store import Store, schema
 from collector.store.database import existing
@@ -184,6 +184,31 @@ def test_no_collector_starts_where_a_restore_was_killed(
     assert (old / "collector.key").read_bytes() == key
     with existing(load(site), keys=True):
         pass
+
+
+def test_what_a_killed_restore_had_unpacked_is_removed_and_not_what_another_unpacks(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from collector.recovery.unpacked import unpacking_folder
+with unpacking_folder(Path(sys.argv[1])) as folder:
+    (folder / "keys").mkdir()
+    (folder / "keys" / "collector.key").write_bytes(b"secret")
+    print("unpacked", flush=True)
+    sys.stdin.read()
+"""
+    argv = [sys.executable, "-c", program, str(tmp_path)]
+    (tmp_path / "restore-notes.txt").write_text("somebody's own file")
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"unpacked\n"
+        assert unpacked.remove_left(tmp_path) == []
+        first.kill()
+    (left,) = tmp_path.glob("restore-*/keys/collector.key")
+    with unpacked.unpacking_folder(tmp_path) as folder:
+        assert folder.is_dir()
+        assert not left.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["restore-notes.txt"]
 
 
 def said(words: list[str], typed: str) -> tuple[int, str]:

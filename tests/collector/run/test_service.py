@@ -168,9 +168,13 @@ def test_killed_outright_it_leaves_no_child_behind_and_starts_again(house: House
     assert process.stderr is not None
     house.wait_for(house.measure, listens=False)
     process.stderr.close()
+    left = house.data / "restore-killed"  # by a restore that was killed beside it
+    left.mkdir()
+    (left / "collector.key").write_bytes(b"a secret")
     house.serve()
     house.wait_healthy()
     house.wait_for(house.measure, listens=True)
+    assert not left.exists()
 
 
 def test_a_measurement_server_that_dies_is_started_again_and_takes_nobody_with_it(house: House) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -62,6 +63,15 @@ def test_a_test_that_fails_says_why_through_its_process(free_port: int) -> None:
 )
 def test_a_process_that_breaks_is_a_test_that_failed(script: str, cause: str) -> None:
     assert failed(script).cause == cause
+
+
+def test_what_a_process_wrote_counts_though_it_ended_before_it_was_asked() -> None:
+    """An order longer than a pipe holds is not taken whole."""
+    words = [sys.executable, "-c", "print('Segmentation fault')"]
+    long = msgspec.structs.replace(order("http://127.0.0.1:1"), token="x" * 1_000_000)
+    with pytest.raises(ProbeFailed) as caught:
+        asyncio.run(in_child(long, lambda _line: None, words))
+    assert caught.value.cause == "bad_output"
 
 
 HANGS = """
