@@ -1,5 +1,5 @@
-"""Folders that a backup is unpacked into, keys and all. A restore that is killed leaves its own behind: whoever holds the
-data folder next removes it. Which of them are in use the kernel says (flock(2))."""
+"""Folders that a backup is unpacked into, keys and all. A restore that is killed leaves its own behind: whoever holds
+the data folder next removes it. Which of them are in use the kernel says (flock(2))."""
 
 from __future__ import annotations
 
