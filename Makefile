@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
+# A person at a terminal sees what pip does meanwhile; a log does not need it.
+QUIET := $(shell test -t 2 || echo --quiet)
+
 # Most of a start is compiling where bytecode is not kept, and the tests start some hundreds of programs.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -15,8 +18,9 @@ $(READY): pyproject.toml agent/__init__.py requirements/dev.lock hatch_build.py 
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -yq python3-venv && $(PYTHON) -m venv .venv; \
 	  else echo "Python's venv module is missing. Install it once (Debian: apt install python3-venv), then repeat."; exit 2; fi; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo "Nabz and all that its tests need go into .venv: a minute or two"
+	@$(BIN)/python -m pip install $(QUIET) --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 run: install

@@ -118,3 +118,17 @@ def test_progress_is_for_a_terminal_alone() -> None:
     assert b"beside" not in shown
     assert b"\x1b" not in shown, "no colour, and so none for NO_COLOR to take away"
     assert subprocess.run(words, check=True, stderr=subprocess.PIPE).stderr == b""
+
+
+@pytest.mark.parametrize(("more", "is_coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_the_names_of_parts_have_colours_unless_somebody_wants_none(more: dict[str, str], is_coloured: bool) -> None:
+    """https://no-color.org"""
+    program = "from collector.commands.pilot import _teller; _teller()('agent', 'a line')"
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | more
+    reader, writer = os.openpty()
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=writer, env=environment)
+    os.close(writer)
+    shown = os.read(reader, 4096)
+    os.close(reader)
+    assert b"a line" in shown
+    assert (b"\x1b" in shown) == is_coloured

@@ -90,6 +90,18 @@ def test_nothing_needs_sideways_scrolling_on_a_phone(browser: Browser, fleet, la
             assert page.evaluate(OUTSIDE, PHONE["width"]) == [], path
 
 
+def test_a_chart_without_values_is_no_large_box(browser: Browser, fleet) -> None:
+    """`.empty` is also the frame of a list that has nothing in it."""
+    with reader(browser, fleet.url) as page:
+        page.goto("/centers/KHI-0001?from=1700000000000&to=1700003600000")  # three years before it was there
+        expect(page.locator("#charts figure.empty").first).to_be_visible()
+        for figure in page.locator("#charts figure.empty:visible").all():
+            padding, height = figure.evaluate(
+                "(one) => [parseFloat(getComputedStyle(one).paddingBlockStart), one.clientHeight]"
+            )
+            assert (padding < 8, height < 240) == (True, True), figure.evaluate("(one) => one.outerHTML")[:200]
+
+
 def refused(page: Page) -> None:
     """The page of waiting gateways after a wrong passphrase for the second of them."""
     page.goto("/waiting")

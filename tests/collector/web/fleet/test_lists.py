@@ -72,6 +72,14 @@ def test_hours_outside_of_the_opening_are_closed_unless_something_was_wrong(site
     assert [name for name, _ in re.findall(r'class="(\w+)" x="(\d+)"', bar[0])] == ["meets", "closed", "below", "meets"]
 
 
+def test_what_changed_last_comes_first_when_sorted_by_since(site) -> None:
+    with site.client() as client:
+        since = [row["state_since"] for row in table(client, "?sort=since")]
+        assert 'href="/?sort=since' in client.get("/").text
+    assert len({*since} - {""}) > 2
+    assert since == sorted(since, reverse=True)  # and "" at the end
+
+
 def test_a_row_that_was_made_before_shows_what_has_changed_since_and_its_ages(site, cast) -> None:
     def row() -> str:
         page = client.get("/?q=LHE-0000").text.replace("\u00a0", " ")
