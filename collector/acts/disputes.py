@@ -12,7 +12,6 @@ from collector.acts.person import ActingPerson
 from collector.judging import reopening
 from collector.register import calendar, centers
 from collector.register.calendar import CalendarEntry
-from collector.register.dated import today_ms
 from collector.reports.disputes import attachments, records, witnessed
 from collector.reports.disputes.attachments import Attachment
 from collector.reports.disputes.dispute import Dispute, Filing, Outcome, Ruling, Span, day_of, month_span, span_of
@@ -88,7 +87,7 @@ def _excuse(conn: sa.Connection, dispute: Dispute, excused: Span, who: ActingPer
         kind="dispute", scope="center", subject=dispute.center, from_ms=excused[0], to_ms=excused[1],
         recorded_ms=who.now_ms, recorded_by=dispute.filed_by, reason=f"dispute {dispute.id}: {dispute.reason}",
     )  # fmt: skip
-    calendar.add(conn, [entry], today_ms(who.now_ms), second=who.name)
+    calendar.add(conn, [entry], second=who.name)
     reopening.record_calendar(conn, [dispute.center], *excused, who.now_ms)
 
 

@@ -50,7 +50,7 @@ def note_facts(conn: sa.Connection, center_facts: Sequence[Fact], who: ActingPer
 
 def add_entry(conn: sa.Connection, entry: CalendarEntry, who: ActingPerson) -> CalendarEntry:
     """One that needs a second person waits for one. Raises CalendarError, FactError."""
-    (made,) = calendar.add(conn, [entry], dated.today_ms(who.now_ms))
+    (made,) = calendar.add(conn, [entry])
     settle_entries(conn, [made], who)
     return made
 
@@ -69,7 +69,7 @@ def refuse_entries(conn: sa.Connection, entries: Sequence[CalendarEntry], why: s
     waiting = [entry for entry in entries if entry.state == "waiting"]
     if not waiting or not why.strip():
         raise calendar.CalendarError("only what waits is refused, with a reason; give one")
-    calendar.withdraw(conn, waiting, who.name, why, who.now_ms, dated.today_ms(who.now_ms))
+    calendar.withdraw(conn, waiting, who.name, why, who.now_ms)
     settle_entries(conn, calendar.by_ids(conn, [entry.id for entry in waiting]), who)
 
 

@@ -158,7 +158,7 @@ def _holidays(options: argparse.Namespace) -> int:
         span = dated.day_ms(f"{options.year}-01-01"), dated.day_ms(f"{options.year + 1}-01-01")
         known = {one.name for one in calendar.listed(conn, *span, ["holiday"]) if one.state != "withdrawn"}
         new = [entry for entry in holidays if entry.name not in known]
-        made = calendar.add(conn, new, dated.today_ms(now_ms))
+        made = calendar.add(conn, new)
         acts.settle_entries(conn, made, ActingPerson(name=acting(options), now_ms=now_ms))
     _say(options, made, now_ms)
     return 0
@@ -178,7 +178,7 @@ def _add(options: argparse.Namespace) -> int:
         people = two_persons(store, options, now_ms, needed=needed)
         with store.write() as conn:
             people.check(conn)
-            made = calendar.add(conn, [entry], dated.today_ms(now_ms), people.second)
+            made = calendar.add(conn, [entry], people.second)
             acts.settle_entries(conn, made, ActingPerson(name=acting(options), now_ms=now_ms))
     _say(options, made, now_ms)
     return 0
@@ -206,7 +206,7 @@ def _shedding(options: argparse.Namespace) -> int:
         calendar.check(entry)
     if not options.dry_run:
         with opened(settings_of(options)) as store, store.write() as conn:
-            entries = calendar.add(conn, entries, dated.today_ms(now_ms))
+            entries = calendar.add(conn, entries)
             acts.settle_entries(conn, entries, ActingPerson(name=acting(options), now_ms=now_ms))
     _say(options, entries, now_ms)
     return 0
@@ -254,8 +254,7 @@ def _withdraw(options: argparse.Namespace) -> int:
         with store.write() as conn:
             people.check(conn)
             entries = calendar.by_ids(conn, options.ids)
-            today_ms = dated.today_ms(now_ms)
-            gone = calendar.withdraw(conn, entries, by, options.reason, now_ms, today_ms, people.second)
+            gone = calendar.withdraw(conn, entries, by, options.reason, now_ms, people.second)
             entries = calendar.by_ids(conn, options.ids)
             ended = {one.id for one in gone}
             acts.settle_entries(conn, [one for one in entries if one.id in ended], ActingPerson(name=by, now_ms=now_ms))

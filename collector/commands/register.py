@@ -65,7 +65,7 @@ def arguments(verbs: Any) -> None:
 def _fact_arguments(verbs: Any) -> None:
     fact = verbs.add_parser("fact", help="record one fact of a center, confirm or withdraw what was recorded")
     parts = fact.add_subparsers(dest="part", required=True, metavar="VERB")
-    one = parts.add_parser("set", help="a fact holds from a day; from a past day a second person confirms it")
+    one = parts.add_parser("set", help="a fact holds from a day; a second person confirms what changes the past")
     one.add_argument("code", metavar="CODE")
     one.add_argument("name", choices=[name for name in centers.COLUMNS if name != "center"], metavar="NAME")
     one.add_argument("value", metavar="VALUE")

@@ -211,13 +211,13 @@ def _entry(row: Mapping[str, Any]) -> CalendarEntry:
 # ---------------------------------------------------------------- changing
 
 
-def add(conn: sa.Connection, entries: Sequence[CalendarEntry], today_ms: int, second: str = "") -> list[CalendarEntry]:
-    """Records entries; what needs a second person waits for one, unless `second` is named. Raises CalendarError,
-    FactError."""
+def add(conn: sa.Connection, entries: Sequence[CalendarEntry], second: str = "") -> list[CalendarEntry]:
+    """Records entries; what needs a second person waits for one, unless `second` is named: what excuses, and what has
+    begun, today too, as hours of today that are over would be otherwise. Raises CalendarError, FactError."""
     made = []
     for entry in entries:
         check(entry)
-        needs = entry.kind in EXCUSING or (entry.from_ms < today_ms and entry.kind != "shedding")
+        needs = entry.kind in EXCUSING or (entry.from_ms <= entry.recorded_ms and entry.kind != "shedding")
         by = another(entry.recorded_by, second) if needs and second else ""
         row = _row(entry) | {
             "needs_second": needs, "confirmed_ms": entry.recorded_ms if by else None, "confirmed_by": by,
@@ -275,11 +275,11 @@ def confirm(
 
 
 def withdraw(
-    conn: sa.Connection, rows: Sequence[CalendarEntry], by: str, why: str, now_ms: int, today_ms: int, second: str = ""
+    conn: sa.Connection, rows: Sequence[CalendarEntry], by: str, why: str, now_ms: int, second: str = ""
 ) -> list[CalendarEntry]:
-    """They hold no more, and never did. What has held on days that are over needs two persons. Raises FactError."""
+    """They hold no more, and never did. What has held already needs two persons. Raises FactError."""
     held = [entry for entry in rows if entry.state != "withdrawn"]
-    if any(entry.state == "holds" and entry.from_ms < today_ms for entry in held):
+    if any(entry.state == "holds" and entry.from_ms <= now_ms for entry in held):
         another(by, second)
     values = {"withdrawn_ms": now_ms, "withdrawn_by": by, "withdrawn_why": why}
     ids = [entry.id for entry in held]

@@ -132,7 +132,8 @@ def set_fact(conn: sa.Connection, code: str, name: str, text: str, how: Recordin
         raise CenterError(f"center {code!r}: {name}: {describe(error)}") from None
     if name == "lifecycle":
         raise CenterError(f"center {code!r}: a stage is no fact to set; run `nabz-collector center move {code} STAGE`")
-    facts.record(conn, [FactChange(code, name, value)], how, {code: center})
+    how = facts.with_hours_over(how, changes := [FactChange(code, name, value)], {code: center})
+    facts.record(conn, changes, how, {code: center})
     if how.holds and how.from_ms <= how.now_ms:
         dated.apply(conn, [code], how.now_ms)
     return facts.facts_of(conn, [code])[code][-1]

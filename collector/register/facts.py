@@ -2,7 +2,9 @@
 
 A row of `facts` is one value of one column of the register. What holds on a day is the row that begins last until
 then, of two that begin together the one recorded later. A fact that begins before the day on which it is recorded is
-back-dated: it holds when a second person has confirmed it. Nothing is deleted; what is taken back is withdrawn.
+back-dated: it holds when a second person has confirmed it. So are opening hours from that day on that would have been
+others until then: by whoever may change them alone, each bad morning would be closed. Nothing is deleted; what is taken
+back is withdrawn.
 `centers` is what the facts come to now. A column without rows is what `centers` says.
 """
 
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -18,6 +20,7 @@ import msgspec
 import sqlalchemy as sa
 
 from collector.register.center import Center, from_row
+from collector.register.opening_hours import parse, spans_between
 from collector.store import bulk_insert, schema
 from collector.store.journal import journaled, leaves
 
@@ -92,10 +95,12 @@ class Recording:
     import_id: int | None = None
     evidence: tuple[Mapping[str, object], ...] = ()
     second: str = ""
+    changes_past: bool = False  # hours of today that are over would be otherwise
 
     @property
     def is_backdated(self) -> bool:
-        return self.source not in ("registered", "migrated") and self.from_ms < self.today_ms
+        is_past = self.from_ms < self.today_ms or self.changes_past
+        return self.source not in ("registered", "migrated") and is_past
 
     @property
     def holds(self) -> bool:
@@ -138,6 +143,16 @@ def another(first: str, second: str) -> str:
     if key_of(first) == key_of(second):
         raise FactError(f"{first} recorded it; another person must confirm what holds from a past day")
     return second
+
+
+def with_hours_over(how: Recording, changes: Iterable[FactChange], held: Mapping[str, Center]) -> Recording:
+    """As these changes need it: opening hours that are over are the past, though their day is not."""
+    pairs = ((held[i.center].at(how.now_ms).opening, str(i.value)) for i in changes if i.name == "opening")
+    return replace(how, changes_past=any(_over(one, how) != _over(other, how) for one, other in pairs))
+
+
+def _over(opening: str, how: Recording) -> list[tuple[int, int]]:
+    return list(spans_between(parse(opening), how.from_ms, max(how.from_ms, how.now_ms)))
 
 
 # ---------------------------------------------------------------- asking

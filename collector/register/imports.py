@@ -68,7 +68,9 @@ def do_import(
         reason=origin.reason, source="import", import_id=number,
     )  # fmt: skip
     facts.register(conn, plan.added, new)
-    facts.record(conn, [FactChange(i.center, i.column, i.after) for i in plan.differences], how, held)
+    changes = [FactChange(i.center, i.column, i.after) for i in plan.differences]
+    how = facts.with_hours_over(how, changes, held)
+    facts.record(conn, changes, how, held)
     if how.holds and since_ms <= now_ms:
         dated.apply(conn, {item.center for item in plan.differences}, now_ms)
     return Import(
@@ -117,7 +119,8 @@ def undo(conn: sa.Connection, number: int, origin: Origin, now_ms: int) -> Undon
         raise CenterError(f"import {number}: {known}; see `nabz-collector center imports`")
     mine = (fact for fact in facts.of_import(conn, number) if fact.recorded_ms == row.at_ms)  # numbers may come again
     own = [fact for fact in mine if fact.state != "withdrawn"]
-    if any(fact.state == "holds" and fact.from_ms < dated.today_ms(now_ms) for fact in own):
+    today_ms = dated.today_ms(now_ms)
+    if any(fact.state == "holds" and (fact.from_ms < today_ms or fact.is_backdated) for fact in own):
         facts.another(origin.by, origin.second)
     whole = facts.facts_of(conn, {fact.center for fact in own})
     added = _added(number, whole)

@@ -61,13 +61,13 @@ def look(store: Store, now_ms: int) -> None:
 
 
 def changed(store: Store, head: str, row: str, day: str, now: str, second: str = "") -> None:
-    """What a person imports at noon of `now`, from `day` on, and the command says of months reported already."""
+    """What a person imports before the doors open on `now`, from `day` on, and the command says of months reported already."""
     with store.write() as conn:
         origin = imports.Origin(by="Ayesha", second=second)
-        done = imports.do_import(conn, [f"center,{head}", f"LHR-1,{row}"], at(now, 12), at(day), origin)
+        done = imports.do_import(conn, [f"center,{head}", f"LHR-1,{row}"], at(now, 8), at(day), origin)
         assert not done.mistakes
         assert not done.waits
-        reopening.record_facts(conn, ["LHR-1"], at(day), at(now, 12))
+        reopening.record_facts(conn, ["LHR-1"], at(day), at(now, 8))
 
 
 def told(store: Store, month: str, now_ms: int = at("2026-11-20")) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def entered(store: Store, now: str, second: str = "", **facts: Any) -> calendar.
     now_ms = at(now, 12)
     entry = calendar.CalendarEntry(recorded_ms=now_ms, recorded_by="Ayesha", reason="x", **facts)
     with store.write() as conn:
-        made = calendar.add(conn, [entry], dated.today_ms(now_ms), second)[0]
+        made = calendar.add(conn, [entry], second)[0]
         if made.state == "holds":
             reopening.record_calendar(conn, ["LHR-1"], made.from_ms, made.to_ms, now_ms)
     return made

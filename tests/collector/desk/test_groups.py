@@ -215,7 +215,7 @@ def planned(room: Room, scope: str, subject: str, minutes: int) -> None:
         reason="announced",
     )  # fmt: skip
     with room.store.write() as conn:
-        calendar.add(conn, [entry], room.now_ms, "Bilal")
+        calendar.add(conn, [entry], "Bilal")
 
 
 def test_nobody_is_called_for_planned_work_unless_it_takes_longer(room: Room, twelve: list[str]) -> None:

@@ -142,11 +142,38 @@ def test_a_fact_that_is_none_is_refused(sqlite_store: Store, name: str, text: st
         centers.set_fact(conn, "LHR-1", name, text, how("2026-10-28"))
 
 
+@pytest.mark.parametrize(
+    ("day", "opening", "state"),
+    [
+        ("2026-10-28", "Mon-Sat 09:00-22:00", "holds"),  # the evening is still to come
+        ("2026-10-28", "Mon-Sat 12:00-21:00", "waiting"),  # a bad morning would be closed
+        ("2026-10-28", "Mon-Sat 08:00-21:00", "waiting"),  # and a good one open
+        ("2026-10-29", "Mon-Sat 12:00-21:00", "holds"),
+    ],
+)
+def test_hours_of_today_that_are_over_are_the_past(store: Store, day: str, opening: str, state: str) -> None:
+    with store.write() as conn:
+        fact = centers.set_fact(conn, "LHR-1", "opening", opening, how(day))
+    assert (fact.state, on(store, f"{day}T16:00").opening == opening) == (state, state == "holds")
+    if state == "waiting":
+        with store.write() as conn, pytest.raises(FactError, match="another person"):
+            facts.confirm(conn, [fact], "Ayesha", NOW + 1)
+        with store.write() as conn:
+            facts.confirm(conn, [fact], "Bilal", NOW + 1)
+        assert on(store, f"{day}T10:00").opening == opening
+
+
+def test_an_import_that_closes_this_morning_waits_whole(store: Store) -> None:
+    done = imported(store, "center,isp,opening", "LHR-1,ISP-B,Mon-Sat 12:00-21:00")
+    assert done.waits
+    assert (on(store, "2026-10-28").isp, on(store, "2026-10-28").opening) == ("ISP-A", "Mon-Sat 09:00-21:00")
+
+
 # ---------------------------------------------------------------- taking back
 
 
 def test_an_import_of_today_is_taken_back_by_who_made_it(store: Store) -> None:
-    done = imported(store, "center,isp,opening", "LHR-1,ISP-B,always")
+    done = imported(store, "center,isp,opening", "LHR-1,ISP-B,Mon-Sat 09:00-23:00")
     with store.write() as conn:
         undone = imports.undo(conn, done.number or 0, AYESHA, NOW + 1)
         now = centers.get(conn, "LHR-1")

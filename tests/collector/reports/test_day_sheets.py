@@ -236,7 +236,7 @@ def test_an_approved_closure_takes_its_minutes_and_samples_out_and_is_listed(sto
     before = told(store)
     closed = entry("closure", at("2026-02-19", 11), at("2026-02-19", 12))
     with store.write() as conn:
-        waits = calendar.add(conn, [closed], dated.today_ms(NOW))
+        waits = calendar.add(conn, [closed])
     assert told(store)["ledger"] == before["ledger"]  # nobody has approved it yet
     with store.write() as conn:
         calendar.confirm(conn, waits, "Bilal", NOW)
@@ -283,7 +283,7 @@ def test_load_shedding_excuses_only_what_the_ups_proves(one: Cut, asked_s: float
 
 def test_a_schedule_alone_excuses_nothing(store: Store) -> None:
     with store.write() as conn:
-        calendar.add(conn, [SCHEDULE], dated.today_ms(NOW))
+        calendar.add(conn, [SCHEDULE])
     found = told(store)
     assert (found["ledger"]["excused"], found["exclusions"]) == (0, [])
 

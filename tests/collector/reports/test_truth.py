@@ -125,7 +125,7 @@ def put(store: Store, scripts: list[Script]) -> None:
                     kind="closure", scope="center", subject=script.center.code, from_ms=low, to_ms=high,
                     recorded_ms=low - DAY, recorded_by="Ali", reason="flood",
                 )  # fmt: skip
-                calendar.add(conn, [entry], low - DAY, second="Sara" if stands else "")
+                calendar.add(conn, [entry], second="Sara" if stands else "")
     for script in scripts:
         with store.write() as conn:
             rows: dict[str, list[dict[str, Any]]] = {"link": [], "boot": []}

@@ -80,7 +80,7 @@ def close(path: Path) -> None:
         recorded_by="Ali", reason="flood",
     )  # fmt: skip
     with store.write() as conn:
-        calendar.add(conn, [entry], MONTH, second="Sara")
+        calendar.add(conn, [entry], second="Sara")
         upsert(conn, schema.about, [{"name": day_store.SHEETS_UNTIL, "value": str(MONTH)}])
     day_store.begin_days(store, MONTH + 31 * DAY)
     while day_store.make(store, STANDARDS, REPORTED):

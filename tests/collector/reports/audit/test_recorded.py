@@ -102,7 +102,7 @@ def test_an_edited_calendar_is_named(store: Store) -> None:
 
 def test_a_calendar_that_persons_withdraw_is_as_it_was_recorded(store: Store) -> None:
     with store.write() as conn:
-        calendar.withdraw(conn, calendar.by_ids(conn, [1]), "Ali", "no flood", REPORTED, REPORTED, "Sara")
+        calendar.withdraw(conn, calendar.by_ids(conn, [1]), "Ali", "no flood", REPORTED, "Sara")
     assert found(store) == []
 
 

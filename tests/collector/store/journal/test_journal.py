@@ -354,13 +354,13 @@ def test_facts_calendar_and_decisions_after_a_copy_hold_again_after_its_restore(
     filing = Filing(center="LHR-1", month="2026-11", text="wrong")
     with opened(registered) as store:
         with store.write() as conn:
-            calendar.add(conn, [closure("before")], NOW, second="Sara")
+            calendar.add(conn, [closure("before")], second="Sara")
             disputes.file(conn, filing, ali, standards, 30)
         backup(store, tmp_path / "copy")
         with store.write() as conn:
             recorded(conn, "Ali", "New Trust")
-            calendar.add(conn, [closure("after")], NOW, second="Sara")
-            calendar.withdraw(conn, calendar.by_ids(conn, [1]), "Ali", "none", NOW, NOW, "Sara")
+            calendar.add(conn, [closure("after")], second="Sara")
+            calendar.withdraw(conn, calendar.by_ids(conn, [1]), "Ali", "none", NOW, "Sara")
             ruling = Ruling(outcome="upheld", reason="seen", excused=(NOW - 5 * DAY, NOW - 4 * DAY))
             disputes.decide(conn, 1, ruling, sara, NoticeBoard())
             adoption.propose(conn, standards.versions[0], "12", ali)
@@ -389,7 +389,7 @@ def test_facts_calendar_and_decisions_after_a_copy_hold_again_after_its_restore(
 
 
 def broken_off(store: Store, conn: sa.Connection) -> None:
-    calendar.add(conn, [closure("broken off")], NOW, second="Sara")
+    calendar.add(conn, [closure("broken off")], second="Sara")
     assert store.journal is not None
     store.journal.keep(conn, conn.info["journal"])
     raise KeyboardInterrupt
@@ -400,11 +400,11 @@ def test_a_number_that_a_broken_off_transaction_had_is_another_rows_and_neither_
         with pytest.raises(KeyboardInterrupt), store.write() as conn:
             broken_off(store, conn)
         with store.write() as conn:
-            calendar.add(conn, [closure("whole")], NOW, second="Sara")
+            calendar.add(conn, [closure("whole")], second="Sara")
         with store.write() as conn:
             found = {one.reason: one for one in calendar.listed(conn, 0, 2**53)}
             assert found.keys() == {"broken off", "whole"}
-            calendar.withdraw(conn, [found["broken off"]], "Ali", "none", NOW, NOW, "Sara")
+            calendar.withdraw(conn, [found["broken off"]], "Ali", "none", NOW, "Sara")
         with store.read() as conn:
             states = {one.reason: one.state for one in calendar.listed(conn, 0, 2**53)}
     assert states == {"broken off": "withdrawn", "whole": "holds"}
@@ -415,7 +415,7 @@ def test_a_number_that_a_broken_off_transaction_had_is_another_rows_and_neither_
 
 def test_rows_of_an_older_program_are_noted_at_a_start_and_once(registered: Settings) -> None:
     with opened(registered) as store, store.write() as conn:
-        calendar.add(conn, [closure(f"day {n}") for n in range(450)], NOW, second="Sara")
+        calendar.add(conn, [closure(f"day {n}") for n in range(450)], second="Sara")
         conn.info.pop("journal")  # as a program did that kept none of these
     before = lines(registered)
     started(registered)

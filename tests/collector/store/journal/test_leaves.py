@@ -26,7 +26,7 @@ def store(either_store: Store) -> Store:
             kind="closure", scope="center", subject="LHR-1", from_ms=NOW, to_ms=NOW + 1, recorded_ms=NOW,
             recorded_by="Ali",
         )  # fmt: skip
-        calendar.add(conn, [entry], NOW)
+        calendar.add(conn, [entry])
         users.record(conn, "approved", "Ali", NOW, is_proven=True, center="LHR-1", device="g1")
         users.record(conn, "logged_in", "Ali", NOW)
     return either_store

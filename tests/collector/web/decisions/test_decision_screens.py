@@ -47,7 +47,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, standards, cast) -> Iterator[
         holidays = calendar.public_holidays(2026, "Ali", cast.NOW_MS) + calendar.public_holidays(
             2027, "Ali", cast.NOW_MS
         )
-        calendar.add(conn, [*holidays, closure], cast.NOW_MS)
+        calendar.add(conn, [*holidays, closure])
     with cast.serve(store, standards, folder) as served:
         yield served
     store.close()

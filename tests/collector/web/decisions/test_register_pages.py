@@ -26,7 +26,7 @@ def site(served, cast) -> Any:
     )  # fmt: skip
     with served.store.write() as conn:
         centers.set_fact(conn, CODE, "owner", HOSTILE, how)
-        calendar.add(conn, [moon], day)
+        calendar.add(conn, [moon])
     return served
 
 

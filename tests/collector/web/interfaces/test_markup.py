@@ -123,7 +123,7 @@ def site(served: Any, cast: Any) -> Any:
         disputes.file(conn, filing, who, cast.timeless_standards(), 30)
         inspections.publish(conn, b"secret", "2026-11", 1, who)
         centers.set_fact(conn, CODE, "owner", "Sindh Trust", how)
-        calendar.add(conn, [closure], cast.NOW_MS)
+        calendar.add(conn, [closure])
         conn.execute(sa.insert(schema.changes), [moved])
         follow.follow(conn, cast.timeless_standards(), cast.NOW_MS)
     hostile_gateway(served.store, cast)
