@@ -61,7 +61,7 @@ def look(store: Store, now_ms: int) -> None:
 
 
 def changed(store: Store, head: str, row: str, day: str, now: str, second: str = "") -> None:
-    """What a person imports before the doors open on `now`, from `day` on, and the command says of months reported already."""
+    """What a person imports on `now` before anybody opens, from `day` on, and the command says of months reported."""
     with store.write() as conn:
         origin = imports.Origin(by="Ayesha", second=second)
         done = imports.do_import(conn, [f"center,{head}", f"LHR-1,{row}"], at(now, 8), at(day), origin)
