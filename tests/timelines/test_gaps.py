@@ -63,6 +63,22 @@ def test_each_dark_hour_of_a_day_gets_its_cause(story: Story) -> None:
     assert [cut.carried for cut in found] == [False, True]
 
 
+def test_a_cut_that_ends_within_one_moment_stays_when_what_came_after_it_comes_late(story: Story) -> None:
+    """As readings of a boot that never synchronised may: the last on battery has the time of the first on mains."""
+    story.plays(
+        story.every_minute("09:00", "10:00", MAINS),
+        story.every_minute("10:00", "10:20", BATTERY),
+        story.at("10:20", BATTERY),
+        story.at("10:21", MAINS, taken="10:20"),
+        story.every_minute("11:00", "11:10", MAINS),
+        kept(story, "11:11", 10, 40, 45, MAINS),
+        until="11:20",
+    )
+    with story.store.read() as conn:
+        (found,) = mains_cuts.cuts_of(conn, "LHR-001").values()
+    assert [(cut.to_ms - cut.from_ms) // 60_000 for cut in found] == [20]
+
+
 def test_neighbours_confirm_one_claim_of_a_cut_and_contradict_another(story: Story) -> None:
     for code in ("A", "B", "C", "D", "LIAR"):
         story.add_center(code, feeder="F1")

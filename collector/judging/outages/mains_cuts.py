@@ -201,7 +201,7 @@ def _whole(reach: Reach, span: Span) -> list[Charge]:
 
 
 def _older(reach: Reach, from_ms: int) -> Iterator[Charge]:
-    """Back to the first on mains, which is one of them."""
+    """Back to the first moment on mains, which is one of them."""
     return _until_mains(reach, from_ms, lambda wall_ms: _u.wall_ms < wall_ms, _u.wall_ms.desc())
 
 
@@ -212,14 +212,20 @@ def _newer(reach: Reach, to_ms: int) -> Iterator[Charge]:
 def _until_mains(
     reach: Reach, wall_ms: int, beyond: Callable[[int], sa.ColumnElement[bool]], order: Any
 ) -> Iterator[Charge]:
-    """Pages follow the gateway's times: a clock that is ahead has them beyond the time at which a reading counts."""
+    """Pages follow the gateway's times: a clock that is ahead has them beyond the time at which a reading counts. Of
+    one moment there may be several readings, as those of a boot that never synchronised come together at its end: one
+    on mains then ends nothing while another is on battery."""
     while rows := _rows(reach, beyond(wall_ms), order):
-        for row in rows:
-            charge = _charge(row)
-            yield charge
-            if charge.on_battery is False:
+        moments = [list(some) for _, some in itertools.groupby(rows, key=lambda row: row.wall_ms)]
+        if len(rows) == PAGE and len(moments) > 1:
+            del moments[-1]  # perhaps not whole
+        for moment in moments:
+            charges = [_charge(row) for row in moment]
+            yield from charges
+            states = {charge.on_battery for charge in charges}
+            if False in states and True not in states:
                 return
-        wall_ms = rows[-1].wall_ms
+        wall_ms = moments[-1][-1].wall_ms
 
 
 _ASKED = (
