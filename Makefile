@@ -49,7 +49,7 @@ TESTS = $(if $(MONITORS),COVERAGE_CORE=sysmon )$(BIN)/python -m pytest -m "not s
 COMPILE = $(BIN)/python -m pytest --collect-only -qq -n 0
 
 test: install packages
-	@$(COMPILE) tests/collector >/dev/null & $(COMPILE) $(filter-out tests/collector/,$(wildcard tests/[a-z]*/)) >/dev/null; wait
+	@$(if $(ARGS),:,$(COMPILE) tests/collector >/dev/null & $(COMPILE) $(filter-out tests/collector/,$(wildcard tests/[a-z]*/)) >/dev/null; wait)
 	$(TESTS) -n $(WORKERS) --dist loadfile $(ARGS) || { test $$? = 1 && echo "Once more, one at a time, what has failed:" && \
 	  $(TESTS) $(if $(COVERAGE),--cov-append) -n 0 --last-failed --maxfail 1 $(ARGS); }
 	@$(if $(COVERAGE),echo "$$($(BIN)/coverage report --format=total) % of the lines of agent and collector ran in the tests' own processes",:)

@@ -174,8 +174,7 @@ def _add(options: argparse.Namespace) -> int:
         name_ur=clean(options.name_ur), recorded_ms=now_ms, recorded_by=acting(options), reason=options.reason,
     )  # fmt: skip
     with opened(settings_of(options)) as store:
-        needed = options.kind in calendar.EXCUSING or from_ms < dated.today_ms(now_ms)
-        people = two_persons(store, options, now_ms, needed=needed)
+        people = two_persons(store, options, now_ms, needed=calendar.needs_second(entry))
         with store.write() as conn:
             people.check(conn)
             made = calendar.add(conn, [entry], people.second)

@@ -116,10 +116,10 @@ class TwoPersons:
 
 
 def two_persons(store: Store, options: argparse.Namespace, now_ms: int, *, needed: bool) -> TwoPersons:
-    """The acting person and `--second`. Where two are `needed` and people are registered, both prove their names: a
-    second name is worth nothing beside an invented first one. Raises PersonError."""
+    """The acting person and `--second`. Where two are `needed` or named and people are registered, both prove their
+    names: a second name is worth nothing beside an invented first one. Raises PersonError."""
     first = acting(options)
-    if needed:
+    if needed or options.second:
         proof_of(store, first, now_ms)
     second = users.named(options.second) if options.second else ""
     return TwoPersons(first, second, proof_of(store, second, now_ms) if second else "")

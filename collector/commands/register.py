@@ -126,7 +126,9 @@ def _imported(options: argparse.Namespace, text: str, from_ms: int | None) -> in
     lines, now_ms = text.splitlines(keepends=True), clock_ms()
     digest = hashlib.sha256(text.encode()).hexdigest()
     with opened(settings_of(options)) as store:
-        people = two_persons(store, options, now_ms, needed=_is_past(from_ms, now_ms) and not options.dry_run)
+        with store.read() as conn:
+            needed = not options.dry_run and imports.needs_second(conn, lines, now_ms, from_ms)
+        people = two_persons(store, options, now_ms, needed=needed)
         origin = imports.Origin(
             by=people.first, reason=options.reason, file=options.file.name, sha256=digest, second=people.second
         )
@@ -195,10 +197,6 @@ def _undo(options: argparse.Namespace) -> int:
     words = f"import {options.undo}: taken back; {len(done.facts)} facts withdrawn, {len(done.removed)} centers gone"
     say(json.dumps(summary) if options.json else words)
     return 0
-
-
-def _is_past(from_ms: int | None, now_ms: int) -> bool:
-    return from_ms is not None and from_ms < dated.today_ms(now_ms)
 
 
 def _revise(conn: sa.Connection, since: dict[str, int], now_ms: int) -> None:
@@ -283,7 +281,8 @@ def _set(options: argparse.Namespace) -> int:
         complain(f"--from: {describe(error)}")
         return 2
     with existing(settings_of(options)) as store:
-        people = two_persons(store, options, now_ms, needed=_is_past(from_ms, now_ms))
+        needed = from_ms < today_ms or (options.name == "opening" and from_ms <= now_ms)
+        people = two_persons(store, options, now_ms, needed=needed)
         how = Recording(
             from_ms=from_ms, now_ms=now_ms, today_ms=today_ms, by=people.first, reason=options.reason,
             second=people.second,
@@ -328,7 +327,7 @@ def _withdraw(options: argparse.Namespace) -> int:
             people.check(conn)
             center_facts = [fact for fact in _named(conn, options) if fact.state != "withdrawn"]
             held = [fact for fact in center_facts if fact.state == "holds"]
-            if any(fact.from_ms < dated.today_ms(now_ms) for fact in held):
+            if any(facts.is_over(fact, now_ms, dated.today_ms(now_ms)) for fact in held):
                 facts.another(by, second)
             facts.withdraw(conn, center_facts, by, options.reason, now_ms)
             acts.note_facts(conn, center_facts, ActingPerson(name=by, now_ms=now_ms), options.reason)

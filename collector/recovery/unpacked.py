@@ -11,26 +11,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PREFIX = "restore-"
+from agent.common.errors import describe
+from collector.store import StoreError
+
+PREFIX = ".nabz-unpacked-"  # whatever has such a name is removed, so nothing of anybody else may
 
 
 @contextmanager
 def unpacking_folder(base: Path) -> Iterator[Path]:
-    """A new one in `base`, for as long as the context lasts. Raises OSError."""
+    """A new one in `base`, for as long as the context lasts. Raises StoreError, OSError."""
     remove_left(base)
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=base) as name, _locked(Path(name), fcntl.LOCK_SH):
         yield Path(name)
 
 
 def remove_left(base: Path) -> list[Path]:
-    """Those in `base` that no process holds, which are gone now. Raises OSError."""
+    """Those in `base` that no process holds, which are gone now. Raises StoreError."""
     removed = []
     for folder in sorted(base.glob(f"{PREFIX}*")):
         try:
             with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 shutil.rmtree(folder)
-        except (BlockingIOError, FileNotFoundError, NotADirectoryError):
+        except (BlockingIOError, FileNotFoundError):  # another's, or removed by another
             continue
+        except OSError as error:
+            raise StoreError(
+                f"{folder}: a killed restore left keys there, which cannot be removed ({describe(error)}); remove it"
+            ) from None
         removed.append(folder)
     return removed
 

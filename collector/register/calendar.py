@@ -217,7 +217,7 @@ def add(conn: sa.Connection, entries: Sequence[CalendarEntry], second: str = "")
     made = []
     for entry in entries:
         check(entry)
-        needs = entry.kind in EXCUSING or (entry.from_ms <= entry.recorded_ms and entry.kind != "shedding")
+        needs = needs_second(entry)
         by = another(entry.recorded_by, second) if needs and second else ""
         row = _row(entry) | {
             "needs_second": needs, "confirmed_ms": entry.recorded_ms if by else None, "confirmed_by": by,
@@ -226,6 +226,10 @@ def add(conn: sa.Connection, entries: Sequence[CalendarEntry], second: str = "")
         _note(conn, [number], entry.recorded_ms)
         made += by_ids(conn, [number])
     return made
+
+
+def needs_second(entry: CalendarEntry) -> bool:
+    return entry.kind in EXCUSING or (entry.from_ms <= entry.recorded_ms and entry.kind != "shedding")
 
 
 def check(entry: CalendarEntry) -> None:

@@ -151,6 +151,11 @@ def with_hours_over(how: Recording, changes: Iterable[FactChange], held: Mapping
     return replace(how, changes_past=any(_over(one, how) != _over(other, how) for one, other in pairs))
 
 
+def is_over(fact: Fact, now_ms: int, today_ms: int) -> bool:
+    """Whether time that is over would be otherwise without it."""
+    return fact.from_ms < today_ms or (fact.name == "opening" and fact.from_ms <= now_ms)
+
+
 def _over(opening: str, how: Recording) -> list[tuple[int, int]]:
     return list(spans_between(parse(opening), how.from_ms, max(how.from_ms, how.now_ms)))
 

@@ -68,7 +68,7 @@ def do_import(
         reason=origin.reason, source="import", import_id=number,
     )  # fmt: skip
     facts.register(conn, plan.added, new)
-    changes = [FactChange(i.center, i.column, i.after) for i in plan.differences]
+    changes = _changes(plan)
     how = facts.with_hours_over(how, changes, held)
     facts.record(conn, changes, how, held)
     if how.holds and since_ms <= now_ms:
@@ -76,6 +76,19 @@ def do_import(
     return Import(
         plan.added, plan.changed, plan.same, (), plan.differences, number, bool(plan.differences) and not how.holds
     )
+
+
+def needs_second(conn: sa.Connection, lines: Iterable[str], now_ms: int, from_ms: int | None = None) -> bool:
+    """Whether what is over would be otherwise."""
+    today_ms = dated.today_ms(now_ms)
+    since_ms = today_ms if from_ms is None else from_ms
+    plan, held = _planned(conn, lines, now_ms, since_ms)
+    how = Recording(from_ms=since_ms, now_ms=now_ms, today_ms=today_ms, by="", source="import")
+    return bool(plan.differences) and facts.with_hours_over(how, _changes(plan), held).is_backdated
+
+
+def _changes(plan: Import) -> list[FactChange]:
+    return [FactChange(item.center, item.column, item.after) for item in plan.differences]
 
 
 def _note(conn: sa.Connection, origin: Origin, from_ms: int, now_ms: int) -> int:
@@ -120,10 +133,14 @@ def undo(conn: sa.Connection, number: int, origin: Origin, now_ms: int) -> Undon
     mine = (fact for fact in facts.of_import(conn, number) if fact.recorded_ms == row.at_ms)  # numbers may come again
     own = [fact for fact in mine if fact.state != "withdrawn"]
     today_ms = dated.today_ms(now_ms)
-    if any(fact.state == "holds" and (fact.from_ms < today_ms or fact.is_backdated) for fact in own):
-        facts.another(origin.by, origin.second)
     whole = facts.facts_of(conn, {fact.center for fact in own})
     added = _added(number, whole)
+    if any(
+        fact.state == "holds"
+        and (fact.from_ms < today_ms if fact.center in added else facts.is_over(fact, now_ms, today_ms))
+        for fact in own
+    ):
+        facts.another(origin.by, origin.second)
     _check_unused(conn, number, added, whole)
     facts.withdraw(conn, own, origin.by, origin.reason, now_ms)
     _remove(conn, added, now_ms)

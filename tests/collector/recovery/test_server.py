@@ -198,17 +198,17 @@ with unpacking_folder(Path(sys.argv[1])) as folder:
     sys.stdin.read()
 """
     argv = [sys.executable, "-c", program, str(tmp_path)]
-    (tmp_path / "restore-notes.txt").write_text("somebody's own file")
+    (tmp_path / "restore-notes").mkdir()  # somebody's own
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == b"unpacked\n"
         assert unpacked.remove_left(tmp_path) == []
         first.kill()
-    (left,) = tmp_path.glob("restore-*/keys/collector.key")
+    (left,) = tmp_path.glob(f"{unpacked.PREFIX}*/keys/collector.key")
     with unpacked.unpacking_folder(tmp_path) as folder:
         assert folder.is_dir()
         assert not left.exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["restore-notes.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["restore-notes"]
 
 
 def said(words: list[str], typed: str) -> tuple[int, str]:

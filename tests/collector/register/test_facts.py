@@ -173,14 +173,14 @@ def test_an_import_that_closes_this_morning_waits_whole(store: Store) -> None:
 
 
 def test_an_import_of_today_is_taken_back_by_who_made_it(store: Store) -> None:
-    done = imported(store, "center,isp,opening", "LHR-1,ISP-B,Mon-Sat 09:00-23:00")
+    done = imported(store, "center,isp,seats_promised", "LHR-1,ISP-B,30")
     with store.write() as conn:
         undone = imports.undo(conn, done.number or 0, AYESHA, NOW + 1)
         now = centers.get(conn, "LHR-1")
         with pytest.raises(centers.CenterError, match="was taken back by Ayesha already"):
             imports.undo(conn, done.number or 0, AYESHA, NOW + 2)
         listed = [(row["id"], row["facts"], row["undone_by"]) for row in imports.listed(conn)]
-    assert (len(undone.facts), now.isp, now.opening) == (2, "ISP-A", "Mon-Sat 09:00-21:00")
+    assert (len(undone.facts), now.isp, now.seats_promised) == (2, "ISP-A", 20)
     assert listed[0] == (done.number, 2, "Ayesha")
     assert on(store, "2026-10-28", known="2026-10-28T15:00").isp == "ISP-B"  # that it stood here is still known
 

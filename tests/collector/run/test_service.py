@@ -23,6 +23,7 @@ from paho.mqtt import client as mqtt
 from agent import wire
 from agent.common.mqtt import Client as MqttClient
 from collector.access.signing_key import load_or_make
+from collector.recovery import unpacked
 from collector.run.runtime import PeriodicTask
 from collector.store import StoreError
 from tests.helpers.ports import free_ports
@@ -168,7 +169,7 @@ def test_killed_outright_it_leaves_no_child_behind_and_starts_again(house: House
     assert process.stderr is not None
     house.wait_for(house.measure, listens=False)
     process.stderr.close()
-    left = house.data / "restore-killed"  # by a restore that was killed beside it
+    left = house.data / f"{unpacked.PREFIX}killed"  # by a restore that was killed beside it
     left.mkdir()
     (left / "collector.key").write_bytes(b"a secret")
     house.serve()

@@ -49,7 +49,7 @@ def rules(port: int) -> str:
     """With our port, and without the exception of this machine, which plays the gateways."""
     text = RULES.read_text()
     for line, ours in (
-        ("define ports = { 443, 8883 }", f"define ports = {{ {port} }}"),
+        ("define ports = { 8883 }", f"define ports = {{ {port} }}"),
         ("define collectors = { 127.0.0.0/8 }", "define collectors = { 192.0.2.1 }"),
     ):
         assert line in text

@@ -4,13 +4,13 @@ filter bound it, so that others are served; without them they wait for as long a
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.faults.makes import tool
 from tests.helpers import ROOT
 
 FOR_S = 12.0
@@ -20,8 +20,7 @@ pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 def longest_wait_s(folder: Path, *words: str) -> float:
     """In a network of its own."""
-    if shutil.which("nft") is None:
-        pytest.skip("nft is missing: apt install nftables")
+    tool("nft")
     program = [sys.executable, "-m", "tests.faults.brokers.key_updates", str(folder), str(FOR_S), *words]
     argv = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *program]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
