@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
+
 from agent.wire import BootReading, LinkReading, Reading, UpsReading
 from collector.judging.outages import gaps, mains_cuts
+from collector.store import schema
 
 Story = Any  # the fixture's class lives in conftest.py, which cannot be imported by name
 
@@ -77,6 +80,19 @@ def test_a_cut_that_ends_within_one_moment_stays_when_what_came_after_it_comes_l
     with story.store.read() as conn:
         (found,) = mains_cuts.cuts_of(conn, "LHR-001").values()
     assert [(cut.to_ms - cut.from_ms) // 60_000 for cut in found] == [20]
+
+
+def test_of_readings_that_have_moved_no_cut_stays_where_they_were(story: Story) -> None:
+    """As those of a boot do whose clock is told better: by milliseconds too."""
+    story.plays(story.every_minute("09:00", "10:00", MAINS), story.every_minute("10:00", "10:20", BATTERY))
+    u = schema.readings["ups"].c
+    with story.store.write() as conn:
+        (before,) = mains_cuts.cuts_of(conn, "LHR-001").values()
+        span = conn.execute(sa.select(sa.func.min(u.wall_ms) - 15, sa.func.max(u.wall_ms))).one()
+        conn.execute(sa.update(schema.readings["ups"]).values(wall_ms=u.wall_ms - 15))
+        mains_cuts.recompute(conn, {"LHR-001": (span[0], span[1])}, span[1])
+        (after,) = mains_cuts.cuts_of(conn, "LHR-001").values()
+    assert [cut.from_ms for cut in after] == [cut.from_ms - 15 for cut in before]
 
 
 def test_neighbours_confirm_one_claim_of_a_cut_and_contradict_another(story: Story) -> None:

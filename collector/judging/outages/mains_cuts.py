@@ -165,7 +165,8 @@ def _again(reach: Reach, span: Span, now_ms: int) -> list[Began]:
     charges = _whole(reach, _with_deaths(reach, span))
     if not charges:
         return []
-    from_ms, to_ms = charges[0].at_ms, charges[-1].at_ms
+    # What was told of readings that have moved away lies within the time that was touched, and beyond those of now.
+    from_ms, to_ms = min(charges[0].at_ms, span[0]), max(charges[-1].at_ms, span[1])
     old = [began_ms for began_ms, one in reach.stored.items() if from_ms <= one.cut.last_ms <= to_ms]
     before = max((one.cut for one in reach.stored.values() if one.cut.last_ms < from_ms), key=_from_ms, default=None)
     cuts = [*([] if before is None else [_alive(before)]), *cuts_in(charges)]
