@@ -151,6 +151,8 @@ def service_files(name: str, package: Package, stage: Path) -> None:
     write(stage / "usr/lib/tmpfiles.d" / f"{name}.conf", [line for line in lines if _of(line, (*users, "/etc/nabz"))])
     for file in package["sysctl"]:
         write(stage / "usr/lib/sysctl.d" / file, (ROOT / "systemd/sysctl.d" / file).read_text("utf-8").splitlines())
+    for file, source in package["settings"].items():
+        write(stage / "etc/nabz" / file, (ROOT / source).read_text("utf-8").splitlines())
 
 
 def _of(line: str, words: tuple[str, ...]) -> bool:
@@ -214,6 +216,8 @@ def control(name: str, package: Package, at_version: str, home: Path, stage: Pat
             text = text.replace(f"@{key}@", value)
         (folder / script).write_text(text)
         (folder / script).chmod(0o755)
+    if package["settings"]:
+        write(folder / "conffiles", [f"/etc/nabz/{file}" for file in package["settings"]])
     files = sorted(path for path in stage.rglob("*") if path.is_file() and not path.is_symlink())
     files = [path for path in files if folder not in path.parents]
     sums = ran("md5sum", *(str(path.relative_to(stage)) for path in files), cwd=stage)

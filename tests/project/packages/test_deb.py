@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.root]
 
 TREE = Path(os.environ.get("NABZ_DEB_TREE", ROOT / "build" / "deb-tree"))
 SUITE = "bookworm"
-NEEDED = "python3,ca-certificates,procps,systemd,dbus"
+NEEDED = "python3,ca-certificates,procps,systemd,dbus,nftables"
 LATER = "9.0"
 
 
@@ -109,10 +109,11 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
 def make_base_tree() -> None:
     if (os.geteuid() != 0 or not shutil.which("debootstrap")) and "CI" not in os.environ:
         pytest.skip("needs root and debootstrap (Debian: apt install debootstrap)")
-    if not (TREE / "usr/bin/python3").exists():
+    if not all((TREE / place).exists() for place in ("usr/bin/python3", "usr/sbin/nft")):
         part = TREE.with_suffix(".part")  # one that was broken off is none, and is begun anew
         shutil.rmtree(part, ignore_errors=True)
         call("debootstrap", "--variant=minbase", f"--include={NEEDED}", SUITE, part, timeout=1800)
+        shutil.rmtree(TREE, ignore_errors=True)
         part.rename(TREE)
 
 
@@ -164,9 +165,11 @@ def test_from_a_fresh_tree_to_the_first_reading_an_upgrade_and_an_end(
     assert not (tree.root / "usr/lib/nabz-agent").exists(), "byte code is cleaned, too"
     assert (tree.root / "var/lib/nabz-agent/identity.json").exists()
     assert (tree.root / "etc/nabz/agent.toml").exists()
+    assert (tree.root / "etc/nabz/broker.nft").exists()
     assert "stays; remove it by hand" in tree.dpkg("-P", "nabz-agent", "nabz-collector")
     assert not (tree.root / "var/lib/nabz-agent").exists()
     assert not (tree.root / "etc/nabz/agent.toml").exists()
+    assert not (tree.root / "etc/nabz/broker.nft").exists()
     assert (tree.root / "var/lib/nabz-collector/nabz.db").exists(), "nobody purges the evidence of all centers"
 
 
@@ -247,6 +250,7 @@ def test_systemd_joins_confines_restarts_and_ends_what_the_packages_bring(machin
     machine.dpkg("-i", f"/srv/{agent.name}", f"/srv/{collector.name}")
     assert machine.state("nabz-collector") == "active"
     assert machine.state("nabz-join.path") == "active"
+    assert "limit rate over 128 kbytes/second" in machine("nft", "list", "table", "inet", "nabz_broker")
     join(machine)
     wait_until(lambda: receipt_ms(machine) is not None, "the first receipt", 120)
     assert not (etc / "join.json").exists()
@@ -258,6 +262,9 @@ def test_systemd_joins_confines_restarts_and_ends_what_the_packages_bring(machin
         wait_until(
             lambda name=unit: machine.state(name, "NRestarts") == "1" and machine.state(name) == "active", unit, 60
         )
+
+    machine("systemctl", "restart", "nftables")  # empties all tables
+    assert "nabz_broker" in machine("nft", "list", "ruleset")
 
     machine("systemctl", "stop", "nabz-agent")
     machine.dpkg("-i", f"/srv/{later.name}")

@@ -21,7 +21,9 @@ from tests.helpers import ROOT
 from tests.helpers.ports import free_ports
 
 FOLDER = ROOT / "systemd"
+FILTER = "nabz-broker-filter.service"  # does its work once, and with a right of root's
 UNITS = sorted(path.name for path in FOLDER.glob("*.service"))
+SERVICES = [unit for unit in UNITS if unit != FILTER]
 BIN = Path(sys.prefix) / "bin"
 MOST_EXPOSED = 15  # tenths: 1.5 in `systemd-analyze security`
 
@@ -50,7 +52,7 @@ def here(tmp_path: Path) -> Path:
 
 
 def test_there_is_a_unit_for_every_role() -> None:
-    assert UNITS == ["nabz-agent.service", "nabz-collector.service", "nabz-measure.service", "nabz-seat.service"]
+    assert SERVICES == ["nabz-agent.service", "nabz-collector.service", "nabz-measure.service", "nabz-seat.service"]
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -74,17 +76,40 @@ def test_a_unit_exposes_as_little_as_the_best(unit: str, here: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
 
 
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", SERVICES)
 def test_a_unit_takes_no_capability_and_no_secret_from_its_environment(unit: str) -> None:
     assert settings_of(unit, "CapabilityBoundingSet") == settings_of(unit, "AmbientCapabilities") == [""]
     assert not settings_of(unit, "Environment")
 
 
-@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("unit", SERVICES)
 def test_every_service_comes_back_for_ever_as_a_user_of_its_own(unit: str) -> None:
     assert settings_of(unit, "Restart") == ["always"]
     assert settings_of(unit, "StartLimitIntervalSec") == ["0"]
     assert settings_of(unit, "User") == settings_of(unit, "Group") == [unit.removesuffix(".service")]
+
+
+@pytest.mark.root
+def test_the_rules_for_the_broker_load_with_one_right_alone(tmp_path: Path) -> None:
+    """By a user without any other, in a network of its own; and again, as at a reload."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: the kernel's packet filter")
+    for key in ("CapabilityBoundingSet", "AmbientCapabilities"):
+        assert settings_of(FILTER, key) == ["CAP_NET_ADMIN"]
+    load, again, stop = (settings_of(FILTER, key)[0] for key in ("ExecStart", "ExecReload", "ExecStop"))
+    script = " && ".join(
+        [load, again, "/usr/sbin/nft list ruleset", stop.removeprefix("-"), "/usr/sbin/nft list ruleset"]
+    )
+    rights = [f"--{kind}=-all,+net_admin" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
+    user = ["setpriv", "--reuid=65534", "--clear-groups", "--no-new-privs", *rights]
+    words = ["unshare", "--net", *user, "sh", "-c", script.replace("/etc/nabz/broker.nft", "/dev/stdin")]
+    copy = Path(shutil.copyfile(FOLDER / "nabz-broker.nft", tmp_path / "broker.nft"))
+    copy.chmod(0o644)
+    with copy.open("rb") as rules:
+        done = subprocess.run(words, stdin=rules, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("table inet nabz_broker") == 1
+    assert "limit rate over 128 kbytes/second" in done.stdout
 
 
 def test_every_user_is_made(tmp_path: Path) -> None:
@@ -197,7 +222,7 @@ def agent_settings(folder: Path, ports: list[int]) -> str:
     )
 
 
-@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit != "nabz-seat.service"])
+@pytest.mark.parametrize("unit", [unit for unit in SERVICES if unit != "nabz-seat.service"])
 def test_a_service_of_type_notify_reports_that_it_is_ready_and_alive(unit: str, tmp_path: Path) -> None:
     assert settings_of(unit, "Type") == ["notify"]
     assert settings_of(unit, "WatchdogSec")
