@@ -253,11 +253,17 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """Of the centers that a question chooses, in that order. They are chosen among narrow rows first: what is sorted
     and thrown away is short."""
-    own = ("weight", *FLAG, "state_since_ms", "open_flags", "unknown", "hour", "hours_ranks")
+    own = ("weight", *FLAG, "open_flags", "unknown", "hour", "hours_ranks")
     rank, few = _live_rank(ranks), chosen.subquery()
     joined = few.join(_STATES, _s.center == few.c.center).join(schema.centers, schema.centers.c.center == _s.center)
     query = (
-        sa.select(schema.centers, rank.label("rank"), *(_s[name] for name in own), _p.heard_ms)
+        sa.select(
+            schema.centers,
+            rank.label("rank"),
+            _since(rank).label("state_since_ms"),
+            *(_s[name] for name in own),
+            _p.heard_ms,
+        )
         .select_from(joined.outerjoin(schema.pulse, _p.center == _s.center))
         .order_by(*_order(rank, sort))
     )
@@ -279,6 +285,11 @@ def _live_rank(ranks: Ranks) -> sa.ColumnElement[int]:
     return sa.case((is_closed, _CLOSED), else_=_s.rank)
 
 
+def _since(rank: sa.ColumnElement[int]) -> sa.ColumnElement[int | None]:
+    """Since when it is so; of a center that is closed now what it had before it closed has another beginning."""
+    return sa.case((rank == _CLOSED, None), else_=_s.state_since_ms)
+
+
 def _matching(conn: sa.Connection, wanted: Filter) -> list[sa.ColumnElement[bool]]:
     """The filter but for its state. No pattern is matched: what is looked for is a part of the text, as it stands."""
     conditions = queries.within(_STATES, wanted.scope)
@@ -289,10 +300,10 @@ def _matching(conn: sa.Connection, wanted: Filter) -> list[sa.ColumnElement[bool
 
 def _order(rank: sa.ColumnElement[int], sort: str) -> Sequence[sa.ColumnElement[Any]]:
     orders: dict[str, Sequence[sa.ColumnElement[Any]]] = {
-        "worst": (rank, _s.weight.desc(), _s.state_since_ms, _s.center),
+        "worst": (rank, _s.weight.desc(), _since(rank), _s.center),
         "name": (_s.name_key, _s.center),
         "place": (_s.province, _s.city, _s.center),
-        "since": (_s.state_since_ms.desc().nulls_last(), _s.center),
+        "since": (_since(rank).desc().nulls_last(), _s.center),
         "heard": (_p.heard_ms.desc().nulls_last(), _s.center),
         "owner": (_s.owner, _s.center),
         "isp": (_s.isp, _s.center),

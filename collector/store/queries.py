@@ -83,6 +83,11 @@ def board(ranks: Ranks, codes: Collection[str] | None = None) -> sa.Subquery:
         (unknown > 0, STATES.index("unknown")),
         else_=STATES.index("meets"),
     )
+    since = sa.case(
+        (rank.in_(list(map(STATES.index, ("waiting", "paused")))), centers.c.since_ms),
+        (rank == STATES.index("closed"), None),  # what it had before it closed has another beginning
+        else_=sa.func.coalesce(worst.c.flag_since_ms, sums.c.since_ms),
+    )
     return (
         sa.select(
             centers,
@@ -95,7 +100,7 @@ def board(ranks: Ranks, codes: Collection[str] | None = None) -> sa.Subquery:
             worst.c.memory,
             worst.c.value,
             worst.c.bound,
-            sa.func.coalesce(worst.c.flag_since_ms, sums.c.since_ms).label("state_since_ms"),
+            since.label("state_since_ms"),
             sa.func.coalesce(sums.c.open, 0).label("open_flags"),
             unknown.label("unknown"),
             pulse.c.heard_ms,
@@ -234,10 +239,6 @@ def stated(row: Row, ranks: Ranks) -> dict[str, Any]:
     values["state"] = STATES[values.pop("rank")]
     del values["weight"]
     values["opens_ms"] = ranks.closed.get(values["opening"]) if values["state"] == "closed" else None
-    if values["state"] in ("waiting", "paused"):
-        values["state_since_ms"] = values["since_ms"]
-    elif values["state"] == "closed":  # what it had before it closed has another beginning
-        values["state_since_ms"] = None
     return values
 
 
