@@ -63,6 +63,10 @@ READ_TWO_WAYS = [
 ]
 FREE_RECORDS = [("agent/common/tcp/tls_records.py", "        return self.is_spent\n", "        return False\n")]
 FREE_SESSIONS = [("collector/brokers/listeners.py", "    counts_records=True,\n", "")]
+ANY_NAME = [("agent/local/status.py", 'if not is_local_name(request.headers.get("host", "")):', "if False:")]
+ALL_LOGGED = [
+    ("collector/brokers/generated_config.py", '            "log_type notice",', '            "log_type all",')
+]
 WORKED_OFF = [("collector/brokers/sessions.py", "self.reader.is_ended = True", "pass")]
 GIVEN_ALL = [("collector/brokers/embedded.py", " and not self._is_behind(session):", ":")]
 FORGOTTEN = [("collector/store/journal/journal.py", "            _carry_out(conn, done.applied)\n", "")]
@@ -137,6 +141,8 @@ TWO_WAYS = (
 )
 RECORDS = "tests/faults/hostile/test_tls_strangers.py::test_records_that_bring_next_to_nothing_are_ended"
 SESSION_RECORDS = "tests/faults/hostile/test_mqtt_streams.py::test_records_that_bring_nothing_put_a_gateway_out"
+POINTED_HERE = "tests/agent/local/test_hostile_page.py::test_a_site_whose_name_was_pointed_here_is_shown_nothing"
+MQTT_5 = "tests/faults/brokers/test_mqtt5_streams.py::test_no_stream_of_mqtt_5_keeps_another_out_of_mosquitto"
 ENDED = "tests/collector/brokers/test_listeners.py::test_what_an_ended_session_has_sent_keeps_no_other_out"
 IDLE = "tests/collector/brokers/test_listeners.py::test_a_gateway_that_reads_nothing_is_given_no_more"
 OPENED = (
@@ -284,6 +290,16 @@ CARD = "tests/agent/probes/ups/test_ups_snmp.py::test_an_answer_to_an_older_ques
             FREE_SESSIONS,
             SESSION_RECORDS,
             marks=[pytest.mark.slow, pytest.mark.control("records of a session may bring nothing", row=55)],
+        ),
+        pytest.param(
+            ANY_NAME,
+            POINTED_HERE,
+            marks=pytest.mark.control("the gateway's page is shown under any name", row=55),
+        ),
+        pytest.param(
+            ALL_LOGGED,
+            MQTT_5,
+            marks=[pytest.mark.slow, pytest.mark.control("Mosquitto logs each message", row=55)],
         ),
         pytest.param(
             WORKED_OFF,
