@@ -1,7 +1,7 @@
 """A gateway with a certificate that sends updates of its TLS keys without end (RFC 8446, section 4.6.3), by libssl, as
 Python's `ssl` has no word for them; and how long somebody else's publish waits meanwhile.
 
-    python -m tests.faults.brokers.key_updates FOLDER SECONDS [bounded]    # by nft, as systemd/nabz-broker.nft says
+    python -m tests.faults.brokers.key_updates FOLDER SECONDS mosquitto|nats [bounded]    # by systemd/nabz-broker.nft
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from collector.access.ca import Files
 from tests.faults.hostile.test_mqtt_streams import A, B, acknowledged, packet, session, text
-from tests.faults.makes import mosquitto
+from tests.faults.makes import MAKES
 from tests.helpers import ROOT
 from tests.helpers.authority import TestAuthority
 
@@ -57,10 +57,10 @@ def rules(port: int) -> str:
     return text
 
 
-def longest_wait_s(folder: Path, for_s: float, *, is_bounded: bool) -> dict[str, float]:
+def longest_wait_s(folder: Path, for_s: float, make: str, *, is_bounded: bool) -> dict[str, float]:
     authority = TestAuthority(folder / "authority")
     ended, sent = threading.Event(), list[int]()
-    with mosquitto(folder / "broker", authority, gateways=[A, B]) as broker:
+    with MAKES[make](folder / "broker", authority, gateways=[A, B]) as broker:
         if is_bounded:
             subprocess.run(["nft", "-f", "-"], input=rules(broker.tls), text=True, check=True)
         mine = authority.client(A)
@@ -79,4 +79,5 @@ def longest_wait_s(folder: Path, for_s: float, *, is_bounded: bool) -> dict[str,
 
 
 if __name__ == "__main__":
-    print(json.dumps(longest_wait_s(Path(sys.argv[1]), float(sys.argv[2]), is_bounded="bounded" in sys.argv[3:])))
+    place, seconds, kind, *bounds = sys.argv[1:]
+    print(json.dumps(longest_wait_s(Path(place), float(seconds), kind, is_bounded=bounds == ["bounded"])))
