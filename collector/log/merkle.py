@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 HASH_BYTES = 32
@@ -133,3 +134,41 @@ def extends(old: int, old_root: bytes, size: int, its_root: bytes, proof: Sequen
             second = node_hash(second, part)
         place, last = place >> 1, last >> 1
     return last == 0 and first == old_root and second == its_root
+
+
+# ---------------------------------------------------------------- going on
+
+
+@dataclass
+class Frontier:
+    """The first `size` leaves as the whole subtrees that they make, the largest first: all that a tree grows by."""
+
+    size: int = 0
+    subtrees: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    def before(cls, index: int, size: int, proof: Sequence[bytes]) -> Frontier:
+        """What stands before a leaf, by its proof of inclusion (`includes`) in a tree of that size."""
+        place, last, left = index, size - 1, []
+        for part in proof:
+            if place & 1 or place == last:
+                left.append(part)
+                while not place & 1 and place:
+                    place, last = place >> 1, last >> 1
+            place, last = place >> 1, last >> 1
+        return cls(index, left[::-1])
+
+    def add(self, leaf: bytes) -> None:
+        place, node = self.size, leaf
+        while place & 1:
+            place, node = place >> 1, node_hash(self.subtrees.pop(), node)
+        self.subtrees.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        if not self.subtrees:
+            return EMPTY_ROOT
+        *larger, node = self.subtrees
+        for subtree in reversed(larger):
+            node = node_hash(subtree, node)
+        return node

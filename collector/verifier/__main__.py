@@ -6,13 +6,17 @@ import argparse
 import dataclasses
 import json
 import sys
+import urllib.request
 from pathlib import Path
 
 from agent.common import logs
 from agent.common.errors import describe
 from collector.log.notes import NoteError, NoteKey
 from collector.verifier.check import BundleError, Outcome, check
+from collector.verifier.revisions import Fetch
 
+TIMEOUT_S = 60.0
+MAX_FILE = 32_000_000  # bytes: 256 entries of the largest size are 17 MB
 LOOKED = {
     "batches": "batches", "readings": "readings", "records": "records", "leaves": "leaves", "sheets": "day sheets",
 }  # fmt: skip
@@ -31,16 +35,32 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--witness", action="append", default=[], metavar="KEY", help="a witness that must have cosigned; repeatable"
     )
+    parser.add_argument(
+        "--log", metavar="URL", help="where the log is served, or a folder with its files: was a later revision closed?"
+    )
     parser.add_argument("--json", action="store_true", help="print facts as JSON")
     options = parser.parse_args(argv)
     try:
         key = NoteKey.parse(options.key) if options.key else None
-        done = check(options.bundle, key, [NoteKey.parse(text) for text in options.witness])
+        witnesses = [NoteKey.parse(text) for text in options.witness]
+        done = check(options.bundle, key, witnesses, log_at(options.log) if options.log else None)
     except (OSError, BundleError, NoteError) as error:
         logs.complain(f"{options.bundle}: {describe(error)}")
         return 2
     sys.stdout.write(json.dumps(dataclasses.asdict(done), indent=2) + "\n" if options.json else as_text(done))
     return 1 if done.count else 0
+
+
+def log_at(place: str) -> Fetch:
+    """The log's files by HTTP, or in a folder; that of a web server is meant, so they have the names that it serves."""
+
+    def fetch(path: str) -> bytes:
+        if not place.startswith(("http://", "https://")):
+            return (Path(place) / path).read_bytes()
+        with urllib.request.urlopen(f"{place.rstrip('/')}/{path}", timeout=TIMEOUT_S) as answer:  # noqa: S310 - see above
+            return bytes(answer.read(MAX_FILE))
+
+    return fetch
 
 
 def as_text(done: Outcome) -> str:
@@ -49,6 +69,7 @@ def as_text(done: Outcome) -> str:
     lines += [f"  wrong: {text}" for text in done.wrong]
     lines += [f"  … and {done.count - len(done.wrong)} more"] if done.count > len(done.wrong) else []
     looked = ", ".join(f"{getattr(done, name)} {words}" for name, words in LOOKED.items())
+    looked += f", the log up to leaf {done.log_leaves - 1}" if done.log_leaves is not None else ""
     lines += [f"  looked at: {looked}", *(f"  not proven: {text}" for text in done.unproven)]
     for row in done.verdicts:
         name = f"{row['criterion']} {row['subject']}".strip()

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.common.errors import describe
 from collector.log.notes import NoteError, NoteKey
-from collector.verifier import arithmetic, logged, servers
+from collector.verifier import arithmetic, logged, revisions, servers
 from collector.verifier.archive import Bundle, BundleError
 from collector.verifier.batches import BatchCheck, BatchError, SpoolChain, device_name, unbased
 
@@ -30,6 +30,7 @@ class Outcome:
     records: int = 0
     leaves: int = 0
     sheets: int = 0
+    log_leaves: int | None = None  # that the log has now; None where it was not looked at
     verdicts: list[dict[str, Any]] = field(default_factory=list)
     unproven: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -42,9 +43,11 @@ class Outcome:
                 self.wrong.append(one)
 
 
-def check(path: Path, key: NoteKey | None = None, witnesses: Sequence[NoteKey] = ()) -> Outcome:
-    """Without `key` the one that the bundle names is taken, which proves nothing about who wrote it. Raises OSError,
-    BundleError."""
+def check(
+    path: Path, key: NoteKey | None = None, witnesses: Sequence[NoteKey] = (), log: revisions.Fetch | None = None
+) -> Outcome:
+    """Without `key` the one that the bundle names is taken, which proves nothing about who wrote it; `log` is asked
+    for a later revision. Raises OSError, BundleError."""
     bundle = Bundle(path)
     try:
         done = Outcome(bundle.manifest["center"], bundle.manifest["month"])
@@ -57,6 +60,8 @@ def check(path: Path, key: NoteKey | None = None, witnesses: Sequence[NoteKey] =
                 done.add(logged.compare_rows(kind, bundle.rows(f"{kind}.jsonl"), known))
         _records(bundle, batches, known, done)
         _month(bundle, known, batches, done)
+        if known is not None:
+            _later(bundle, known, key, log, done)
     finally:
         bundle.close()
     return done
@@ -223,8 +228,28 @@ def _logged_report(bundle: Bundle, body: bytes, known: logged.LoggedFacts, done:
         done.unproven.append("the month has no closed report in the log yet")
     elif digest != hashlib.sha256(body).hexdigest():
         done.add([f"report: is not the text of revision {number} that was closed and logged"])
-    newest = max((revision for month, revision in known.reports if month == done.month), default=0)
-    if isinstance(number, int) and newest > number:
+
+
+def _later(
+    bundle: Bundle, known: logged.LoggedFacts, key: NoteKey | None, log: revisions.Fetch | None, done: Outcome
+) -> None:
+    """Whether this is the month's last word. Whoever wrote the bundle may have left out the leaf of another."""
+    number = bundle.manifest.get("revision")
+    before = known.before.get((done.month, number)) if isinstance(number, int) else None
+    if before is None or known.head is None:
+        return
+    newest = max(revision for month, revision in known.reports if month == done.month)
+    if log is None:
+        done.unproven.append("whether a later revision of the report was closed: the log says it with --log")
+    else:
+        key = key or NoteKey.parse(str(bundle.manifest["log_key"]))
+        try:
+            center, month = done.center, done.month
+            revision, done.log_leaves = revisions.newest_revision(before, known.head, center, month, key, log)
+            newest = max(newest, revision)
+        except revisions.LogError as error:
+            done.add([f"log: {error}"])
+    if newest > int(number or 0):
         done.unproven.append(f"revision {newest} of the report was closed since; this is revision {number}")
 
 

@@ -28,7 +28,9 @@ class LoggedFacts:
     days: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     marks: dict[str, dict[str, str]] = field(default_factory=lambda: {"facts": {}, "calendar": {}})
     reports: dict[tuple[str, int], str] = field(default_factory=dict)
+    before: dict[tuple[str, int], merkle.Frontier] = field(default_factory=dict)  # of the log, at the report's leaf
     standards: dict[str, str] = field(default_factory=dict)
+    head: Checkpoint | None = None
     records: set[str] = field(default_factory=set)  # STARTED_MS:DIGEST of what measurement servers signed
     leaves: int = 0
 
@@ -49,7 +51,7 @@ def head_of(text: bytes, key: NoteKey, witnesses: Sequence[NoteKey]) -> tuple[Ch
 
 def read(rows: Iterable[Mapping[str, Any]], head: Checkpoint, center: str, known: LoggedFacts) -> Iterator[str]:
     """Leaves that stand in the tree are noted; others are named."""
-    last = -1
+    last, known.head = -1, head
     for row in rows:
         number = row.get("number")
         try:
@@ -68,6 +70,12 @@ def read(rows: Iterable[Mapping[str, Any]], head: Checkpoint, center: str, known
             yield f"leaf {number}: stands twice or out of order"
         last, known.leaves = number, known.leaves + 1
         _note(facts, center, known)
+        if facts.get("kind") == "report":
+            known.before[_report(facts)] = merkle.Frontier.before(number, head.size, proof)
+
+
+def _report(facts: Mapping[str, Any]) -> tuple[str, int]:
+    return str(facts.get("month")), int(facts.get("revision") or 0)
 
 
 def _note(facts: Mapping[str, Any], center: str, known: LoggedFacts) -> None:
@@ -75,7 +83,7 @@ def _note(facts: Mapping[str, Any], center: str, known: LoggedFacts) -> None:
     if kind == "day" and of == center:
         known.days[str(facts.get("day"))] = facts
     elif kind == "report" and of == center:
-        known.reports[str(facts.get("month")), int(facts.get("revision") or 0)] = str(facts.get("sha256"))
+        known.reports[_report(facts)] = str(facts.get("sha256"))
     elif kind == "standard":
         known.standards[str(facts.get("id"))] = str(facts.get("sha256"))
     elif kind == "records" and of == center:

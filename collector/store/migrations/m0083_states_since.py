@@ -1,4 +1,4 @@
-"""The rows of states have since when a center waits or is paused: those of before are made anew (`center_states.settle`)."""
+"""Rows of states say since when a center waits or is paused: they are made anew (`center_states.settle`)."""
 
 from __future__ import annotations
 

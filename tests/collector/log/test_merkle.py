@@ -60,6 +60,17 @@ def test_the_published_proofs_are_ours() -> None:
     assert [part.hex()[:8] for part in merkle.consistency_proof(2, 5, tree)] == ["5f083f0a", "bc1a0643"]
 
 
+def test_every_small_tree_grows_from_what_a_proof_in_it_shows() -> None:
+    tree, known, leaves = merkle.of_leaves(many(20)), roots(20), many(20)
+    for size in range(1, 21):
+        for index in range(size):
+            frontier = merkle.Frontier.before(index, size, merkle.inclusion_proof(index, size, tree))
+            for number in range(index, 20):
+                assert frontier.root() == known[number]
+                frontier.add(leaves[number])
+            assert (frontier.size, frontier.root()) == (20, known[20])
+
+
 def test_every_proof_of_every_small_tree_holds_and_no_other_does() -> None:
     tree, known = merkle.of_leaves(many(20)), roots(20)
     for size in range(1, 21):
