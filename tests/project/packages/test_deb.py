@@ -264,7 +264,7 @@ def test_systemd_joins_confines_restarts_and_ends_what_the_packages_bring(machin
         )
 
     machine("systemctl", "restart", "nftables")  # empties all tables
-    assert "nabz_broker" in machine("nft", "list", "ruleset")
+    wait_until(lambda: "nabz_broker" in machine("nft", "list", "ruleset"), "the rules again", 30)
 
     machine("systemctl", "stop", "nabz-agent")
     machine.dpkg("-i", f"/srv/{later.name}")
