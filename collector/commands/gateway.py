@@ -28,6 +28,7 @@ from collector.commands.console import (
 )
 from collector.commands.token import token_ttl_s
 from collector.common.config import Settings
+from collector.common.config.endpoint import EVERYWHERE, is_loopback, split_listen
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.remote import funnel, prepared
@@ -71,6 +72,7 @@ def _prepare(options: argparse.Namespace) -> int:
                 codes = options.center or prepared.next_centers(conn, options.batch, options.province, now_ms)
                 gateways = [_gateway(conn, settings, authority, code, options, by, proof) for code in codes]
         folders = [prepared.write_folder(options.out, gateway) for gateway in gateways]
+        _warn_of_address(settings)
     except (CenterError, PersonError, OSError) as error:
         complain(describe(error))
         return 1
@@ -80,6 +82,15 @@ def _prepare(options: argparse.Namespace) -> int:
         rows = [(one.center, folder, one.page) for one, folder in zip(gateways, folders, strict=True)]
         say(table(("center", "folder", "installer's page"), rows))
     return 0
+
+
+def _warn_of_address(settings: Settings) -> None:
+    listen = settings.web.listen
+    if not settings.web.public_url and (is_loopback(listen) or split_listen(listen)[0] in EVERYWHERE):
+        complain(
+            f"the sheets send telephones to {settings.web_url}, which no other machine reaches: set [web] public_url, "
+            "and prepare these gateways again"
+        )
 
 
 def _gateway(
@@ -95,6 +106,7 @@ def _gateway(
         token=format_token(secret, authority),
         page=f"{settings.web_url}/i/{page_name(secret)}",
         needs_approval=settings.enrolment.approval == "second_person",
+        desk_telephone=settings.web.desk_telephone,
     )
 
 

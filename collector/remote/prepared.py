@@ -24,7 +24,8 @@ STYLE = "body{font-family:sans-serif;max-width:40em;margin:2em auto;line-height:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedGateway:
-    """`url` is where it joins with `token`; `page` the address of the installer's page."""
+    """`url` is where it joins with `token`; `page` the address of the installer's page. The desk's number may be
+    unknown."""
 
     center: str
     name: str
@@ -32,6 +33,7 @@ class PreparedGateway:
     token: str
     page: str
     needs_approval: bool
+    desk_telephone: str = ""
 
 
 def next_centers(conn: sa.Connection, number: int, province: str | None, now_ms: int) -> list[str]:
@@ -62,7 +64,7 @@ def sheet(gateway: PreparedGateway) -> str:
     """One page to print, in Urdu and English; it shows the address of the installer's page, and no token."""
     picture = segno.make(gateway.page, error="m", micro=False).svg_data_uri(scale=5)
     steps = [step for step in STEPS if step != "approval" or gateway.needs_approval]
-    parts = "\n".join(_part(lang, steps) for lang in LANGUAGES)
+    parts = "\n".join(_part(lang, steps, gateway.desk_telephone) for lang in LANGUAGES)
     title = f"{html.escape(gateway.name)} <bdi>({html.escape(gateway.center)})</bdi>"
     return (
         f'<!doctype html>\n<html lang="ur" dir="rtl">\n<head><meta charset="utf-8"><title>{html.escape(gateway.center)}'
@@ -71,9 +73,11 @@ def sheet(gateway: PreparedGateway) -> str:
     )
 
 
-def _part(lang: str, steps: Iterable[str]) -> str:
+def _part(lang: str, steps: Iterable[str], telephone: str) -> str:
     words = catalogue(lang)
     items = "".join(f"<li>{html.escape(words.texts[f'install.step.{step}'])}</li>" for step in steps)
     texts = [html.escape(words.texts[f"install.{name}"]) for name in ("title", "scan", "stuck")]
+    desk = html.escape(words.texts["install.desk"])
+    call = f"<p>{desk}: <bdi>{html.escape(telephone)}</bdi></p>" if telephone else ""
     return f'<section lang="{lang}" dir="{words.direction}"><h2>{texts[0]}</h2><p>{texts[1]}</p><ol>{items}</ol>' \
-           f"<p>{texts[2]}</p></section>"  # fmt: skip
+           f"<p>{texts[2]}</p>{call}</section>"  # fmt: skip

@@ -155,6 +155,7 @@ def _site(
         is_public=config.web.public_page,
         data_dir=config.data_dir,
         enrolment_url=config.enrolment_url,
+        desk_telephone=config.web.desk_telephone,
         board=NoticeBoard(personal, config.web_url),
         channels=channels_of(config),
         drawing_secret=drawing_secret(key),

@@ -61,6 +61,7 @@ class Site:
     boundaries: Path | None = None  # GeoJSON that the map draws
     data_dir: Path | None = None
     is_public: bool = False  # whether strangers may see how districts do
+    desk_telephone: str = ""  # E.164, or a short code
     enrolment_url: str = ""  # where gateways enrol
     board: NoticeBoard = field(default_factory=NoticeBoard)  # how persons are told
     channels: tuple[ChannelFacts, ...] = ()  # all that the settings name

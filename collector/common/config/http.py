@@ -46,6 +46,13 @@ class WebSection(CollectorSection):
         "of Pakistan's own; none are shipped, so without one the map has no lines.",
     )
 
+    desk_telephone: str = Field(
+        default="",
+        pattern=r"^(\+[1-9]\d{6,14}|\d{3,6})?$",
+        description="The support desk's number, such as `+92511234567`: on the installer's sheet and page, and on an "
+        "operator's page.",
+    )
+
     public_page: bool = Field(
         default=False,
         description="Whether everybody may see `/public` (districts' figures, now and of closed months, and how they "

@@ -72,6 +72,7 @@ def _values(site: Site, conn: sa.Connection, row: dict[str, Any], ranks: queries
         "first": first[:FIRST],
         "more": max(0, len(first) - FIRST),
         "likely": causes.of_center(conn, code, now_ms) if is_dark else None,
+        "desk": site.desk_telephone,
         "contacts": contacts.of_center(conn, get(conn, code)),
         "latest": {kind: latest[kind][0] for kind in KINDS if kind in latest},
         "risks": month_risks.of_centers(conn, [code]).get(code, ()),

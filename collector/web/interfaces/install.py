@@ -21,17 +21,19 @@ State = Literal["waiting", "approval", "joined", "done", "expired", "refused", "
 NAME = re.compile(r"[0-9a-f]{64}")
 SHOWN_MS = 86_400_000  # after the token was used or ended
 STEPS = ("power", "join", "approval", "reading")
-DONE: dict[State, int] = {"waiting": 1, "approval": 2, "joined": 3, "done": 4}  # steps behind
+# Steps that are behind. Of a gateway that has not joined nobody knows whether it has power.
+DONE: dict[State, int] = {"approval": 2, "joined": 3, "done": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayProgress:
-    """`heard_ms` is None before the first reading."""
+    """`heard_ms` is None before the first reading. `has_ups`: one of a UPS was among them."""
 
     state: State
     center: str = ""
     name: str = ""
     heard_ms: int | None = None
+    has_ups: bool = False
 
 
 def router(site: Site) -> APIRouter:
@@ -45,7 +47,11 @@ def router(site: Site) -> APIRouter:
         steps = [step for step in STEPS if step != "approval" or site.facts.approval == "second_person"]
         marks = {step: STEPS.index(step) < done for step in steps}
         return View.of(site, request, first="ur").page(
-            "install.html", status=404 if progress.state == "unknown" else 200, found=progress, marks=marks
+            "install.html",
+            status=404 if progress.state == "unknown" else 200,
+            found=progress,
+            marks=marks,
+            desk=site.desk_telephone,
         )
 
     return routes
@@ -61,10 +67,11 @@ def installation(conn: sa.Connection, name: str, now_ms: int) -> GatewayProgress
         row = conn.execute(query.join(schema.centers, c.center == t.center).where(t.token_hash == name)).one_or_none()
     if row is None or now_ms > (row.used_ms or row.expires_ms) + SHOWN_MS:
         return GatewayProgress(state="unknown")
-    heard_ms = _heard(conn, row.device)
+    kinds = _kinds(conn, row.device)
+    heard_ms = max(kinds.values(), default=None)
     return GatewayProgress(
         state=_state(row.used_ms, row.expires_ms, row.state, _is_enrolled(conn, row.device), heard_ms, now_ms),
-        center=row.center, name=row.name, heard_ms=heard_ms,
+        center=row.center, name=row.name, heard_ms=heard_ms, has_ups="ups" in kinds,
     )  # fmt: skip
 
 
@@ -85,7 +92,8 @@ def _is_enrolled(conn: sa.Connection, device: str | None) -> bool:
     return device is not None and conn.scalar(sa.select(d.device).where(d.device == device)) is not None
 
 
-def _heard(conn: sa.Connection, device: str | None) -> int | None:
-    """When the newest reading of this gateway came."""
+def _kinds(conn: sa.Connection, device: str | None) -> dict[str, int]:
+    """The kinds of this gateway's readings, each with when its newest came."""
     latest = schema.latest.c
-    return conn.scalar(sa.select(sa.func.max(latest.received_ms)).where(latest.device == device)) if device else None
+    query = sa.select(latest.kind, sa.func.max(latest.received_ms)).where(latest.device == device)
+    return {row[0]: row[1] for row in conn.execute(query.group_by(latest.kind))} if device else {}

@@ -109,7 +109,31 @@ def test_a_sheet_shows_no_token_and_no_foreign_markup() -> None:
     assert "secret" not in text
     assert "<script>" not in text
     assert text.count("<li>") == 8
+    assert "Support desk" not in text
     assert 'lang="ur" dir="rtl"' in text
+
+
+def test_a_sheet_says_whom_to_call() -> None:
+    facts = {"center": "X-1", "name": "X", "url": "https://c", "token": "secret", "page": "https://c/i/1"}
+    text = sheet(PreparedGateway(**facts, needs_approval=False, desk_telephone="+92511234567"))
+    assert text.count("<bdi>+92511234567</bdi>") == 2
+
+
+@pytest.mark.parametrize(
+    ("web", "is_told"),
+    [
+        ('listen = "127.0.0.1:8480"', True),
+        ('listen = "0.0.0.0:8480"\nproxy = ["192.0.2.5"]', True),
+        ('listen = "127.0.0.1:8480"\npublic_url = "https://nabz.example"', False),
+    ],
+)
+def test_sheets_that_send_telephones_nowhere_are_told_of(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], web: str, is_told: bool
+) -> None:
+    (tmp_path / "c.toml").write_text(f"[web]\n{web}\n")
+    words = ["gateway", "prepare", "--batch", "1", "--out", str(tmp_path / "out"), "--by", "Ali"]
+    assert collector([*words, "--data", str(tmp_path), "--config", str(tmp_path / "c.toml")]) == 0
+    assert ("set [web] public_url" in capsys.readouterr().err) is is_told
 
 
 def test_by_command_a_folder_for_each_center(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

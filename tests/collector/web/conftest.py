@@ -392,6 +392,7 @@ def serve(
     second_proof: Literal["offered", "required"] = "offered",
     alerts: AlertsSection | None = None,
     public_page: bool = False,
+    desk_telephone: str = "",
     releases: Path | None = None,
     oidc: OidcSection | None = None,
 ) -> Iterator[Served]:
@@ -400,7 +401,10 @@ def serve(
     hub = Hub(gather_s=0.05)
     config = Settings(
         web=WebSection(
-            public_url=f"http://localhost:{port}" if port else "", second_proof=second_proof, public_page=public_page
+            public_url=f"http://localhost:{port}" if port else "",
+            second_proof=second_proof,
+            public_page=public_page,
+            desk_telephone=desk_telephone,
         ),
         collector=CollectorTable(data_dir=data_dir),
         enrolment=EnrolmentSection(approval=approval),
