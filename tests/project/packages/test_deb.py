@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -207,8 +209,14 @@ class Machine(Tree):
             self.container = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until(lambda: self.state("multi-user.target") == "active", "a machine that has started", 120)
 
+    def inits(self) -> list[str]:
+        """The machine's first process; none once it has ended."""
+        with suppress(OSError):
+            return Path(f"/proc/{self.container.pid}/task/{self.container.pid}/children").read_text().split()
+        return []
+
     def __call__(self, *words: object) -> str:
-        (init,) = Path(f"/proc/{self.container.pid}/task/{self.container.pid}/children").read_text().split()
+        (init,) = self.inits()
         return call(
             "nsenter", "-t", init, "-a", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", *words
         )
@@ -220,6 +228,8 @@ class Machine(Tree):
             return ""
 
     def close(self) -> None:
+        for init in self.inits():  # with it all its processes end; without its keeper it would go on
+            os.kill(int(init), signal.SIGKILL)
         self.container.kill()
         self.container.wait()
         super().close()
