@@ -170,7 +170,7 @@ def widen(desk: Desk) -> int:
     for member in tables.members(desk.conn, list(centers)):
         centers[member.incident].add(member.center)
     places = desk.survey.places_of(set[str]().union(*centers.values()))
-    planned = {number for number, codes in centers.items() if desk.planned_until_ms(codes) is not None}
+    planned = {number for number, codes in centers.items() if desk.planned_ms(codes) is not None}
     widened = 0
     while parts:
         first = parts.pop(0)
@@ -223,11 +223,12 @@ def _take_together(desk: Desk, parts: Sequence[Incident], group: CenterGroup) ->
 
 
 def hushed(desk: Desk, incident: Incident) -> Incident:
-    """Snoozed from the beginning where work or a closure is planned at all of its centers; if it outlasts that, people
-    are told."""
-    until_ms = desk.planned_until_ms({one.center for one in tables.members(desk.conn, [incident.id])})
-    if until_ms is None:
+    """Snoozed where work or a closure is planned at all of its centers, unless people were told of it again since that
+    began; if it outlasts that, they are."""
+    planned = desk.planned_ms({one.center for one in tables.members(desk.conn, [incident.id])})
+    if planned is None or tables.awake_ms(desk.conn, incident.id) >= planned[0]:
         return incident
+    until_ms = planned[1]
     snoozed = tables.change(desk.conn, incident, {"snoozed_until_ms": until_ms, "hold_ms": 0})
     detail = Reason.of("incident.planned", time=local(until_ms, TZ))
     tables.record(desk.conn, snoozed, "snoozed", desk.now_ms, detail=detail)
@@ -296,7 +297,7 @@ def refresh(desk: Desk, incident: Incident) -> Incident:
     size = survey.size(incident.scope, incident.place)
     if goes_on(incident.scope, incident.centers, size, desk.rules):
         known = {one.center for one in mine}
-        apart = frozenset[str]() if desk.planned_until_ms(known) is not None else desk.explained
+        apart = frozenset[str]() if desk.planned_ms(known) is not None else desk.explained
         add_signs(desk, incident, sorted(shown - known - apart - _elsewhere(desk, shown)))
     return tables.recount(desk.conn, incident, desk.now_ms)
 

@@ -43,6 +43,8 @@ def _settled(desk: Desk, incident: Incident) -> Incident:
         tables.record(desk.conn, incident, act, desk.now_ms)
     if incident.is_group:
         incident = _uncovered(desk, groups.refresh(desk, incident))
+    if incident.snoozed_until_ms is None and desk.has_plans:
+        incident = groups.hushed(desk, incident)
     incident = _rested(desk, incident)
     incident = resolve_if_over(desk, incident, tables.members(desk.conn, [incident.id]), desk.now_ms)
     return _width_told(desk, incident)
@@ -62,7 +64,7 @@ def _uncovered(desk: Desk, incident: Incident) -> Incident:
     """Planned work mutes what it is planned for: once other centers are in it, people are told."""
     if incident.snoozed_until_ms is None or tables.snoozed_by(desk.conn, incident.id):
         return incident
-    if desk.planned_until_ms({one.center for one in tables.members(desk.conn, [incident.id])}) is not None:
+    if desk.planned_ms({one.center for one in tables.members(desk.conn, [incident.id])}) is not None:
         return incident
     awake = tables.change(desk.conn, incident, {"snoozed_until_ms": None})
     tables.record(desk.conn, awake, "snooze_ended", desk.now_ms)

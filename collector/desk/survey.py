@@ -221,20 +221,23 @@ class Desk:
             self._to_ask = dict.fromkeys(one for one in self._to_ask if one not in self._likely)
         return self._likely[code]
 
-    def planned_until_ms(self, codes: Collection[str]) -> int | None:
-        """Until when the calendar has work or a closure at each of these centers, or windows mute it: evidence is kept,
-        and nobody is called. None if there is one of them at which nothing is planned."""
-        if not self._has_plans:
+    def planned_ms(self, codes: Collection[str]) -> tuple[int, int] | None:
+        """Since when and until when the calendar has work or a closure at each of these centers, or windows mute it:
+        evidence is kept, and nobody is called. None if there is one of them at which nothing is planned."""
+        if not self.has_plans:
             return None
-        ends = [self._planned_ms(place) for place in self.survey.places_of(codes).values()]
-        known = [until_ms for until_ms in ends if until_ms is not None]
-        return min(known) if known and len(known) == len(ends) else None
+        plans = [self._planned_ms(place) for place in self.survey.places_of(codes).values()]
+        known = [plan for plan in plans if plan is not None]
+        if not known or len(known) < len(plans):
+            return None
+        return max(from_ms for from_ms, _ in known), min(until_ms for _, until_ms in known)
 
-    def _planned_ms(self, place: CenterPlace) -> int | None:
+    def _planned_ms(self, place: CenterPlace) -> tuple[int, int] | None:
+        """What ends last of it."""
         entries = self._closures.excusing(place, self.now_ms, self.now_ms + 1)
-        muted_ms = windows.until_of(self.windows, place, "mute")
-        ends = [*(one.to_ms for one in entries), muted_ms]
-        return max((until_ms for until_ms in ends if until_ms is not None), default=None)
+        plans = [(one.from_ms, one.to_ms) for one in entries if one.to_ms is not None]
+        plans += windows.times_of(self.windows, place, "mute")
+        return max(plans, key=lambda plan: plan[1], default=None)
 
     @cached_property
     def _closures(self) -> calendar.Calendar:
@@ -246,13 +249,13 @@ class Desk:
         return windows.holding(self.conn, self.now_ms)
 
     @property
-    def _has_plans(self) -> bool:
+    def has_plans(self) -> bool:
         return bool(self._closures.entries or any(one.mode != "run" for one, _ in self.windows))
 
     @cached_property
     def explained(self) -> frozenset[str]:
         """Centers whose signs have their reason."""
-        places = self.survey.places.items() if self._has_plans else ()
+        places = self.survey.places.items() if self.has_plans else ()
         return frozenset(code for code, place in places if self.is_explained(place))
 
     def company(self, place: CenterPlace) -> list[SignIndex]:
@@ -269,14 +272,14 @@ class Desk:
 
     def is_explained(self, place: CenterPlace) -> bool:
         """Whether work is planned at a center, or a window skips it: then its trouble is nobody's company."""
-        if not self._has_plans:
+        if not self.has_plans:
             return False
-        return self._planned_ms(place) is not None or windows.until_of(self.windows, place, "skip") is not None
+        return self._planned_ms(place) is not None or bool(windows.times_of(self.windows, place, "skip"))
 
     def is_skipped(self, code: str) -> bool:
         """Whether no incident is made of what happens at a center now."""
         place = self.survey.place(code) if any(one.mode == "skip" for one, _ in self.windows) else None
-        return place is not None and windows.until_of(self.windows, place, "skip") is not None
+        return place is not None and bool(windows.times_of(self.windows, place, "skip"))
 
     def open_groups(self) -> list[Incident]:
         """Incidents of many centers that go on."""

@@ -91,6 +91,12 @@ def snoozed_by(conn: sa.Connection, number: int) -> str:
     return conn.scalar(query) or ""
 
 
+def awake_ms(conn: sa.Connection, number: int) -> int:
+    """When a snooze of an incident ended last; 0 where none did."""
+    query = sa.select(sa.func.max(_e.recorded_ms)).where(_e.incident == number, _e.act == "snooze_ended")
+    return conn.scalar(query) or 0
+
+
 # ---------------------------------------------------------------- changing
 
 

@@ -173,9 +173,10 @@ def holding(conn: sa.Connection, now_ms: int) -> list[tuple[MaintenanceWindow, i
     return [(one, until_ms) for one in listing(conn) if (until_ms := one.until_ms(now_ms)) is not None]
 
 
-def until_of(planned: Iterable[tuple[MaintenanceWindow, int]], place: Placed, mode: Mode) -> int | None:
-    """Until when a center is under a window of this mode."""
-    return max((until_ms for one, until_ms in planned if one.mode == mode and one.covers(place)), default=None)
+def times_of(planned: Iterable[tuple[MaintenanceWindow, int]], place: Placed, mode: Mode) -> list[tuple[int, int]]:
+    """(beginning, end) of the times of this mode that a center is under."""
+    mine = ((one, until_ms) for one, until_ms in planned if one.mode == mode and one.covers(place))
+    return [(until_ms - (one.to_ms - one.from_ms), until_ms) for one, until_ms in mine]
 
 
 def add(conn: sa.Connection, window: MaintenanceWindow, by: str, now_ms: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from collector.desk import follow, tables, windows
+from collector.desk import follow, tables, windows, work
 from collector.desk.symptoms import CenterPlace
 from collector.desk.windows import MaintenanceWindow, WindowError, checked
 from tests.collector.desk.conftest import MINUTE, NOON, STANDARDS, Room
@@ -104,8 +104,8 @@ def test_what_cannot_be_is_a_sentence(change: dict[str, object], problem: str) -
         checked(replace(WINDOW, **change))  # type: ignore[arg-type]
 
 
-def keep(room: Room, mode: str, scope: str = "center", subject: str = "LHR-1") -> None:
-    made = MaintenanceWindow(scope, subject, mode, NOON, NOON + HOUR, reason="work")  # type: ignore[arg-type]
+def keep(room: Room, mode: str, scope: str = "center", subject: str = "LHR-1", from_ms: int = NOON) -> None:
+    made = MaintenanceWindow(scope, subject, mode, from_ms, NOON + HOUR, reason="work")  # type: ignore[arg-type]
     with room.store.write() as conn:
         windows.add(conn, made, "Ayesha", NOON)
 
@@ -182,6 +182,33 @@ def test_a_muted_incident_that_others_join_is_told(room: Room) -> None:
     assert (room.living(), room.told()) == ([("feeder", "F-1", "dark", 6)], [])
     room.silent(codes[6:])
     room.passes(1)
+    assert room.told() == [(1, "snooze_ended")]
+
+
+def test_one_that_begins_while_an_incident_is_open_mutes_it_until_its_end(room: Room) -> None:
+    room.center("LHR-1")
+    keep(room, "mute", from_ms=NOON + 10 * MINUTE)
+    room.change("LHR-1")
+    room.passes(2)
+    (before,) = room.incidents()
+    assert (before.snoozed_until_ms, room.told()) == (None, [(1, "opened")])
+    room.now_ms = NOON + 10 * MINUTE
+    room.passes(2)
+    (muted,) = room.incidents()
+    assert (muted.snoozed_until_ms, room.told()) == (NOON + HOUR, [(1, "opened")])
+    room.now_ms = NOON + HOUR
+    room.passes(2)
+    assert room.told() == [(1, "opened"), (1, "snooze_ended")]
+
+
+def test_a_person_who_wants_to_be_told_within_it_is(room: Room) -> None:
+    room.center("LHR-1")
+    keep(room, "mute")
+    room.change("LHR-1")
+    with room.store.write() as conn:
+        work.snooze(conn, 1, room.now_ms + 10 * MINUTE, "Ayesha", "I look again", room.now_ms)
+    room.now_ms += 10 * MINUTE
+    room.passes(5)
     assert room.told() == [(1, "snooze_ended")]
 
 
