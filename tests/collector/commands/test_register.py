@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from agent.common.center_time import TZ
 from collector.access import passwords, users
 from collector.access.passwords import Cost
 from collector.access.users import PersonError
@@ -45,6 +48,15 @@ def test_what_holds_from_a_past_day_is_proven_by_two(data: Path) -> None:
     assert (invented.returncode, "do not fit" in invented.stderr) == (2, True)
     done = ran(data, [first, second], *words, "--second", "Bilal")
     assert json.loads(done.stdout)["state"] == "holds"
+
+
+def test_whoever_changes_hours_of_today_that_are_over_proves_who_it_is(data: Path) -> None:
+    today = datetime.now(ZoneInfo(TZ)).date().isoformat()
+    words = ("set", "LHR-1", "opening", "Mon-Fri 09:00-17:00", "--from", today, "--reason", "asked", "--by")
+    for name, secret in (("Nobody", SECRETS["Bilal"]), ("Ayesha", SECRETS["Bilal"])):
+        refused = ran(data, [secret], *words, name)
+        assert (refused.returncode, "do not fit" in refused.stderr) == (2, True)
+    assert json.loads(ran(data, [SECRETS["Ayesha"]], *words, "Ayesha").stdout)["state"] == "waiting"
 
 
 def test_the_second_person_may_approve_and_is_who_it_is(data: Path) -> None:
