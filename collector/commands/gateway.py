@@ -28,7 +28,6 @@ from collector.commands.console import (
 )
 from collector.commands.token import token_ttl_s
 from collector.common.config import Settings
-from collector.common.config.endpoint import EVERYWHERE, is_loopback, split_listen
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.remote import funnel, prepared
@@ -85,8 +84,7 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _warn_of_address(settings: Settings) -> None:
-    listen = settings.web.listen
-    if not settings.web.public_url and (is_loopback(listen) or split_listen(listen)[0] in EVERYWHERE):
+    if not settings.web_is_reached:
         complain(
             f"the sheets send telephones to {settings.web_url}, which no other machine reaches: set [web] public_url, "
             "and prepare these gateways again"

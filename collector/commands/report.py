@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
         with existing(settings) as store, store.read() as conn:
             arguments = options.center, options.month, standards, clock_ms()
             if options.all:
-                return _put_fleet(conn, options)
+                return _put_fleet(conn, options, standards)
             if options.check:
                 schedule.closed_number(conn, options.center, options.month, arguments[3])
                 return _check(conn, *arguments, settings, as_json=options.json)
@@ -167,12 +167,13 @@ def _put_bundle(
     return 0
 
 
-def _put_fleet(conn: sa.Connection, options: argparse.Namespace) -> int:
+def _put_fleet(conn: sa.Connection, options: argparse.Namespace, standards: Standards) -> int:
     """Raises ReportError."""
     lang = next(iter(options.language or ()), "en")
-    from_ms = period(options.month, TZ, clock_ms()).from_ms
+    month = period(options.month, TZ, clock_ms())
+    standard = standards.at(month.to_ms - 1)
     with Bar("of the reports read") as bar:
-        fleet = summary.of_month(conn, options.month, from_ms, options.by, taken=bar.over)
+        fleet = summary.of_month(conn, options.month, month.from_ms, options.by, standard=standard, taken=bar.over)
     if not fleet.centers:
         raise ReportError(f"month {options.month}: no report of it is closed yet; see one with --center")
     if options.xlsx:

@@ -23,6 +23,7 @@ __all__ = [
     "Standard",
     "StandardError",
     "Standards",
+    "consequences",
     "criteria",
     "documents",
     "example",

@@ -35,6 +35,7 @@ from collector.standard.check_table import (
     whole,
     words,
 )
+from collector.standard.consequences import levels
 from collector.standard.criteria import (
     DERIVED,
     Comparison,
@@ -69,6 +70,7 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
     first, last = top.take("valid_from", local_date), top.take("valid_to", local_date, date.max)
     none: list[dict[str, object]] = []
     tables = top.take("criterion", _list_of_tables, none)
+    after = levels(top.take("consequence", _list_of_tables, none) or [], where, mistakes)
     form = form_items(top.take("inspection", _list_of_tables, none) or [], where, mistakes)
     top.done()
     if tables == []:
@@ -85,7 +87,7 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
     return Standard(
         id=name, official=bool(official), note=note, tz=tz, digest=digest,
         valid_from_ms=_midnight_ms(first, tz), valid_to_ms=to_ms,
-        criteria=tuple(item for item in criteria if item), form=form,
+        criteria=tuple(item for item in criteria if item), form=form, consequences=after,
     ), []  # fmt: skip
 
 

@@ -148,6 +148,16 @@ class FormItem:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Consequence:
+    """A level that a center reaches when `months_below` of its last `within_months` were below the standard."""
+
+    id: str
+    months_below: int
+    within_months: int
+    name: LocalText
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Standard:
     """A version of what a center must give, the same only as itself. `digest` is the SHA-256 of the file's bytes."""
 
@@ -160,6 +170,7 @@ class Standard:
     criteria: tuple[Criterion, ...]
     digest: str
     form: tuple[FormItem, ...] = ()  # of inspections; empty: the shipped example
+    consequences: tuple[Consequence, ...] = ()  # the mildest first; empty: the shipped example
 
     @cached_property
     def by_reading(self) -> dict[str, tuple[Criterion, ...]]:

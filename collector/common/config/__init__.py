@@ -314,6 +314,12 @@ class Settings(CollectorSection):
         return self.web.public_url or f"{'https' if self.web.cert_file else 'http'}://{self.web.listen}"
 
     @property
+    def web_is_reached(self) -> bool:
+        """Whether `web_url` may mean anything to another machine."""
+        listen = self.web.listen
+        return bool(self.web.public_url) or not (is_loopback(listen) or split_listen(listen)[0] in EVERYWHERE)
+
+    @property
     def broker_plain(self) -> tuple[str, int]:
         """(host, port) for whoever enrols without asking for a certificate, such as simulated gateways."""
         return self.broker_address if self.broker.ways[0].tls else self.broker_public

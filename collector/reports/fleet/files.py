@@ -16,15 +16,17 @@ from collector.reports.ledger import BUCKETS
 _TIME = ("open_minutes", *(f"{name}_minutes" for name in BUCKETS), "up_pct", "line_pct", "power_pct")
 _COUNTS = tuple(VERDICTS.values())
 GROUPS = ("group", "centers", *_COUNTS, "revised", *_TIME)
+LEVELS = ("group", "level", "centers")
 CRITERIA = ("group", "criterion", *_COUNTS)
-CENTERS = ("center", "name", *PARTS, "verdict", "below", "undecided", *_TIME, "revision", "sha256")
+CENTERS = ("center", "name", *PARTS, "verdict", "below", "level", "undecided", *_TIME, "revision", "sha256")
 
 # Heads of a workbook: keys of the catalogue. Those that have none stand as they are.
 _HEADS = {
     "centers": "centers", "below": "verdict.below", "watch": "verdict.watch", "not_enough_data": "verdict.unknown",
     "meets": "verdict.meets", "revised": "months.revised", "criterion": "criterion", "center": "code",
     "name": "center", "district": "center.district", "province": "center.province", "provider": "center.isp",
-    "owner": "center.owner", "verdict": "verdict", "undecided": "months.undecided", "revision": "report.number",
+    "owner": "center.owner", "verdict": "verdict",
+    "level": "months.level", "undecided": "months.undecided", "revision": "report.number",
     "up_pct": "months.up_pct", "line_pct": "months.line_pct", "power_pct": "months.power_pct",
     **{f"{name}_minutes": f"ledger.{name}" for name in ("open", *BUCKETS)},
 }  # fmt: skip
@@ -42,8 +44,8 @@ def fleet_json(fleet: FleetMonth) -> bytes:
 
 
 def fleet_workbook(fleet: FleetMonth, words: PlainWords) -> bytes:
-    """Three sheets (ECMA-376): groups, their criteria, centers. Text is text, whatever it begins with; the same month
-    is the same bytes."""
+    """Four sheets (ECMA-376): groups, their criteria, centers, consequences. Text is text, whatever it begins with; the
+    same month is the same bytes."""
     import xlsxwriter  # of no use to those who never ask for one
 
     out = io.BytesIO()
@@ -56,7 +58,9 @@ def fleet_workbook(fleet: FleetMonth, words: PlainWords) -> bytes:
             (by, GROUPS, [*fleet.groups, {**fleet.total, "group": words("months.total")}]),
             (words("criterion"), CRITERIA, fleet.criteria),
             (words("centers"), CENTERS, fleet.centers),
+            (words("months.level"), LEVELS, fleet.levels),
         )
+        levels = level_names(fleet, words)
         for name, columns, rows in sheets:
             sheet = book.add_worksheet(name[:31])
             if words.dir == "rtl":
@@ -64,7 +68,7 @@ def fleet_workbook(fleet: FleetMonth, words: PlainWords) -> bytes:
             heads = [by if column == "group" else _head(column, words) for column in columns]
             sheet.write_row(0, 0, heads, bold)
             for number, row in enumerate(rows, 1):
-                sheet.write_row(number, 0, _cells(row, columns, words))
+                sheet.write_row(number, 0, _cells(row, columns, words, levels))
             sheet.freeze_panes(1, 1)
             sheet.autofilter(0, 0, max(1, len(rows)), len(columns) - 1)
             sheet.set_column(0, len(columns) - 1, 16)
@@ -75,6 +79,17 @@ def _head(column: str, words: PlainWords) -> str:
     return words(_HEADS[column]) if column in _HEADS else column
 
 
-def _cells(row: Mapping[str, object], columns: Sequence[str], words: PlainWords) -> list[object]:
-    known = {**row, "verdict": words(_VERDICT_KEYS[str(row["verdict"])])} if "verdict" in row else row
+def level_names(fleet: FleetMonth, words: PlainWords) -> Mapping[str, str]:
+    """What the levels are called; those that bind nobody say so."""
+    mark = f" ({words('months.example')})" if fleet.consequences.is_example else ""
+    return {
+        one.id: (one.name.get(words.lang) or one.name.get("en", one.id)) + mark for one in fleet.consequences.levels
+    }
+
+
+def _cells(
+    row: Mapping[str, object], columns: Sequence[str], words: PlainWords, levels: Mapping[str, str]
+) -> list[object]:
+    known = {**row, "verdict": words(_VERDICT_KEYS[str(row["verdict"])])} if "verdict" in row else {**row}
+    known["level"] = levels.get(str(row.get("level", "")), "")
     return ["" if known[name] is None else known[name] for name in columns]

@@ -89,8 +89,8 @@ def _fleet(site: Site, request: Request, month: str, by: str) -> FleetMonth:
         raise Mistaken(400, f"by: {by[:40]!r} is none; use one of {' '.join(PARTS)}")
     try:
         with site.store.read() as conn:
-            from_ms = period(month, str(site.zone), site.now()).from_ms
-            return summary.of_month(conn, month, from_ms, part, auth.asker(request).account.scope)
+            span, scope = period(month, str(site.zone), site.now()), auth.asker(request).account.scope
+            return summary.of_month(conn, month, span.from_ms, part, scope, site.standards.at(span.to_ms - 1))
     except ReportError as error:
         raise Mistaken(404, str(error)) from None
 

@@ -28,9 +28,12 @@ from collector.register import dated
 from collector.register.centers import CODE, SHOWN, CenterError, get
 from collector.remote import questions
 from collector.reports import revisions
+from collector.reports.fleet.summary import level_of
 from collector.reports.integrity import story_reason
+from collector.reports.monthly import period
 from collector.reports.render import named, reasons
-from collector.standard.criteria import DEAF, EVERYONE
+from collector.reports.revisions import Revision
+from collector.standard.criteria import DEAF, EVERYONE, Consequence
 from collector.store import center_states, queries, rollups
 from collector.web import auth
 from collector.web.api import filter_of, known_code, test_network
@@ -174,7 +177,8 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         **summary.values(conn, registered, site.standards.at(site.now())),
         "contacts": contacts.of_center(conn, registered),
         "risks": month_risks.of_centers(conn, [code]).get(code, ()),
-        "reports": revisions.newest_of(conn, code, REPORTS),
+        "reports": (reports := revisions.newest_of(conn, code, REPORTS)),
+        "reached": _reached(site, conn, code, reports),
         "given": revisions.given_by_month(conn, code),
         "devices": queries.devices_of(conn, code),
         "questions": questions.of_center(conn, code),
@@ -189,6 +193,19 @@ def _center_values(site: Site, conn: sa.Connection, code: str) -> dict[str, Any]
         "seats": [seat for reading in roll_calls for seat in _seats(reading)],
         "waiting": [name for reading in roll_calls for name in _waiting(reading)],
     }
+
+
+def _reached(
+    site: Site, conn: sa.Connection, code: str, reports: Sequence[tuple[str, Revision]]
+) -> tuple[str, Consequence, bool] | None:
+    """(month, consequence, whether that is an example's) of the last closed month."""
+    month = next((name for name, one in reports if one.closed_ms is not None), None)
+    span = period(month, str(site.zone), site.now()) if month else None
+    standard = site.standards.at(span.to_ms - 1) if span else None
+    if month is None or span is None or standard is None:
+        return None
+    level = level_of(conn, code, span.from_ms, standard)
+    return (month, level, not standard.consequences) if level else None
 
 
 def _old(latest: Mapping[str, Sequence[LatestReading]], is_silent: bool, now_ms: int) -> frozenset[tuple[str, str]]:

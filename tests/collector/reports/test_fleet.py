@@ -59,9 +59,9 @@ def store(either_store: Store) -> Store:
     return either_store
 
 
-def put(conn: sa.Connection, code: str, number: int, report: dict[str, Any] | None) -> None:
+def put(conn: sa.Connection, code: str, number: int, report: dict[str, Any] | None, from_ms: int = FROM_MS) -> None:
     row = {
-        "center": code, "from_ms": FROM_MS, "revision": number, "opened_ms": 1, "why": "{}", "marks": 0,
+        "center": code, "from_ms": from_ms, "revision": number, "opened_ms": 1, "why": "{}", "marks": 0,
         "closed_ms": None if report is None else 2, "sha256": "x", "body": report and revisions.packed(report),
     }  # fmt: skip
     upsert(conn, schema.reports, [row])
@@ -92,6 +92,61 @@ def test_groups_add_up_to_all_whatever_they_are_by(store: Store, by: summary.Par
     for name, count in month.total.items():
         if isinstance(count, int):
             assert sum(group[name] for group in month.groups) == count  # type: ignore[misc]
+
+
+BELOW, MEETS = {"a": "below"}, {"a": "meets"}
+# Center -> verdicts of a month and those before it, the newest first, and the level that those come to.
+HISTORIES: dict[str, tuple[list[dict[str, str]], str]] = {
+    "C-0": ([BELOW, MEETS, BELOW], "plan"),
+    "C-1": ([BELOW, BELOW, BELOW], ""),
+    "C-2": ([BELOW, {}, MEETS, BELOW], "notice"),
+    "C-3": ([BELOW, BELOW, BELOW], "inspection"),
+}
+
+
+@pytest.fixture
+def years(either_store: Store) -> Store:
+    """Months before the one that is asked for; of C-2 one is missing, of C-1 the last was below before its revision."""
+    with either_store.write() as conn:
+        upsert(conn, schema.centers, [center_row(f"C-{i}", i) for i in range(4)])
+        for code, (history, _) in HISTORIES.items():
+            for month, verdicts in zip(("2026-02", "2026-01", "2025-12", "2025-11"), history, strict=False):
+                if verdicts:
+                    from_ms = period(month, TZ, AFTER).from_ms
+                    owner = {"center": {**body(code, "Lahore", {})["center"], "owner": "A" if code < "C-2" else "B"}}
+                    put(conn, code, 1, body(code, "Lahore", verdicts) | owner, from_ms)
+        put(conn, "C-1", 2, body("C-1", "Lahore", MEETS))
+    return either_store
+
+
+def test_what_follows_is_said_by_center_owner_and_district(years: Store) -> None:
+    standard = STANDARDS.at(AFTER)
+    month = found(years, "owner", standard=standard)
+    assert {row["center"]: row["level"] for row in month.centers} == {code: one[1] for code, one in HISTORIES.items()}
+    assert month.levels == [
+        {"group": "A", "level": "plan", "centers": 1},
+        {"group": "B", "level": "notice", "centers": 1},
+        {"group": "B", "level": "inspection", "centers": 1},
+    ]
+    assert found(years, standard=standard).levels[0] == {"group": "Lahore", "level": "notice", "centers": 1}
+    assert month.consequences.is_example
+    assert found(years).levels == []
+    with years.read() as conn:
+        assert standard is not None
+        levels = {code: summary.level_of(conn, code, FROM_MS, standard) for code in HISTORIES}
+    assert {code: level.id if level else "" for code, level in levels.items()} == {
+        code: one[1] for code, one in HISTORIES.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"), [("en", "Notice to the owner (example, not official)"), ("ur", "\u0645\u062b\u0627\u0644")]
+)
+def test_the_workbook_names_it_and_says_that_it_is_an_example(years: Store, lang: str, words: str) -> None:
+    book = files.fleet_workbook(found(years, standard=STANDARDS.at(AFTER)), plain(lang))
+    with zipfile.ZipFile(io.BytesIO(book)) as parts:
+        assert words in parts.read("xl/sharedStrings.xml").decode()
+        assert '<row r="4"' in parts.read("xl/worksheets/sheet4.xml").decode()
 
 
 def test_an_account_gets_the_centers_of_its_scope(store: Store) -> None:

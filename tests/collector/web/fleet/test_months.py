@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
+import sqlalchemy as sa
 
 from collector.common.scope import Scope
+from collector.reports.fleet.summary import BodyCenter, BodyCriterion, ReportBody
 from collector.store import schema
 from collector.web.fleet.monthly import months_of
 from collector.web.site import ZONE
@@ -53,3 +58,18 @@ def test_a_month_leads_to_its_centers_what_is_open_first(site, cast) -> None:
     with site.client(logged_in=False) as client:
         client.cookies.set("nabz_session", cookie)
         assert "No month has been reported" in client.get("/months?month=2026-10").text
+
+
+def test_the_page_of_a_center_says_what_its_months_come_to_and_that_it_binds_nobody(site, cast) -> None:
+    center = BodyCenter(code="LHE-0001", name=HOSTILE)
+    body = ReportBody(center=center, ledger={}, criteria=(BodyCriterion("internet.loss", "below"),))
+    with site.store.write() as conn:
+        rows = sa.update(schema.reports).where(schema.reports.c.closed_ms.is_not(None))
+        conn.execute(rows.values(body=zlib.compress(msgspec.json.encode(body))))
+    with site.client() as client:
+        waiting = client.get("/centers/LHE-0001").text
+        page = client.get("/centers/KHI-0002").text
+        urdu = client.get("/centers/KHI-0002?lang=ur").text
+    assert re.search(r"Consequence .*2026-09", waiting), "October's newest revision is open"
+    assert re.search(r"Consequence .*2026-10.*: <b>Notice to the owner</b> <small>\(example, not official\)", page)
+    assert "Notice" not in urdu
