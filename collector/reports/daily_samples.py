@@ -1,4 +1,7 @@
-"""Readings that count by the day: one sample a day, the mean of all its readings, each by its weight. Pure.
+"""How a day's readings count: what became of each, and those that make one sample a day. Pure.
+
+A figure of a month leads back by `TracedReading` to what was signed. What counts by the day is the mean of all its
+readings, each by its weight.
 
 A minute's twenty echoes tell loss in steps of 5 %; a day's thousands tell it to a thousandth. So loss is weighed by the
 packets that were sent.
@@ -6,9 +9,10 @@ packets that were sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -63,3 +67,35 @@ def weight_of(kind: str, text: object) -> float:
     except msgspec.DecodeError:
         return 1.0
     return float(hops[-1].sent) if hops and hops[-1].role == "collector" else 1.0
+
+
+# ---------------------------------------------------------------- what became of each
+
+Fate = Literal["meets", "below", "unknown", "mean", "excused", "closed"]
+"""Under a criterion: a sample that met it or did not, no sample, a part of its day's mean, or of a time that was taken
+out or not open."""
+
+
+class TracedReading(NamedTuple):
+    """A reading, by its signed id, and what became of it under one criterion."""
+
+    wall_ms: int
+    device: str
+    spool: str
+    seq: int
+    subject: str
+    received_ms: int
+    criterion: Criterion
+    verdict: Verdict
+    fate: Fate
+
+
+def fate_of(
+    criterion: Criterion, verdict: Verdict, minute: int, open_minutes: Collection[int], excused: Collection[int]
+) -> Fate:
+    """`minute`: in which it was taken, since 1970."""
+    if criterion.when == "open_hours" and minute not in open_minutes:
+        return "closed"
+    if minute in excused:
+        return "excused"
+    return "mean" if criterion.month.per == "day" and verdict.value is not None else verdict.word

@@ -28,7 +28,7 @@ from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.register.dated import DatedCenter
 from collector.reports import seat_availability
-from collector.reports.daily_samples import WEIGHED_BY, Days, weight_of
+from collector.reports.daily_samples import WEIGHED_BY, Days, TracedReading, fate_of, weight_of
 from collector.reports.day_sheets import CriterionDay
 from collector.reports.ledger import REACH_MS, minutes_of
 from collector.speedtests import unused_tests
@@ -75,12 +75,13 @@ class DaySamples:
 
 class Case:
     """What the readings of a day say of one center. `open` are its open minutes, by their numbers since 1970,
-    `excused` those of them that exclusions take out."""
+    `excused` those of them that exclusions take out. `trace` takes each reading, for whoever looks."""
 
     def __init__(
-        self, dated: DatedCenter, day: DaySpan, open_minutes: Collection[int], excused: Collection[int]
-    ) -> None:
-        self.dated, self.day, self.open, self.excused = dated, day, open_minutes, excused
+        self, dated: DatedCenter, day: DaySpan, open_minutes: Collection[int], excused: Collection[int],
+        trace: list[TracedReading] | None = None,
+    ) -> None:  # fmt: skip
+        self.dated, self.day, self.open, self.excused, self.trace = dated, day, open_minutes, excused, trace
         self.center = dated.at(day.from_ms)
         self.found: dict[tuple[str, str], DaySamples] = {}
         self.measured: set[int] = set()
@@ -165,9 +166,7 @@ def _collect(
             case.seats.add(seat_availability.SeatSample(row.wall_ms, row.healthy, row.off or 0, row.known or 0))
         if standard is not None:
             weight = weight_of(kind, row[-1] if weighed else None)
-            _add_reading(
-                case, pooled[row.center], _Reading(row.wall_ms, row.subject, standard.tz, weight, covers), verdicts
-            )
+            _add_reading(case, pooled[row.center], _Reading(row, standard.tz, weight, covers), verdicts)
     for code, its in pooled.items():
         _add_pooled(cases[code], its)
 
@@ -201,10 +200,9 @@ def _collect_unused(
 
 @dataclass(frozen=True)
 class _Reading:
-    """Where a reading stands: its time, its line or UPS, and the open minutes for which it speaks."""
+    """A reading as it is read, and the open minutes for which it speaks."""
 
-    wall_ms: int
-    subject: str
+    row: Any
     tz: str
     weight: float
     covers: Sequence[int]
@@ -214,19 +212,21 @@ def _add_reading(
     case: Case, pooled: dict[tuple[Criterion, str], Days], at: _Reading, verdicts: Sequence[tuple[Criterion, Verdict]]
 ) -> None:
     """A reading's verdicts as samples. What lies in a time taken out is none."""
-    minute = at.wall_ms // opening_hours.MINUTE_MS
+    subject, minute = at.row.subject, at.row.wall_ms // opening_hours.MINUTE_MS
     day, clock = _local(minute, at.tz)
     for criterion, verdict in verdicts:
-        if criterion.when == "open_hours" and minute not in case.open:
-            continue
-        if minute in case.excused:
-            case.samples(criterion, at.subject).not_counted[EXCUSED] += 1
-        elif criterion.month.per == "day" and verdict.value is not None:
-            case.samples(criterion, at.subject)
-            days = pooled.setdefault((criterion, at.subject), Days(criterion))
+        fate = fate_of(criterion, verdict, minute, case.open, case.excused)
+        if case.trace is not None:
+            at_ms, _, device, spool, seq, _, received_ms = tuple(at.row)[:_KEYS]
+            case.trace.append(TracedReading(at_ms, device, spool, seq, subject, received_ms, criterion, verdict, fate))
+        if fate == "excused":
+            case.samples(criterion, subject).not_counted[EXCUSED] += 1
+        elif fate == "mean" and verdict.value is not None:
+            case.samples(criterion, subject)
+            days = pooled.setdefault((criterion, subject), Days(criterion))
             days.add(day, verdict.value, at.weight, _slots(criterion, clock), at.covers)
-        else:
-            _add(case.samples(criterion, at.subject), verdict, _slots(criterion, clock), at.covers)
+        elif fate != "closed":
+            _add(case.samples(criterion, subject), verdict, _slots(criterion, clock), at.covers)
 
 
 def _note_below(

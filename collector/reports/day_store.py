@@ -22,8 +22,9 @@ from collector.register import calendar, centers, opening_hours
 from collector.register.calendar import Calendar
 from collector.register.dated import DatedCenter, histories, today_ms
 from collector.reports import exclusions, losses, seat_availability
+from collector.reports.daily_samples import TracedReading
 from collector.reports.day_samples import Case, DaySpan, collect_all, sheet_criteria
-from collector.reports.day_sheets import Availability, DaySheet, ExcusedTime, sheet_body, stored_sheet
+from collector.reports.day_sheets import Availability, CriterionDay, DaySheet, ExcusedTime, sheet_body, stored_sheet
 from collector.reports.exclusions import Exclusion
 from collector.reports.ledger import MinuteStates, Span, ledger, minutes_open, minutes_within
 from collector.standard import Standards
@@ -118,9 +119,10 @@ def build_day(
     days: Calendar,
     now_ms: int,
     known: KnownTimes | None = None,
+    trace: list[TracedReading] | None = None,
 ) -> dict[str, DaySheet]:
     """The sheets of these centers, by code. Of a day that is over they are the same at any `now_ms`. `known`: of a
-    time that has this day in it, where more days of it are made."""
+    time that has this day in it, where more days of it are made. `trace` takes each reading that is judged."""
     held = standards.within(day.from_ms, day.to_ms)
     standard = held.at(day.to_ms - 1)
     tz = standard.tz if standard else TZ
@@ -132,11 +134,33 @@ def build_day(
         open_minutes = minutes_open(hours, day.from_ms, day.to_ms)
         taken_out[code] = exclusions.of_center(conn, then, days, standard, (day.from_ms, day.to_ms))
         spans = [(one.from_ms, one.to_ms) for one in taken_out[code]]
-        cases[code] = Case(center, day, open_minutes, open_minutes & minutes_within(spans))
+        cases[code] = Case(center, day, open_minutes, open_minutes & minutes_within(spans), trace)
     collect_all(conn, cases, day, held, FOR_EVER_MS if day.to_ms <= today_ms(now_ms) else now_ms)
     known = (known or known_of(conn, list(cases), day)).within(day)
     digests = tuple(version.digest for version in held.versions)
     return {code: _sheet(conn, case, known, taken_out[code], digests) for code, case in cases.items()}
+
+
+@dataclass(frozen=True)
+class TracedDay:
+    """A day's sheet as its readings give it, and what became of each of them under each criterion."""
+
+    sheet: DaySheet
+    readings: Sequence[TracedReading]
+
+    def criterion(self, name: str, subject: str) -> CriterionDay | None:
+        """The one of that name; else the first that fell short, or the first."""
+        criteria = self.sheet.criteria
+        short = next((one for one in criteria if one.met < one.counted), next(iter(criteria), None))
+        return next((one for one in criteria if (one.criterion, one.subject) == (name, subject)), short)
+
+
+def traced(conn: sa.Connection, code: str, span: Span, standards: Standards, now_ms: int) -> TracedDay:
+    """Of a day, or what there is of it. Raises CenterError, ArchiveMissing."""
+    trace: list[TracedReading] = []
+    known, days = histories(conn, [centers.get(conn, code)]), calendar.between(conn, *span)
+    sheets = build_day(conn, known, DaySpan(*span), standards, days, now_ms, trace=trace)
+    return TracedDay(sheets[code], trace)
 
 
 def _sheet(

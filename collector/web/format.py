@@ -58,6 +58,10 @@ class Show:
         day, _, time = self.clock(at_ms).partition(" ")
         return self._time(at_ms, self.words.ltr(day), "") if time in ("00:00", "23:59") else self.at(at_ms)
 
+    def date(self, at_ms: int) -> str:
+        """Such as 2026-01-31."""
+        return self.clock(at_ms).partition(" ")[0]
+
     def days(self, from_ms: int, to_ms: int | None) -> Markup:
         """Until before `to_ms`. One whole day is said once."""
         begins, ends = self.clock(from_ms), self.clock(to_ms - 1) if to_ms else ""

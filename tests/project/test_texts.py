@@ -37,6 +37,7 @@ from collector.register.centers import COLUMNS, LIFECYCLE, TIERS
 from collector.register.opening_hours import DAYS
 from collector.register.providers import ProviderPath
 from collector.remote.questions import KINDS as KINDS_OF_QUESTIONS
+from collector.reports.daily_samples import Fate
 from collector.reports.disputes.dispute import OUTCOMES
 from collector.reports.disputes.dispute import State as DisputeState
 from collector.reports.exclusions import ExclusionCode
@@ -110,6 +111,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "install.step", install.STEPS
     yield "question.kind", KINDS_OF_QUESTIONS
     yield "layers.standing", layers.STANDINGS
+    yield "trace.fate", get_args(Fate)
     yield "install", ("expired", "refused", "scan", "stuck", "title")
     yield "setup.funnel", setup.FUNNEL
     yield "setup.ttl", setup.TTLS_S
@@ -241,6 +243,13 @@ def test_every_language_has_the_keys_of_english_and_no_place_that_english_lacks(
     for key in texts.keys() & english.keys():
         assert places(texts[key]) <= places(english[key]) | {"n"}, f"{lang}.json: {key}"
         assert re.fullmatch(r"([^{}]|{\w+})*", texts[key]), f"{lang}.json: {key}: a place is {{name}}"
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_counted_key_has_no_text_without_its_form(lang: str) -> None:
+    """That would be said in its place."""
+    texts = raw_texts(lang)
+    assert {key for key in texts if f"{key}.other" in texts} == set()
 
 
 def test_places_are_found() -> None:

@@ -109,7 +109,10 @@ POLICY: Mapping[str, Rule] = {
     "map.read": Rule(ALL, "centers", ("GET /map", "GET /map.json", "GET /map/boundaries.json"), True),
     "center.read": Rule(
         ALL, "center",
-        ("GET /centers/{code}", "GET /centers/{code}/report.pdf", "GET /api/v1/centers/{code}",
+        ("GET /centers/{code}", "GET /centers/{code}/report.pdf", "GET /centers/{code}/months/{month}",
+         "GET /centers/{code}/months/{month}/{day}", "GET /centers/{code}/evidence/{device}/{spool}/{seq}",
+         "GET /centers/{code}/evidence/{device}/{spool}/{seq}/batch.json", "GET /centers/{code}/records/{test}",
+         "GET /api/v1/centers/{code}",
          "GET /api/v1/centers/{code}/series"), True,
     ),
     "center.test": Rule(("operator", *DESK), "center", ("POST /centers/{code}/test",)),

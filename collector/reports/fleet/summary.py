@@ -287,7 +287,7 @@ def _read(
     query = sa.select(_r.center, _r.revision, _r.sha256, _r.body).where(_r.from_ms == from_ms)
     for first in range(0, len(keys), AT_ONCE):
         some = dict(keys[first : first + AT_ONCE])
-        rows = conn.execute(query.where(_r.center.in_(some)).order_by(_r.center))
+        rows = conn.execute(query.where(_r.center.in_(some), _r.body.is_not(None)).order_by(_r.center))
         months = [
             CenterMonth(body=_decoded(row.body), revision=row.revision, sha256=row.sha256)
             for row in rows if row.revision == some[row.center]

@@ -1,3 +1,15 @@
 """The pages of the whole fleet: what is open now, lists and the map, and each role's home."""
 
-__all__ = ["layers", "list_rows", "lists", "map_page", "mine", "monthly", "now", "public", "reports", "setup"]
+__all__ = [
+    "evidence",
+    "layers",
+    "list_rows",
+    "lists",
+    "map_page",
+    "mine",
+    "monthly",
+    "now",
+    "public",
+    "reports",
+    "setup",
+]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -11,12 +13,17 @@ from starlette.responses import Response
 from collector.common.scope import Scope
 from collector.reports.disputes import records
 from collector.reports.disputes.dispute import OPEN
+from collector.reports.fleet import summary
+from collector.reports.fleet.summary import PARTS, FleetMonth, Part
+from collector.reports.monthly import period
 from collector.store import queries, schema
 from collector.web import auth
 from collector.web.site import Site
 from collector.web.view import View
 
 MONTHS = 36  # that are listed
+LASTS_MS = 60_000
+HELD = 3  # sums of a month, of some megabytes each where a nation has reported
 PAGE_ROWS = 200
 GROUPED_BY = {
     "district": "center.district", "province": "center.province", "provider": "center.isp", "owner": "center.owner",
@@ -26,28 +33,55 @@ _r, _c, _g = schema.reports.c, schema.centers.c, schema.report_recipients.c
 _n = schema.report_recipients.alias().c
 
 
+class FleetMonths:
+    """The sums of the months that were asked for last, made at most once a minute for each scope however many ask."""
+
+    def __init__(self, site: Site) -> None:
+        self._site, self._lock = site, threading.Lock()
+        self._held: dict[tuple[str, Part, str], tuple[int, FleetMonth]] = {}
+
+    def get(self, month: str, by: Part, scope: Scope) -> FleetMonth:
+        """Raises ReportError."""
+        key, now_ms = (month, by, scope.encode()), self._site.now()
+        with self._lock:
+            at_ms, fleet = self._held.get(key, (0, None))
+            if fleet is None or not 0 <= now_ms - at_ms < LASTS_MS:
+                span = period(month, str(self._site.zone), now_ms)
+                standard = self._site.standards.at(span.to_ms - 1)
+                with self._site.store.read() as conn:
+                    fleet = summary.of_month(conn, month, span.from_ms, by, scope, standard)
+                self._held = dict([*self._held.items()][1 - HELD :]) | {key: (now_ms, fleet)}
+            return fleet
+
+
 def router(site: Site) -> APIRouter:
-    routes = APIRouter()
+    routes, sums = APIRouter(), FleetMonths(site)
 
     @routes.get("/months")
-    def months(request: Request, month: str = "", page: str = "1") -> Response:
+    def months(request: Request, month: str = "", by: str = "province", group: str = "", page: str = "1") -> Response:
         scope = auth.asker(request).account.scope
         number = int(page) if page.isascii() and page.isdigit() and 0 < len(page) < 6 else 1
-        number, from_ms = max(1, number), _begin_ms(site, month)
+        number, from_ms = max(1, number), begin_ms(site, month)
+        part: Part = next((one for one in PARTS if one == by), "province")
         with site.store.read() as conn:
             known, disputes = months_of(conn, scope), records.listed(conn, scope, states=OPEN)
-            rows = centers_of(conn, scope, from_ms, PAGE_ROWS, (number - 1) * PAGE_ROWS) if from_ms is not None else []
         names = {row.from_ms: f"{datetime.fromtimestamp(row.from_ms / 1000, site.zone):%Y-%m}" for row in known}
-        count = next((row.centers for row in known if row.from_ms == from_ms), 0)
+        fleet = sums.get(month, part, scope) if from_ms is not None and from_ms in names else None
+        reported = {str(row["center"]): row for row in fleet.centers} if fleet else {}
+        mine = {code for code, row in reported.items() if row[part] == group} if group else None
+        count = next((row.centers for row in known if row.from_ms == from_ms), 0) if mine is None else len(mine)
+        with site.store.read() as conn:
+            rows = centers_of(conn, scope, from_ms or 0, PAGE_ROWS, (number - 1) * PAGE_ROWS, mine) if fleet else []
         return View.of(site, request).page(
-            "months.html", months=known, names=names, chosen=from_ms, rows=rows, number=number,
-            disputes=len(disputes), pages=max(1, -(-count // PAGE_ROWS)), parts_of=GROUPED_BY,
+            "months.html", months=known, names=names, chosen=from_ms, rows=rows, number=number, fleet=fleet, by=part,
+            group=group, reported=reported, disputes=len(disputes), pages=max(1, -(-count // PAGE_ROWS)),
+            parts_of=GROUPED_BY,
         )  # fmt: skip
 
     return routes
 
 
-def _begin_ms(site: Site, month: str) -> int | None:
+def begin_ms(site: Site, month: str) -> int | None:
     """When a month such as 2026-03 begins in the programme's zone; None for what is none."""
     try:
         return int(datetime.strptime(month, "%Y-%m").replace(tzinfo=site.zone).timestamp() * 1000)
@@ -65,11 +99,15 @@ def months_of(conn: sa.Connection, scope: Scope) -> list[sa.Row[tuple[int, int, 
     return list(conn.execute(query.limit(MONTHS)))
 
 
-def centers_of(conn: sa.Connection, scope: Scope, from_ms: int, limit: int, offset: int) -> list[sa.RowMapping]:
-    """The newest revision of each center's report of a month: those that are open first, then the most revised."""
+def centers_of(
+    conn: sa.Connection, scope: Scope, from_ms: int, limit: int, offset: int, codes: Collection[str] | None = None
+) -> list[sa.RowMapping]:
+    """The newest revision of each center's report of a month, or of these centers': those that are open first, then the
+    most revised."""
     newest = _newest(scope, from_ms)
     order = (newest.c.closed_ms.is_not(None), newest.c.revision.desc(), newest.c.center)
-    return list(conn.execute(sa.select(newest).order_by(*order).limit(limit).offset(offset)).mappings())
+    mine = sa.true() if codes is None else newest.c.center.in_(sorted(codes))
+    return list(conn.execute(sa.select(newest).where(mine).order_by(*order).limit(limit).offset(offset)).mappings())
 
 
 def _persons(among: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:

@@ -33,7 +33,7 @@ def reported(served: Any, store: Store, cast: types.ModuleType) -> Any:
     cast.add_fleet(store, 2)
     month_ms = months.month_of(cast.NOW_MS - 40 * 86_400_000)
     why = Why(readings=1440, first_ms=month_ms, last_ms=month_ms + 86_400_000, devices=("g1<b>",))
-    known = {"center": "KHI-0001", "from_ms": month_ms, "marks": 0, "body": b""}
+    known = {"center": "KHI-0001", "from_ms": month_ms, "marks": 0}
     cast.insert(store, schema.reports, [
         {**known, "revision": 1, "opened_ms": month_ms, "closed_ms": month_ms, "why": "{}", "changed": "{}"},
         {**known, "revision": 2, "opened_ms": cast.NOW_MS, "closed_ms": cast.NOW_MS,
