@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,9 +27,10 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.desk import queries, work
+from collector.desk import work
 from collector.desk.alerts import lists
 from collector.desk.incident import ACK_S, WAITS, Incident, WorkError
+from collector.desk.view import desk_clock, queries
 from collector.judging.flags.cause import NAMES
 from collector.run.settings import read_standards
 from collector.store.database import existing
@@ -36,6 +38,7 @@ from collector.store.database import existing
 EXAMPLE = 'nabz-collector incident ack 12 --note "called LESCO" --for 4h'
 EXAMPLES = {
     "list": "--state open --json",
+    "times": "--by district --for 30d --csv",
     "show": "12",
     "ack": '12 --note "called LESCO, expected by 14:00" --for 4h',
     "assign": "12 --to Ayesha",
@@ -50,6 +53,7 @@ EXAMPLES = {
     "merge": '13 --into 12 --note "the same transformer"',
     "split": '12 --center LHR-014 --note "its own fuse"',
 }
+DAY_S = 86_400
 HEADS = ("id", "state", "severity", "what", "cause", "centers", "since", "lasted", "priority", "owner")
 
 Act = Callable[[sa.Connection, argparse.Namespace, str, int], Incident]
@@ -61,6 +65,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--state", choices=queries.SHOWN_STATES, default="open")
     shown.add_argument("--owner", default="", metavar="NAME", help="only those of this person")
     shown.add_argument("--center", default="", metavar="CODE", help="only those that this center is or was part of")
+    clock = verbs.add_parser("times", help="how long incidents waited for somebody, and for their end")
+    clock.add_argument("--by", choices=desk_clock.BYS, default="officer", help="(default: officer)")
+    clock.add_argument(
+        "--for",
+        dest="for_s",
+        type=span_s,
+        default=30 * DAY_S,
+        metavar="TIME",
+        help="opened in the last 7d (default: 30d)",
+    )
     for verb, (summary, _) in _VERBS.items():
         made = verbs.add_parser(verb, help=summary)
         made.add_argument("number", type=int, metavar="INCIDENT")
@@ -70,7 +84,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _own_arguments(verbs.choices)
     for verb, made in verbs.choices.items():
         common_arguments(made)
-        if verb == "list":
+        if verb in ("list", "times"):
             form_arguments(made)
         else:
             made.add_argument("--json", action="store_true", help="print facts as JSON")
@@ -91,7 +105,7 @@ def _own_arguments(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
 @answers
 def run(options: argparse.Namespace) -> int:
     try:
-        return _list(options) if options.verb == "list" else _one(options)
+        return {"list": _list, "times": _times}.get(options.verb, _one)(options)
     except (WorkError, users.PersonError) as error:
         complain(str(error))
         return 1
@@ -107,6 +121,26 @@ def _list(options: argparse.Namespace) -> int:
         say_rows(options, lists.INCIDENTS, [lists.flat_incident(one) for one in incidents])
     else:
         say(json.dumps(incidents) if options.json else table(HEADS, [_cells(one) for one in incidents]))
+    return 0
+
+
+def _times(options: argparse.Namespace) -> int:
+    now_ms = clock_ms()
+    with existing(settings_of(options)) as store, store.read() as conn:
+        incidents = desk_clock.times(conn, now_ms - options.for_s * 1000, now_ms + 1)
+    groups = desk_clock.summed(incidents, options.by)
+    if options.csv or options.json:
+        say_rows(options, desk_clock.COLUMNS, [dataclasses.asdict(one) for one in groups])
+        return 0
+    words = plain()
+
+    def cells(one: desk_clock.WaitingTimes, name: str) -> Sequence[object]:
+        spans = (one.take_median_s, one.take_p90_s, one.resolve_median_s, one.resolve_p90_s)
+        take, take_p90, end, end_p90 = ("-" if span is None else words.duration(span) for span in spans)
+        return name, one.incidents, one.taken, take, take_p90, one.resolved, end, end_p90
+
+    rows = [cells(one, one.group or "-") for one in groups] + [cells(desk_clock.total("", incidents), "all")]
+    say(table((options.by, "incidents", "taken", "after", "9 of 10", "resolved", "after", "9 of 10"), rows))
     return 0
 
 

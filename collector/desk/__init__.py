@@ -3,16 +3,15 @@
 __all__ = [
     "alerts",
     "causes",
-    "contacts",
     "follow",
     "groups",
     "incident",
-    "queries",
     "risk",
     "routing",
     "settle",
     "symptoms",
     "tables",
+    "view",
     "windows",
     "work",
 ]

@@ -34,7 +34,7 @@ from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
 from collector.web.decisions import disputes, drafts, proof, register, stories, visits
 from collector.web.decisions import standards as standard_pages
-from collector.web.desk import channels, routing, windows
+from collector.web.desk import channels, desk_clock, routing, windows
 from collector.web.fleet import evidence, layers, lists, map_page, mine, monthly, now, public, reports, setup
 from collector.web.guard import Guard
 from collector.web.health import Health
@@ -65,8 +65,8 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, oidc, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity,
-    incident_pages, channels, routing, windows, layers, now, lists, map_page, mine, setup, monthly, evidence, reports,
-    public, disputes, standard_pages, drafts, proof, visits, register, stories,
+    incident_pages, channels, desk_clock, routing, windows, layers, now, lists, map_page, mine, setup, monthly,
+    evidence, reports, public, disputes, standard_pages, drafts, proof, visits, register, stories,
 )  # fmt: skip
 
 

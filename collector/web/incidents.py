@@ -16,8 +16,9 @@ from agent.common.errors import describe
 from agent.common.reasons import UNREADABLE
 from collector.access import users
 from collector.access.accounts.policy import Account
-from collector.desk import queries, work
+from collector.desk import work
 from collector.desk.incident import ACK_S, Incident, WorkError
+from collector.desk.view import queries
 from collector.register.centers import CODE
 from collector.standard import Standards
 from collector.web import auth, forms

@@ -28,6 +28,7 @@ from collector.desk.incident import ALERTS, ROUTED, WAITS
 from collector.desk.incident import STATES as STATES_OF_WORK
 from collector.desk.incident import Act as IncidentAct
 from collector.desk.symptoms import Family, Scope
+from collector.desk.view.desk_clock import BYS
 from collector.desk.windows import MODES
 from collector.judging.flags.cause import GRADES, NAMES
 from collector.judging.flags.machine import State
@@ -111,6 +112,7 @@ def rooms() -> Iterator[tuple[str, object]]:
     yield "install.step", install.STEPS
     yield "question.kind", KINDS_OF_QUESTIONS
     yield "layers.standing", layers.STANDINGS
+    yield "clock", BYS
     yield "trace.fate", get_args(Fate)
     yield "install", ("expired", "refused", "scan", "stuck", "title")
     yield "setup.funnel", setup.FUNNEL

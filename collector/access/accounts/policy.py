@@ -129,7 +129,7 @@ POLICY: Mapping[str, Rule] = {
         ("POST /now", "POST /now/handover", "POST /incidents/{number}", "POST /api/v1/incidents",
          "POST /api/v1/incidents/{number}"), True,
     ),
-    "now.read": Rule(OFFICERS, "centers", ("GET /now",)),
+    "now.read": Rule(OFFICERS, "centers", ("GET /now", "GET /desk-clock", "GET /desk-clock.csv")),
     "flags.list": Rule(ALL, "centers", ("GET /flags.csv", "GET /api/v1/flags"), True),
     "alerts.read": Rule(OFFICERS, "programme", ("GET /alerts", "GET /alerts.csv", "GET /api/v1/alerts"), True),
     "channel.test": Rule(ADMIN, "programme", ("POST /alerts",)),

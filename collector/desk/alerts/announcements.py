@@ -7,10 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from agent.common.reasons import Reason, decode
-from collector.desk import causes, contacts, tables
+from collector.desk import causes, tables
 from collector.desk.alerts.incident_message import IncidentNews
 from collector.desk.alerts.message import Announcement
 from collector.desk.incident import Act
+from collector.desk.view import contacts
 from collector.store import schema
 
 OF_A_FLAG = frozenset({"opened", "reopened", "worse", "resolved"})  # acts that a change of a flag may tell whole

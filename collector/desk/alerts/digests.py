@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from agent.common.reasons import Reason, encode
 from agent.common.words import plain
 from collector.common.scope import Scope
-from collector.desk import queries
 from collector.desk.alerts.channel import Channel
 from collector.desk.alerts.digest import CenterRisk, DigestFacts, DigestKind, OpenIncident, RaisedFlag, digest
 from collector.desk.risk import rows as month_risks
@@ -20,6 +19,7 @@ from collector.desk.routing.decide import channel_for
 from collector.desk.routing.due import DueTime, due_ms
 from collector.desk.routing.facts import PersonalChannel
 from collector.desk.routing.recipients import Recipient
+from collector.desk.view import queries
 from collector.judging.flags.backup import battery
 from collector.judging.outages import mains_cuts, summary
 from collector.register import centers

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from agent.common.center_time import TZ
 from agent.common.reasons import Reason
 from agent.common.words import PlainWords, Renderer
-from collector.desk.contacts import Number
 from collector.desk.incident import Act, Incident
+from collector.desk.view.contacts import Number
 from collector.judging.flags.cause import Cause
 from collector.register.opening_hours import local
 from collector.standard.criteria import Standard

@@ -38,7 +38,7 @@ _f, _ce, _al, _e = schema.flags.c, schema.centers.c, schema.alerts.c, schema.inc
 
 
 def flat_incident(facts: Mapping[str, Any]) -> Row:
-    """Of collector.desk.queries: its cause as one word."""
+    """Of collector.desk.view.queries: its cause as one word."""
     return {**{name: facts[name] for name in INCIDENTS}, "cause": (facts["cause"] or {"name": ""})["name"]}
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from collector.desk.alerts.message import Announcement
-from collector.desk.queries import cause_facts
+from collector.desk.view.queries import cause_facts
 
 MAX_CENTERS = 1000  # named; `count` says how many there are
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from collector.access import users
-from collector.desk import contacts, queries
+from collector.desk.view import contacts, queries
 from collector.register import centers
 from collector.standard.criteria import EVERYONE
 from collector.store import queries as center_queries

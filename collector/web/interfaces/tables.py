@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from collector.common.csv_rows import as_csv
-from collector.desk import queries
 from collector.desk.alerts import lists
+from collector.desk.view import queries
 from collector.register.centers import CODE
 from collector.web import auth
 from collector.web.api import reply

@@ -16,8 +16,8 @@ from agent.common.reading_codes import faults_of
 from collector.access import approvals
 from collector.access.accounts import contacts
 from collector.desk import causes, tables
-from collector.desk import queries as incidents
 from collector.desk.risk import rows as month_risks
+from collector.desk.view import queries as incidents
 from collector.ingest import stories
 from collector.judging import score, server_check
 from collector.judging.current import Current, LatestReading, current_verdicts, latest_readings

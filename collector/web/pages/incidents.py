@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from collector.desk import queries
 from collector.desk.incident import OPEN, WAITS
+from collector.desk.view import queries
 from collector.judging.flags.cause import NAMES
 from collector.register import centers
 from collector.web import auth, forms

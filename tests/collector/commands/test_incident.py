@@ -34,7 +34,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     store.close()
 
     def call(verb: str, *words: str, form: str = "--json") -> tuple[int, Any]:
-        by = [] if verb in ("list", "show") else ["--by", "Ayesha"]
+        by = [] if verb in ("list", "show", "times") else ["--by", "Ayesha"]
         code = main(
             ["incident", verb, *words, *by, "--database", url, "--data", str(tmp_path), *([form] if form else [])]
         )
@@ -55,6 +55,10 @@ def test_the_work_of_an_incident(run: Any) -> None:
     assert run("cause", "1", "--is", "isp_down", "--note", "they said so")[1]["cause"]["name"] == "isp_down"
     assert run("resolve", "1", "--note", "seen on site")[1]["state"] == "resolved"
     assert run("review", "1", "--note", "done")[1]["state"] == "reviewed"
+    (times,) = run("times")[1]
+    assert (times["group"], times["incidents"], times["taken"], times["resolved"]) == ("Ayesha", 1, 1, 1)
+    code, text = run("times", "--by", "district", "--for", "7d", form="")
+    assert (code, text.splitlines()[-1].split()[:2]) == (0, ["all", "1"])
     code, text = run("show", "1", form="")
     assert code == 0
     assert "acknowledged by Ayesha  until" in text

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from collector.access.accounts.contacts import keep, parse
 from collector.access.accounts.policy import Account
 from collector.common.scope import EVERYWHERE, Scope
-from collector.desk import causes, contacts, queries, tables, work
+from collector.desk import causes, tables, work
 from collector.desk.incident import FLIPS, STEADY_S, WorkError
+from collector.desk.view import contacts, queries
 from tests.collector.standard.timeless import timeless_standards
 
 Room = Any

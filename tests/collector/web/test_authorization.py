@@ -80,6 +80,8 @@ EXPECTED = {
     "GET /setup": ("m", "programme", False),
     "POST /setup": ("m", "programme", False),
     "GET /now": ("dam", "centers", False),
+    "GET /desk-clock": ("dam", "centers", False),
+    "GET /desk-clock.csv": ("dam", "centers", False),
     "POST /now": ("dm", "centers", True),
     "POST /now/handover": ("dm", "centers", True),
     "GET /centers/{code}": ("odam", "center", True),
@@ -336,6 +338,7 @@ LISTS = {
     "GET /api/v1/contacts": "/api/v1/contacts", "GET /incidents": "/incidents", "GET /incidents.csv": "/incidents.csv",
     "GET /api/v1/incidents": "/api/v1/incidents", "GET /flags.csv": "/flags.csv", "GET /api/v1/flags": "/api/v1/flags",
     "GET /api/v1/centers": "/api/v1/centers",
+    "GET /desk-clock": "/desk-clock?by=district", "GET /desk-clock.csv": "/desk-clock.csv?by=district",
 }  # fmt: skip
 # What is about one thing of one center: its address, with the number of that thing.
 THINGS = {
@@ -354,7 +357,13 @@ NOTHING = {
 DISTRICTS = {OWN: "Lahore", OTHER: "Karachi"}
 NAMES = {OWN: "Center Lahore 1", OTHER: "Center Karachi 2"}
 BY_NAME = ("GET /incidents", "GET /now")
-BY_DISTRICT = ("GET /months.csv", "GET /months.json", "GET /months.xlsx")  # sums: no center is named
+BY_DISTRICT = (
+    "GET /months.csv",
+    "GET /months.json",
+    "GET /months.xlsx",
+    "GET /desk-clock",
+    "GET /desk-clock.csv",
+)  # sums: no center is named
 
 
 def test_every_list_stands_in_the_tables_of_contents() -> None:

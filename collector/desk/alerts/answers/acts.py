@@ -14,11 +14,12 @@ import sqlalchemy as sa
 
 from collector.access import users
 from collector.access.accounts.policy import POLICY
-from collector.desk import queries, work
+from collector.desk import work
 from collector.desk.alerts import links
 from collector.desk.incident import Incident, WorkError
 from collector.desk.routing import directory
 from collector.desk.routing.recipients import Recipient
+from collector.desk.view import queries
 
 AnswerAct = Literal["ack", "assign", "resolve", "note"]
 AnswerWay = Literal["link", "button", "mail", "sms"]

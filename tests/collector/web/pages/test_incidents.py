@@ -77,6 +77,25 @@ def test_the_forms_do_what_they_say_and_the_history_shows_it(site) -> None:
         assert press(client, mark="0" * 64, act="note", note="x").status_code == 403
 
 
+def test_the_desks_clock_says_who_took_it_and_when(site, cast) -> None:
+    with site.store.write() as conn:
+        conn.execute(sa.update(schema.centers).values(district="Karachi South"))
+    with site.client() as client:
+        assert 'href="/desk-clock"' in client.get("/incidents").text
+        assert "Nobody" in client.get("/desk-clock").text
+        assert press(client, act="ack", note="called", hours="4").status_code == 303
+        page = client.get("/desk-clock?by=district&days=7").text
+        rows = client.get("/desk-clock.csv").text.splitlines()
+        assert client.get("/desk-clock?by=colour&days=-1").status_code == 200
+        assert "0 min" not in client.get("/desk-clock?lang=ur").text
+    assert "Karachi" in page
+    assert rows[0].startswith("group,incidents,taken,take_median_s")
+    assert rows[1].startswith(f"{cast.ADMIN},1,1,")
+    with site.client(logged_in=False) as client:
+        client.cookies.set("nabz_session", cast.add_account(site.store, "Omar", "operator"))
+        assert client.get("/desk-clock").status_code == 403
+
+
 def test_the_api_does_the_same(site, cast) -> None:
     with site.client() as client:
         found = client.get("/api/v1/incidents").json()

@@ -13,10 +13,11 @@ from agent.common.center_time import TZ
 from agent.common.reasons import Reason, decode
 from agent.common.words import plain
 from collector.common.scope import EVERYWHERE, Scope
-from collector.desk import causes, contacts, tables
+from collector.desk import causes, tables
 from collector.desk.incident import OPEN, STATES, Incident, WorkError, priority
 from collector.desk.symptoms import SIGN
 from collector.desk.tables import Member
+from collector.desk.view import contacts
 from collector.judging.flags.cause import without_names
 from collector.register import calendar, opening_hours
 from collector.standard import Standards

@@ -1,0 +1,49 @@
+"""How long incidents waited for somebody and for their end: by officer, by district, over the last days."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from collector.desk.view import desk_clock
+from collector.desk.view.desk_clock import BYS, IncidentTimes
+from collector.web import auth
+from collector.web.interfaces.tables import csv_file
+from collector.web.site import Site
+from collector.web.view import View
+
+DAYS = (7, 30, 90)
+DAY_MS = 86_400_000
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    def times(request: Request) -> tuple[str, int, list[IncidentTimes]]:
+        """What an address asks for; what it does not know is the usual."""
+        params, now_ms = request.query_params, site.now()
+        by = params.get("by", "officer")
+        days = next((one for one in DAYS if params.get("days") == str(one)), 30)
+        with site.store.read() as conn:
+            incidents = desk_clock.times(conn, now_ms - days * DAY_MS, now_ms + 1, auth.asker(request).account.scope)
+        return by, days, incidents
+
+    @routes.get("/desk-clock")
+    def page(request: Request) -> Response:
+        by, days, incidents = times(request)
+        part = next((one for one in BYS if one == by), BYS[0])
+        return View.of(site, request).page(
+            "desk_clock.html", by=part, bys=BYS, days=days, spans=DAYS, groups=desk_clock.summed(incidents, part),
+            whole=desk_clock.total("", incidents),
+        )  # fmt: skip
+
+    @routes.get("/desk-clock.csv")
+    def as_csv(request: Request) -> Response:
+        by, _, incidents = times(request)
+        part = next((one for one in BYS if one == by), BYS[0])
+        rows = map(asdict, desk_clock.summed(incidents, part))
+        return csv_file(f"desk-clock-{part}", desk_clock.COLUMNS, rows)
+
+    return routes
