@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from agent.common.reasons import Reason, encode
 from collector.access.accounts import directory
+from collector.common.scope import Scope
 from collector.desk import follow
 from collector.store import schema, upsert
 
@@ -92,7 +93,8 @@ def test_the_desks_clock_says_who_took_it_and_when(site, cast) -> None:
     assert rows[0].startswith("group,incidents,taken,take_median_s")
     assert rows[1].startswith(f"{cast.ADMIN},1,1,")
     with site.client(logged_in=False) as client:
-        client.cookies.set("nabz_session", cast.add_account(site.store, "Omar", "operator"))
+        mine = Scope(owner=frozenset({"Omar"}))
+        client.cookies.set("nabz_session", cast.add_account(site.store, "Omar", "operator", mine))
         assert client.get("/desk-clock").status_code == 403
 
 
