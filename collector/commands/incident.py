@@ -51,6 +51,7 @@ EXAMPLES = {
     "review": '12 --note "discussed with the operator"',
     "cause": '12 --is isp_down --note "PTCL confirmed a cut fibre"',
     "merge": '13 --into 12 --note "the same transformer"',
+    "link": '12 --to https://tickets.example.pk/4711 --note "ticket of the provider"',
     "split": '12 --center LHR-014 --note "its own fuse"',
 }
 DAY_S = 86_400
@@ -99,6 +100,9 @@ def _own_arguments(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
     verbs["wait"].add_argument("--party", required=True, choices=WAITS, help="who is to act")
     verbs["cause"].add_argument("--is", dest="cause", required=True, choices=NAMES, help="as it is known")
     verbs["merge"].add_argument("--into", type=int, required=True, metavar="INCIDENT")
+    verbs["link"].add_argument(
+        "--to", required=True, metavar="INCIDENT|URL", help="another incident, or a ticket's address"
+    )
     verbs["split"].add_argument("--center", action="append", required=True, metavar="CODE", help="once for each")
 
 
@@ -206,6 +210,10 @@ def _merge(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms
     return work.merge(conn, options.number, options.into, options.standards, person, options.note, now_ms)
 
 
+def _link(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    return work.link(conn, options.number, options.to, person, options.note, now_ms)
+
+
 def _split(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
     return work.split(conn, options.number, options.center, options.standards, person, options.note, now_ms)
 
@@ -223,6 +231,7 @@ _VERBS: dict[str, tuple[str, Act | None]] = {
     "review": ("looked at once more after it was over", _review),
     "cause": ("set its cause as it is known", _cause),
     "merge": ("make it part of another", _merge),
+    "link": ("it has to do with another incident, or with a ticket elsewhere", _link),
     "split": ("make an incident of its own of some centers", _split),
 }
 

@@ -5,6 +5,7 @@ Every act raises WorkError, one sentence with the thing, the rule and the fix, w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from collector.standard import Standards
 
 MAX_TEXT = 500  # characters of a note
 MAX_NAME = 64
+ADDRESS = re.compile(r"https?://[^\s<>\"'`\\]{3,300}")
 SHOWN = 12  # names of a sentence
 
 
@@ -64,6 +66,22 @@ def note(conn: sa.Connection, number: int, person: str, text: str, now_ms: int) 
     """Also of one that is over."""
     _needs(text, "note: is empty; write what the next reader needs to know")
     return _act(conn, _lives(conn, number), "noted", {}, person, text, now_ms)
+
+
+def link(conn: sa.Connection, number: int, to: str, person: str, note: str, now_ms: int) -> Incident:
+    """It has to do with another incident, which says so too, or with a ticket or page elsewhere."""
+    incident, target = _lives(conn, number), "".join(to.split()).removeprefix("#")
+    if target.isascii() and target.isdigit() and len(target) < 16:
+        other = tables.get(conn, int(target))
+        if other.id == number:
+            raise WorkError(f"link: {number} is this incident; name another")
+        _act(conn, other, "linked", {}, person, note, now_ms, Reason.of("incident.linked", to=str(number)))
+        target = str(other.id)
+    elif not ADDRESS.fullmatch(target):
+        raise WorkError(
+            f"link: {to[:40]!r}: must be the number of an incident, or an address such as https://example.pk/4711"
+        )
+    return _act(conn, incident, "linked", {}, person, note, now_ms, Reason.of("incident.linked", to=target))
 
 
 def snooze(conn: sa.Connection, number: int, until_ms: int, person: str, reason: str, now_ms: int) -> Incident:

@@ -62,6 +62,7 @@ class ActRequest(msgspec.Struct, forbid_unknown_fields=True):
     cause: str = ""
     into: int = 0
     centers: list[str] = []
+    to: str = ""
 
 
 def router(site: Site) -> APIRouter:
@@ -153,6 +154,8 @@ def perform(site: Site, account: Account, number: int, values: Facts) -> Inciden
             _check_reach(conn, account, number)
             if values["act"] == "merge":
                 _check_reach(conn, account, _number(values, "into"))
+            if values["act"] == "link" and (to := values.get("to", "").strip().removeprefix("#")).isdigit():
+                _check_reach(conn, account, _number({"to": to}, "to"))
             done = act(conn, number, {**values, "by": account.name}, site.standards, now_ms)
             reason = " ".join(filter(None, (values["act"], values.get("note"))))
             users.record(
@@ -242,6 +245,10 @@ def _merge(conn: sa.Connection, number: int, values: Facts, standards: Standards
     return work.merge(conn, number, _number(values, "into"), standards, *_who(values), now_ms)
 
 
+def _link(conn: sa.Connection, number: int, values: Facts, _standards: Standards, now_ms: int) -> Incident:
+    return work.link(conn, number, values.get("to", ""), *_who(values), now_ms)
+
+
 def _split(conn: sa.Connection, number: int, values: Facts, standards: Standards, now_ms: int) -> Incident:
     return work.split(conn, number, values.get("centers", "").split(), standards, *_who(values), now_ms)
 
@@ -249,6 +256,7 @@ def _split(conn: sa.Connection, number: int, values: Facts, standards: Standards
 ACTS: Mapping[str, WorkAct] = {
     "ack": _ack, "assign": _assign, "start": _start, "wait": _wait, "note": _note, "snooze": _snooze,
     "resolve": _resolve, "review": _review, "cause": _cause, "merge": _merge, "split": _split,
+    "link": _link,
 }  # fmt: skip
 
 

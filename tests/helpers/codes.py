@@ -283,6 +283,7 @@ COLLECTOR: Examples = {
     "incident.left": {"name": "Ayesha"},
     "incident.owner": {"name": "Ayesha"},
     "incident.waits": {"party": "provider"},
+    "incident.linked": {"to": "12"},
     "incident.cause": {"gap": "isp_down"},
     # what a measurement server says of a speed test: collector.judging.flags.witness
     "witness.agrees": {"server": "pie"},

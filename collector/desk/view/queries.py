@@ -94,10 +94,12 @@ def whole(conn: sa.Connection, standards: Standards, now_ms: int, number: int, s
             raise WorkError(f"incident {number}: there is none; see /incidents")
     losses = _losses(conn, [incident], standards, now_ms)
     dark = _dark(conn, {one.center for one in every if one.left_ms is None}, standards, now_ms)
+    events = [_event(row, names_others=scope.is_all) for row in tables.events(conn, number)]
     return {
         **facts_of(incident, *losses[number], now_ms, names_others=scope.is_all),
         "members": [_member(one, dark) for one in every],
-        "events": [_event(row, names_others=scope.is_all) for row in tables.events(conn, number)],
+        "events": events,
+        "links": _links(events),
         "telephones": [one._asdict() for one in contacts.numbers_of(conn, incident)],
     }
 
@@ -169,6 +171,12 @@ def _event(row: sa.RowMapping, *, names_others: bool) -> Facts:
         "id": row["id"], "act": row["act"], "at_ms": row["at_ms"], "person": row["person"], "text": row["text"],
         "detail": None if detail is None else reason_facts(detail), "is_told": bool(row["queued_ms"]),
     }  # fmt: skip
+
+
+def _links(events: Sequence[Facts]) -> list[str]:
+    """What it was linked to, each once, the first first: numbers of incidents, and addresses."""
+    linked = (one["detail"]["params"]["to"] for one in reversed(events) if one["act"] == "linked" and one["detail"])
+    return list(dict.fromkeys(map(str, linked)))
 
 
 def _losses(

@@ -36,6 +36,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {  # one act each, as POST /api/v1/inc
     "review": {"act": "review", "note": "discussed with the operator"},
     "cause": {"act": "cause", "cause": "isp_down", "note": "PTCL confirmed a cut fibre"},
     "merge": {"act": "merge", "into": 12, "note": "the same transformer"},
+    "link": {"act": "link", "to": "https://tickets.example.pk/4711", "note": "the provider's ticket"},
     "split": {"act": "split", "centers": ["LHR-014"], "note": "its own fuse"},
 }
 WINDOW: Mapping[str, Any] = {
@@ -44,7 +45,7 @@ WINDOW: Mapping[str, Any] = {
 }  # fmt: skip
 ANSWERS: Mapping[tuple[str, str], Any] = {
     ("/api/v1/incidents", "get"): {"counts": {"new": 1, "acknowledged": 0}, "incidents": [INCIDENT]},
-    ("/api/v1/incidents/{number}", "get"): {**INCIDENT, "members": [], "events": [], "telephones": []},
+    ("/api/v1/incidents/{number}", "get"): {**INCIDENT, "members": [], "events": [], "links": [], "telephones": []},
     ("/api/v1/incidents/{number}", "post"): {**INCIDENT, "state": "acknowledged", "owner": "Ayesha"},
     ("/api/v1/flags", "get"): {
         "flags": [{"center": "LHR-014", "criterion": "internet.loss", "state": "raised", "since_ms": 1_770_000_000_000}]

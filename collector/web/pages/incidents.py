@@ -20,7 +20,7 @@ from collector.web.site import Site
 from collector.web.view import View
 
 MEMBERS_SHOWN = 100
-UNTOUCHED: Mapping[str, str] = dict.fromkeys(("act", "note", "hours", "owner", "party", "into", "centers"), "")
+UNTOUCHED: Mapping[str, str] = dict.fromkeys(("act", "note", "hours", "owner", "party", "into", "centers", "to"), "")
 
 
 def router(site: Site) -> APIRouter:
@@ -44,13 +44,13 @@ def router(site: Site) -> APIRouter:
     def act(
         request: Request, number: IncidentNumber, mark: str = Form(""), act: str = Form(""),
         note: str = Form(""), hours: str = Form(""), owner: str = Form(""), party: str = Form(""),
-        cause: str = Form(""), into: str = Form(""), centers: str = Form(""),
+        cause: str = Form(""), into: str = Form(""), centers: str = Form(""), to: str = Form(""),
     ) -> Response:  # fmt: skip
         """One of the acts; goes back to the page, which shows what became of it."""
         forms.check(request, mark)
         values = {
             "act": act, "note": note, "hours": hours, "owner": owner, "party": party, "cause": cause,
-            "into": into, "centers": centers,
+            "into": into, "centers": centers, "to": to,
         }  # fmt: skip
         try:
             done = perform(site, auth.asker(request).account, number, values)

@@ -53,6 +53,9 @@ def test_the_work_of_an_incident(run: Any) -> None:
     assert run("wait", "1", "--party", "provider")[1]["waiting_for"] == "provider"
     assert run("snooze", "1", "--for", "2h", "--note", "work on the line")[1]["is_snoozed"]
     assert run("cause", "1", "--is", "isp_down", "--note", "they said so")[1]["cause"]["name"] == "isp_down"
+    assert run("link", "1", "--to", "https://tickets.example.pk/4711")[1]["links"] == [
+        "https://tickets.example.pk/4711"
+    ]
     assert run("resolve", "1", "--note", "seen on site")[1]["state"] == "resolved"
     assert run("review", "1", "--note", "done")[1]["state"] == "reviewed"
     (times,) = run("times")[1]

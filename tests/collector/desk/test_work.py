@@ -149,6 +149,31 @@ def test_split_merge_and_cause_by_hand_leave_their_history(room: Room) -> None:
     assert {one.id: one.state for one in room.incidents()} == {1: "new", 2: "merged", apart.id: "resolved"}
 
 
+def test_what_has_to_do_with_it_is_linked_both_ways_and_a_ticket_one(room: Room) -> None:
+    for code in ("LHR-1", "KHI-1"):
+        room.center(code)
+        room.change(code)
+    ticket = "https://tickets.example.pk/4711?a=1#x"
+    with room.store.write() as conn:
+        work.link(conn, 1, " #2 ", "Ayesha", "the same mast", room.now_ms)
+        work.link(conn, 1, ticket, "Ayesha", "", room.now_ms)
+        work.link(conn, 1, "2", "Bilal", "once more", room.now_ms)
+        for wrong in (
+            "1",
+            "99",
+            "javascript:alert(1)",
+            "ticket 4711",
+            "https://a b",
+            'https://x"onclick',
+            "",
+            "9" * 40,
+        ):
+            with pytest.raises(WorkError):
+                work.link(conn, 1, wrong, "Ayesha", "", room.now_ms)
+        links = {number: queries.whole(conn, STANDARDS, room.now_ms, number)["links"] for number in (1, 2)}
+    assert links == {1: ["2", ticket], 2: ["1"]}
+
+
 @pytest.mark.parametrize(
     ("act", "words", "problem"),
     [

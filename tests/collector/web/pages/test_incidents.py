@@ -78,6 +78,17 @@ def test_the_forms_do_what_they_say_and_the_history_shows_it(site) -> None:
         assert press(client, mark="0" * 64, act="note", note="x").status_code == 403
 
 
+def test_a_link_leads_to_the_other_and_an_address_is_no_script(site) -> None:
+    with site.client() as client:
+        assert press(client, act="link", to="https://tickets.example.pk/4711").status_code == 303
+        assert press(client, act="link", to="javascript:alert(1)").status_code == 409
+        assert press(client, act="link", to="1").status_code == 409
+        page = client.get("/incidents/1").text
+        facts = client.get("/api/v1/incidents/1", headers={"accept": "application/json"}).json()
+    assert '<a href="https://tickets.example.pk/4711" rel="noreferrer noopener"' in page
+    assert facts["links"] == ["https://tickets.example.pk/4711"]
+
+
 def test_the_desks_clock_says_who_took_it_and_when(site, cast) -> None:
     with site.store.write() as conn:
         conn.execute(sa.update(schema.centers).values(district="Karachi South"))
