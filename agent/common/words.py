@@ -56,6 +56,7 @@ class Catalogue:
     direction: str
     plurals: Mapping[str, str]
     texts: Mapping[str, str]
+    digits: str = ""  # its own, from zero to nine; empty: it has none besides 0 to 9
 
     def plural(self, number: float) -> str:
         """The CLDR category of a count (UTS #35 part 3, plural rules)."""
@@ -96,6 +97,7 @@ def catalogue(lang: str, folder: Path = FOLDER) -> Catalogue:
         direction=own.get("language.direction", "ltr"),
         plurals={key.removeprefix(rule): text for key, text in own.items() if key.startswith(rule)},
         texts=own if lang == ENGLISH else {**catalogue(ENGLISH, folder).texts, **own},
+        digits=own.get("language.digits", ""),
     )
 
 
@@ -172,9 +174,13 @@ class Renderer(Generic[S]):
 
     # ------------------------------------------------------------ figures
 
+    def shaped(self, text: str) -> str:
+        """A figure or a time in the digits that the reader has chosen. Codes stay as they are."""
+        return text
+
     def number(self, value: float, digits: int = 0) -> S:
         """With thousands marked."""
-        return self.ltr(f"{value:,.{digits}f}")
+        return self.ltr(self.shaped(f"{value:,.{digits}f}"))
 
     def figure(self, value: float | None, unit: str = "") -> S:
         """As people write it: three or so digits and the unit; seconds as a duration; a dash for unknown."""
@@ -185,12 +191,13 @@ class Renderer(Generic[S]):
         if unit == "s" and value <= -MINUTE_S:
             return self.figure(value / MINUTE_S, "min")
         word = self._unit(unit, value) if unit else ""
-        text = f"{_digits(value)}{self.space}{word}" if word else _digits(value)
+        amount = self.shaped(_digits(value))
+        text = f"{amount}{self.space}{word}" if word else amount
         return self.name(text) if _has_rtl(word) else self.ltr(text)
 
     def exact(self, value: float, unit: str) -> S:
         """A figure with all its digits."""
-        return self.ltr(f"{value}{self.space}{unit}")
+        return self.ltr(f"{self.shaped(str(value))}{self.space}{unit}")
 
     def duration(self, seconds: float) -> S:
         """Two units at most, from days to seconds: "2 h 14 min"."""
@@ -207,7 +214,7 @@ class Renderer(Generic[S]):
         return self.duration(seconds // 1 if seconds < MINUTE_S else seconds // MINUTE_S * MINUTE_S)
 
     def _units(self, *parts: tuple[int, str]) -> S:
-        amounts = (f"{number}{self.space}{self._unit(unit, number)}" for number, unit in parts if number)
+        amounts = (f"{self.shaped(str(n))}{self.space}{self._unit(unit, n)}" for n, unit in parts if n)
         return self.name(self.space.join(amounts))
 
     def _unit(self, unit: str, number: float) -> str:

@@ -51,12 +51,20 @@ class Show:
 
     def at(self, at_ms: int | None) -> Markup:
         """The exact time, in the programme's time zone."""
-        return self.words("none") if at_ms is None else self._time(at_ms, self.words.ltr(self.clock(at_ms)), "")
+        return (
+            self.words("none")
+            if at_ms is None
+            else self._time(at_ms, self.words.ltr(self.words.shaped(self.clock(at_ms))), "")
+        )
 
     def day(self, at_ms: int) -> Markup:
         """The day alone where that day begins or ends then, else the exact time."""
         day, _, time = self.clock(at_ms).partition(" ")
-        return self._time(at_ms, self.words.ltr(day), "") if time in ("00:00", "23:59") else self.at(at_ms)
+        return (
+            self._time(at_ms, self.words.ltr(self.words.shaped(day)), "")
+            if time in ("00:00", "23:59")
+            else self.at(at_ms)
+        )
 
     def date(self, at_ms: int) -> str:
         """Such as 2026-01-31."""

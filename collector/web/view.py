@@ -18,7 +18,8 @@ from collector.web.format import Show
 from collector.web.site import Site
 
 THEMES = ("auto", "light", "dark")
-LANG_COOKIE, THEME_COOKIE = "nabz_lang", "nabz_theme"
+DIGITS = ("latin", "own")
+LANG_COOKIE, THEME_COOKIE, DIGITS_COOKIE = "nabz_lang", "nabz_theme", "nabz_digits"
 MENU = {  # pages, and the action that each is
     "account": "account.own", "contacts": "contacts.list", "routing": "routing.read", "windows": "windows.read",
     "people": "people.manage", "keys": "keys.manage", "activity": "activity.read",
@@ -62,7 +63,8 @@ class View:
         accepted = first or request.headers.get("accept-language", "")
         lang = i18n.choose(params.get("lang"), kept.get(LANG_COOKIE), accepted, site.texts)
         wanted = params.get("theme") or kept.get(THEME_COOKIE, "auto")
-        words = html_words(lang, site.texts)
+        digits = params.get("digits") or kept.get(DIGITS_COOKIE, "latin")
+        words = html_words(lang, site.texts, own_digits=digits == "own")
         theme = wanted if wanted in THEMES else "auto"
         account = auth.account_of(request)
         sees_all = account is not None and account.scope.is_all
@@ -71,7 +73,9 @@ class View:
     def here(self, **changes: object) -> str:
         """The address of this page with some of its questions changed; None or "" takes one away."""
         params = {
-            key: value for key, value in self.request.query_params.items() if key not in ("lang", "theme", "token")
+            key: value
+            for key, value in self.request.query_params.items()
+            if key not in ("lang", "theme", "digits", "token")
         }
         params.update({key: str(value or "") for key, value in changes.items()})
         query = urlencode({key: value for key, value in params.items() if value})
@@ -102,9 +106,10 @@ class View:
             **values,
         )
         answer = HTMLResponse(html, status, headers={"content-language": self.words.lang})
-        settings: tuple[tuple[Literal["lang", "theme"], str, str], ...] = (
+        settings: tuple[tuple[Literal["lang", "theme", "digits"], str, str], ...] = (
             ("lang", LANG_COOKIE, self.words.lang),
             ("theme", THEME_COOKIE, self.theme),
+            ("digits", DIGITS_COOKIE, "own" if self.words.digits else "latin"),
         )
         for question, cookie, value in settings:
             if question in self.request.query_params:

@@ -1,5 +1,7 @@
 // The kinds of readings that are drawn, on one time axis: the same span, one cursor, gaps left as gaps.
 /* global uPlot */
+import { shaped } from "./page.js";
+
 const box = document.getElementById("charts");
 const code = encodeURIComponent(document.getElementById("main").dataset.center);
 const words = Object.fromEntries([...document.getElementById("chart-words").content.children].map((i) => [i.dataset.key, i.textContent]));
@@ -18,7 +20,7 @@ const bar = uPlot.paths.bars({ size: [0.9, 6, 2] });
 const step = uPlot.paths.stepped({ align: 1 });
 const none = () => null;
 const near = (best) => (u, min, max) => [0, Math.max(best, max == null ? 0 : max * 1.12)];
-const fixed = (digits, mark) => (value) => (value == null ? "–" : `${value.toFixed(digits)}${mark}`);
+const fixed = (digits, mark) => (value) => (value == null ? "–" : `${shaped(value.toFixed(digits))}${mark}`);
 
 const around = (u, min, max) => {
   if (min == null) return [0, 1];
@@ -149,7 +151,7 @@ function options(kind, place) {
     scales: { x: { time: true }, y: { range: spec.scale }, pct: { range: near(25) }, bool: { range: [0, 1] }, ...Object.fromEntries(spec.others.map((unit) => [unit, { range: around }])) },
     axes: [
       { ...axis, grid, size: last ? 26 : 4, values: last ? clock : (u, ticks) => ticks.map(() => "") },
-      { ...axis, grid, size: 40, space: 34, ...(spec.whole ? { incrs: [1, 2, 5, 10, 20, 50, 100] } : {}), values: (u, ticks) => ticks.map(String) },
+      { ...axis, grid, size: 40, space: 34, ...(spec.whole ? { incrs: [1, 2, 5, 10, 20, 50, 100] } : {}), values: (u, ticks) => ticks.map(shaped) },
     ],
     series: [{}, ...spec.series().map((s) => ({
       scale: s.scale ?? "y", stroke: s.stroke, fill: s.dots ? undefined : s.fill, width: s.width ?? 1.5, spanGaps: false,
@@ -173,7 +175,7 @@ function clock(u, ticks, _axis, _space, increment) {
   const time = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit" });
   return ticks.map((s) => {
     const at = new Date(s * 1000), said = time.format(at);
-    return increment >= 86400 || said === "00:00" ? day.format(at) : said;
+    return shaped(increment >= 86400 || said === "00:00" ? day.format(at) : said);
   });
 }
 
@@ -186,9 +188,9 @@ function keys(kind, u) {
   });
   place.querySelectorAll("span").forEach((span, i) => { span.textContent = said[i]; });
   const at = index == null ? undefined : u.data[0][index];
-  place.querySelector("time").textContent = at === undefined ? "" : new Intl.DateTimeFormat("en-GB", {
+  place.querySelector("time").textContent = at === undefined ? "" : shaped(new Intl.DateTimeFormat("en-GB", {
     timeZone: zone, weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
-  }).format(new Date(at * 1000));
+  }).format(new Date(at * 1000)));
 }
 
 function legend(kind, place) {

@@ -2,7 +2,7 @@
 // the colour of the worst. Its view stands in the address behind the #.
 /* global L */
 import { follow } from "./live.js";
-import { duration, form } from "./page.js";
+import { duration, form, shaped } from "./page.js";
 
 const PAKISTAN = [[23.6, 60.8], [37.1, 77.9]];
 const CELL_PX = 34, APART_FROM = 10; // side of a cluster's cell; the zoom from which every center is by itself
@@ -144,7 +144,7 @@ async function load() {
   document.querySelector(".trouble").hidden = true;
   at = new Map(points.codes.map((code, i) => [code, i]));
   const place = document.getElementById("placed");
-  place.textContent = form(JSON.parse(place.dataset.forms), points.codes.length).replace("{n}", points.codes.length.toLocaleString("en"));
+  place.textContent = form(JSON.parse(place.dataset.forms), points.codes.length).replace("{n}", shaped(points.codes.length.toLocaleString("en")));
   document.getElementById("unplaced").hidden = points.codes.length > 0;
   return points;
 }

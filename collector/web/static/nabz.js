@@ -1,6 +1,6 @@
 // Lists and the page of a center: what the stream tells has moved.
 import { follow } from "./live.js";
-import { duration, form, tick } from "./page.js";
+import { duration, form, shaped, tick } from "./page.js";
 
 const title = document.title;
 const moves = new Set(); // the centers that moved since the order was made
@@ -52,7 +52,7 @@ function announce() {
   const bar = document.querySelector(".news");
   if (!bar) return;
   const place = bar.querySelector("span");
-  place.textContent = form(JSON.parse(place.dataset.forms), moves.size).replace("{n}", moves.size);
+  place.textContent = form(JSON.parse(place.dataset.forms), moves.size).replace("{n}", shaped(moves.size));
   bar.hidden = false;
 }
 
@@ -60,7 +60,7 @@ function count(counts) {
   const bad = counts.silent + counts.below;
   document.title = bad ? `(${bad}) ${title}` : title;
   for (const chip of document.querySelectorAll("[data-counts-all] [data-state]")) {
-    chip.querySelector("b").textContent = counts[chip.dataset.state].toLocaleString("en");
+    chip.querySelector("b").textContent = shaped(counts[chip.dataset.state].toLocaleString("en"));
   }
 }
 

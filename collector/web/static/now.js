@@ -1,6 +1,6 @@
 // The desk's home: keys, the same act for many, and news that never moves the row under the reader's hand.
 import { follow } from "./live.js";
-import { duration, form } from "./page.js";
+import { duration, form, shaped } from "./page.js";
 
 const REST_MS = 5000, AGAIN_MS = 30_000; // between two looks at the list
 const main = document.getElementById("main");
@@ -121,7 +121,7 @@ function announce(news) {
   for (const id of news.keys()) fresh.add(id);
   const bar = document.querySelector(".news");
   const place = bar.querySelector("span");
-  place.textContent = form(JSON.parse(place.dataset.forms), fresh.size).replace("{n}", fresh.size);
+  place.textContent = form(JSON.parse(place.dataset.forms), fresh.size).replace("{n}", shaped(fresh.size));
   bar.hidden = !fresh.size;
 }
 

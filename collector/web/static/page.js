@@ -3,6 +3,8 @@
 const root = document.body;
 const plurals = new Intl.PluralRules(document.documentElement.lang);
 export const form = (forms, n) => forms[plurals.select(n)] ?? forms.other; // the text for this number
+const digits = root.dataset.digits; // of the language, where the reader has chosen them
+export const shaped = (text) => (digits ? String(text).replace(/[0-9]/g, (digit) => digits[digit]) : String(text));
 const units = JSON.parse(root.dataset.units);
 // A page from this device's own memory says when it was kept; any other was made now.
 const madeMs = Number(root.dataset.keptMs) || Date.now();
@@ -13,7 +15,7 @@ export function duration(seconds) {
   const parts = s < 60 ? [[s, "s"]] : s < 3600 ? [[Math.floor(s / 60), "min"]]
     : s < 86400 ? [[Math.floor(s / 3600), "h"], [Math.floor((s % 3600) / 60), "min"]]
     : [[Math.floor(s / 86400), "d"], [Math.floor((s % 86400) / 3600), "h"]];
-  return parts.filter(([n]) => n || parts.length === 1).map(([n, name]) => `${n}\u00a0${form(units[name], n)}`).join("\u00a0");
+  return parts.filter(([n]) => n || parts.length === 1).map(([n, name]) => `${shaped(n)}\u00a0${form(units[name], n)}`).join("\u00a0");
 }
 
 export function tick() {

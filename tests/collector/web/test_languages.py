@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, expect
 
 from agent.common.reasons import Reason
 from agent.common.words import FOLDER, plain
@@ -20,6 +21,8 @@ from collector.standard import Standards
 from collector.standard.criteria import LocalText
 from collector.standard.names import found_of, name_of
 from tests.collector.standard.timeless import timeless
+from tests.helpers.pages import chromium
+from tests.helpers.pages.reader import reader
 
 THINGS = {"Mbit", "s", "ms", "MB", "V", "C", "JSON", "Nabz", "GB", "SHA"}  # units and names of things
 EMPTY = {"meta", "link", "input", "br", "img", "use", "path", "hr"}
@@ -187,3 +190,44 @@ def test_a_standard_may_bring_names_in_it(texts: Path) -> None:
     named = replace(criterion, name=LocalText({**criterion.name.texts, "xx": "Øøø"}))
     words = html_words("xx", texts)
     assert (name_of(named, words), name_of(criterion, words)) == ("Øøø", '<bdi lang="en" dir="ltr">Packet loss</bdi>')
+
+
+def test_figures_are_in_the_digits_of_the_language_if_the_reader_wants_them() -> None:
+    own, latin_words = html_words("ur", own_digits=True), html_words("ur")
+    assert own.number(10_250) == '<bdi dir="ltr">۱۰,۲۵۰</bdi>'
+    assert "۲.۹" in own.exact(2.9, "%")
+    assert re.search("۲.*۱۴", own.duration(8040))
+    assert "۱۲" in own.figure(12.0, "Mbit/s")
+    assert own.ltr("LHR-014") == latin_words.ltr("LHR-014")
+    assert not re.search("[۰-۹]", latin_words.duration(8040) + latin_words.number(7))
+    assert html_words("en", own_digits=True).number(7) == html_words("en").number(7)
+
+
+def test_the_choice_of_digits_is_kept_and_codes_stay_as_they_are(fleet) -> None:
+    with fleet.client() as client:
+        page = client.get("/?lang=ur&digits=own").text
+        again = client.get("/").text
+        center = client.get("/centers/KHI-0001").text
+        english = client.get("/?lang=en").text
+        back = client.get("/?lang=ur&digits=latin").text
+    for text in (page, again):
+        assert re.search(r'<b><bdi dir="ltr">[۰-۹]+</bdi></b>', text)
+        assert 'data-digits="۰۱۲۳۴۵۶۷۸۹"' in text
+        assert "KHI-0001" in text
+    assert re.search("<time[^>]*>.*[۰-۹]", center)
+    assert not re.search("[۰-۹]", english + prose(back).replace("۱۲۳", ""))
+    assert "data-digits" not in english + back
+
+
+def test_ages_and_charts_stay_in_the_digits_that_were_chosen(browser: Browser, fleet) -> None:
+    """What a script writes anew is as the page wrote it."""
+    chromium.needed()
+    with reader(browser, fleet.url, lang="ur") as page:
+        page.goto("/centers/KHI-0001?digits=own")
+        expect(page.locator("#charts canvas").first).to_be_visible()
+        ages = "[...document.querySelectorAll('time[data-ms] > *')]"
+        page.evaluate(f"{ages}.forEach((one) => {{ one.textContent = 'x'; }})")
+        page.wait_for_function(f"{ages}.every((one) => one.textContent !== 'x')")  # the script's, every five seconds
+        said = page.evaluate(f"{ages}.map((one) => one.textContent)")
+        assert said
+        assert [one for one in said if re.search("[0-9]", one)] == []
