@@ -55,14 +55,7 @@ class SpeedReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 async def in_child(order: SpeedOrder, explain: Callable[[str], None], words: Sequence[str] = ()) -> SpeedReport:
     """What the child found; `found` is there. `words` are its command line, for tests. Raises ProbeFailed, also where
     the child breaks."""
-    command = words or launch.command(CHILD)
-    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, stderr=nothing, limit=LINE_BYTES, start_new_session=True
-        )
-    except OSError as error:
-        raise ProbeFailed("broken", f"no process for the test could be started: {describe(error)}") from None
+    process = await _started(words or launch.command(CHILD))
     try:
         async with asyncio.timeout(order.deadline_s + START_S):
             report = await _talk(process, order, explain)
@@ -76,6 +69,25 @@ async def in_child(order: SpeedOrder, explain: Callable[[str], None], words: Seq
     if report.found is None:
         raise ProbeFailed(_known(report.cause), report.detail)
     return report
+
+
+async def _started(command: Sequence[str]) -> asyncio.subprocess.Process:
+    """Raises ProbeFailed. Whoever gives up meanwhile waits until it can be ended whole: asyncio would end the child
+    alone, and wait for what that has started."""
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, stderr=nothing, limit=LINE_BYTES, start_new_session=True
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            await _end(await starting)
+        raise
+    except OSError as error:
+        raise ProbeFailed("broken", f"no process for the test could be started: {describe(error)}") from None
 
 
 async def _talk(
