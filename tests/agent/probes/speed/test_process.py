@@ -94,8 +94,10 @@ def test_a_process_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path, 
         words = [sys.executable, "-c", script]
         test = asyncio.create_task(in_child(order("http://127.0.0.1:1"), lambda _line: None, words))
         if looks == "while it is started":  # the child is quicker than the loop, which knows none of its pipes yet
-            while not has_begun(after_s=0.5):
+            for _ in range(100):
                 await asyncio.sleep(0)
+                if has_begun(after_s=0.5):
+                    break
         else:
             await until(has_begun)
         test.cancel()
