@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -131,6 +131,12 @@ def make(conn: sa.Connection, now_ms: int, weights: Weights | None = None) -> in
     ]  # fmt: skip
     upsert(conn, schema.scores, rows)
     return len(rows)
+
+
+def of_centers(conn: sa.Connection, month: str, codes: Collection[str]) -> Mapping[str, float]:
+    """The scores of these centers as they were last made."""
+    mine = (_s.month == month) & _s.center.in_(sorted(codes))
+    return {row.center: row.score for row in conn.execute(sa.select(_s.center, _s.score).where(mine))}
 
 
 def of_month(conn: sa.Connection, month: str, center: str = "") -> Sequence[Score]:

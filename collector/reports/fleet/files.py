@@ -13,7 +13,7 @@ from collector.common.csv_rows import as_csv
 from collector.reports.fleet.summary import PARTS, VERDICTS, FleetMonth
 from collector.reports.ledger import BUCKETS
 
-_TIME = ("open_minutes", *(f"{name}_minutes" for name in BUCKETS), "up_pct", "line_pct", "power_pct")
+_TIME = ("open_minutes", *(f"{name}_minutes" for name in BUCKETS), "coverage_pct", "up_pct", "line_pct", "power_pct")
 _COUNTS = tuple(VERDICTS.values())
 GROUPS = ("group", "centers", *_COUNTS, "revised", *_TIME)
 LEVELS = ("group", "level", "centers")
@@ -27,7 +27,8 @@ _HEADS = {
     "name": "center", "district": "center.district", "province": "center.province", "provider": "center.isp",
     "owner": "center.owner", "verdict": "verdict",
     "level": "months.level", "undecided": "months.undecided", "revision": "report.number",
-    "up_pct": "months.up_pct", "line_pct": "months.line_pct", "power_pct": "months.power_pct",
+    "coverage_pct": "months.coverage_pct", "up_pct": "months.up_pct", "line_pct": "months.line_pct",
+    "power_pct": "months.power_pct",
     **{f"{name}_minutes": f"ledger.{name}" for name in ("open", *BUCKETS)},
 }  # fmt: skip
 _VERDICT_KEYS = {word: f"verdict.{'unknown' if name == 'not_enough_data' else name}" for word, name in VERDICTS.items()}

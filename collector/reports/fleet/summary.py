@@ -66,6 +66,11 @@ class BodyAvailability(msgspec.Struct, frozen=True):
     power: BodyPower = BodyPower()
 
 
+class BodyMinutes(msgspec.Struct, frozen=True):
+    measured: int = 0
+    owed: int = 0
+
+
 class ReportBody(msgspec.Struct, frozen=True):
     """Of a closed report what is added up."""
 
@@ -73,6 +78,7 @@ class ReportBody(msgspec.Struct, frozen=True):
     ledger: dict[str, int]
     criteria: tuple[BodyCriterion, ...]
     availability: BodyAvailability = BodyAvailability()
+    minutes: BodyMinutes = BodyMinutes()
 
 
 _DECODER = msgspec.json.Decoder(ReportBody)
@@ -82,9 +88,11 @@ _DECODER = msgspec.json.Decoder(ReportBody)
 
 
 class SummedTime(msgspec.Struct, kw_only=True):
-    """Minutes: open ones by bucket; the line up or down; power on mains, on battery, off."""
+    """Minutes: open ones by bucket; those of readings, and those that there should be; the line up or down; power on
+    mains, on battery, off."""
 
     open: int = 0
+    covered: tuple[int, int] = (0, 0)
     minutes: dict[str, int] = {}
     line: tuple[int, int] = (0, 0)
     power: tuple[int, int, int] = (0, 0, 0)
@@ -92,6 +100,7 @@ class SummedTime(msgspec.Struct, kw_only=True):
     def add(self, body: ReportBody) -> None:
         self.open += body.ledger.get("open", 0)
         self.minutes = {name: self.minutes.get(name, 0) + body.ledger.get(name, 0) for name in BUCKETS}
+        self.covered = self.covered[0] + body.minutes.measured, self.covered[1] + body.minutes.owed
         line, power = body.availability.line, body.availability.power
         self.line = self.line[0] + line.up, self.line[1] + line.down
         self.power = self.power[0] + power.mains, self.power[1] + power.battery, self.power[2] + power.off
@@ -102,6 +111,7 @@ class SummedTime(msgspec.Struct, kw_only=True):
         return {
             "open_minutes": self.open,
             **{f"{name}_minutes": self.minutes.get(name, 0) for name in BUCKETS},
+            "coverage_pct": _pct(*self.covered),
             "up_pct": _pct(self.minutes.get("up", 0), owed),
             "line_pct": _pct(self.line[0], sum(self.line)),
             "power_pct": _pct(self.power[0] + self.power[1], sum(self.power)),

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from collector.common.csv_rows import as_csv
 from collector.desk.view import desk_clock
 from collector.desk.view.desk_clock import BYS, IncidentTimes
 from collector.web import auth
-from collector.web.interfaces.tables import csv_file
 from collector.web.site import Site
 from collector.web.view import View
 
@@ -40,10 +40,11 @@ def router(site: Site) -> APIRouter:
         )  # fmt: skip
 
     @routes.get("/desk-clock.csv")
-    def as_csv(request: Request) -> Response:
+    def file(request: Request) -> Response:
         by, _, incidents = times(request)
         part = next((one for one in BYS if one == by), BYS[0])
         rows = map(asdict, desk_clock.summed(incidents, part))
-        return csv_file(f"desk-clock-{part}", desk_clock.COLUMNS, rows)
+        headers = {"content-disposition": f'attachment; filename="desk-clock-{part}.csv"'}
+        return Response(as_csv(desk_clock.COLUMNS, rows), media_type="text/csv; charset=utf-8", headers=headers)
 
     return routes

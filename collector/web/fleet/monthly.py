@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from collector.common.scope import Scope
+from collector.judging import score
 from collector.reports.disputes import records
 from collector.reports.disputes.dispute import OPEN
 from collector.reports.fleet import summary
@@ -72,10 +73,11 @@ def router(site: Site) -> APIRouter:
         count = next((row.centers for row in known if row.from_ms == from_ms), 0) if mine is None else len(mine)
         with site.store.read() as conn:
             rows = centers_of(conn, scope, from_ms or 0, PAGE_ROWS, (number - 1) * PAGE_ROWS, mine) if fleet else []
+            scores = score.of_centers(conn, month, [row["center"] for row in rows]) if rows else {}
         return View.of(site, request).page(
             "months.html", months=known, names=names, chosen=from_ms, rows=rows, number=number, fleet=fleet, by=part,
-            group=group, reported=reported, disputes=len(disputes), pages=max(1, -(-count // PAGE_ROWS)),
-            parts_of=GROUPED_BY,
+            group=group, reported=reported, scores=scores, visit_at=score.shipped().visit_at,
+            disputes=len(disputes), pages=max(1, -(-count // PAGE_ROWS)), parts_of=GROUPED_BY,
         )  # fmt: skip
 
     return routes

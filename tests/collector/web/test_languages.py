@@ -227,9 +227,8 @@ def test_ages_and_charts_stay_in_the_digits_that_were_chosen(browser: Browser, f
         expect(page.locator("#charts canvas").first).to_be_visible()
         ages = "[...document.querySelectorAll('time[data-ms] > :first-child')]"
         page.evaluate(f"{ages}.forEach((one) => {{ one.textContent = 'x'; }})")
-        expect(page.locator("time[data-ms]").filter(has_text="x")).to_have_count(
-            0, timeout=60_000
-        )  # every five seconds
+        # The script writes them every five seconds.
+        expect(page.locator("time[data-ms]").filter(has_text="x")).to_have_count(0, timeout=60_000)
         said = page.evaluate(f"{ages}.map((one) => one.textContent)")
         assert said
         assert [one for one in said if re.search("[0-9]", one)] == []

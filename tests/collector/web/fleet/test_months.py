@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from collector.common.scope import Scope
-from collector.reports.fleet.summary import BodyCenter, BodyCriterion, ReportBody
+from collector.reports.fleet.summary import BodyCenter, BodyCriterion, BodyMinutes, ReportBody
 from collector.store import schema
 from collector.web.fleet.monthly import months_of
 from collector.web.site import ZONE
@@ -58,6 +58,30 @@ def test_a_month_leads_to_its_centers_what_is_open_first(site, cast) -> None:
     with site.client(logged_in=False) as client:
         client.cookies.set("nabz_session", cookie)
         assert "No month has been reported" in client.get("/months?month=2026-10").text
+
+
+def test_a_month_shows_verdicts_by_group_and_leads_to_the_centers_of_one(site, cast) -> None:
+    for code, province, verdict in (("LHE-0001", "Punjab", "meets"), ("KHI-0002", "Sindh", "below")):
+        center = BodyCenter(code=code, name=code, province=province)
+        body = ReportBody(center=center, ledger={"open": 60, "up": 30}, minutes=BodyMinutes(30, 60),
+                          criteria=(BodyCriterion("internet.loss", verdict),))  # fmt: skip
+        with site.store.write() as conn:
+            closed = (schema.reports.c.center == code) & schema.reports.c.closed_ms.is_not(None)
+            packed = zlib.compress(msgspec.json.encode(body))
+            conn.execute(sa.update(schema.reports).where(closed).values(body=packed))
+            score = {"center": code, "month": "2026-10", "score": 40.0 if verdict == "below" else 1.0}
+            conn.execute(sa.insert(schema.scores), [score | {"rules": "x", "made_ms": 1, "reasons": "[]"}])
+    with site.client() as client:
+        page = client.get("/months?month=2026-10").text
+        sindh = client.get("/months?month=2026-10&by=province&group=Sindh").text
+        none = client.get("/months?month=2026-10&by=colour&group=Nowhere").text
+    assert 'href="/months?month=2026-10&amp;by=province&amp;group=Sindh"' in page
+    assert re.search(r"50\.0.%", page)
+    assert page.count("a visit is advised") == 1
+    assert "Notice to the owner" in page
+    assert 'href="/centers/KHI-0002/months/2026-10"' in page
+    assert ("KHI-0002/months" in sindh, "LHE-0001/months" in sindh) == (True, False)
+    assert "/months/2026-10" not in none
 
 
 def test_the_page_of_a_center_says_what_its_months_come_to_and_that_it_binds_nobody(site, cast) -> None:
