@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, CDPSession, Page
 
-CHROMIUM = "/usr/bin/chromium"
+PATHS = "/usr/bin/chromium", "/usr/bin/chromium-headless-shell"
+CHROMIUM = next((path for path in PATHS if Path(path).exists()), PATHS[0])
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 LIST, MAP, CENTER, MINE = "/", "/map", "/centers/{code}?range=7d", "/mine"

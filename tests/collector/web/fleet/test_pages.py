@@ -27,6 +27,7 @@ PAGES = (
     "/map?state=below",
     "/setup",
     "/months?month=2026-10",
+    "/desk-clock?by=district",
 )
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(2)>"
 
