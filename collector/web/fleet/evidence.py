@@ -6,6 +6,9 @@ import base64
 import hashlib
 import json
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -37,12 +40,27 @@ TEST = re.compile(r"[0-9a-zA-Z_-]{1,64}")
 BUCKETS = ("up", "below", "down", "excused", "unknown_explained", "unknown_unexplained", "ours")
 
 
+WAIT_S = 20.0  # for the one before: a month that is not closed is made of its days, which takes a second of a core
+
+
 def router(site: Site) -> APIRouter:
-    routes = APIRouter()
+    routes, making = APIRouter(), threading.Lock()
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        """Months and days are made one at a time. Raises Mistaken."""
+        if not making.acquire(timeout=WAIT_S):
+            raise Mistaken(503, "month: others are being made; try again in a minute")
+        try:
+            yield
+        finally:
+            making.release()
 
     @routes.get("/centers/{code}/months/{month}")
     def month_page(request: Request, code: str, month: str) -> Response:
-        view, report = View.of(site, request), _report(site, known_code(code), month)
+        with turn():
+            report = _report(site, known_code(code), month)
+        view = View.of(site, request)
         article = Markup(render.article(report, view.words))  # noqa: S704 - a template with autoescape made it
         return view.page("month.html", code=code, month=month, report=report, article=article, buckets=BUCKETS)
 
@@ -50,7 +68,8 @@ def router(site: Site) -> APIRouter:
     def day_page(
         request: Request, code: str, month: str, day: str, criterion: str = "", subject: str = "", page: str = "1"
     ) -> Response:
-        whole = _traced(site, known_code(code), _span(site, month, day))
+        with turn():
+            whole = _traced(site, known_code(code), _span(site, month, day))
         chosen = whole.criterion(criterion, subject)
         key = (chosen.criterion, chosen.subject) if chosen else None
         rows = [row for row in whole.readings if (row.criterion.id, row.subject) == key]
