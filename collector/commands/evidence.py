@@ -15,8 +15,6 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from agent import wire
 from agent.common.errors import describe
 from collector.access.enrolment import is_signed
@@ -24,7 +22,8 @@ from collector.commands.console import Bar, answers, common_arguments, complain,
 from collector.ingest.spools import fresh_raws
 from collector.judging.flags.witness import rate_mbps
 from collector.speedtests.measure.record import decode
-from collector.store import Store, schema
+from collector.speedtests.signed_records import record_lines
+from collector.store import Store
 from collector.store.cold import held
 from collector.store.database import existing
 
@@ -34,7 +33,6 @@ EXAMPLES = {
     "records": "--center LHR-0001",
     "verify": "records.jsonl --key 3q2+7w==",
 }
-PAGE = 200
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _lines(store: Store, options: argparse.Namespace) -> Iterator[str]:
     if options.verb == "records":
-        yield from map(json.dumps, record_lines(store, options.center))
+        with store.read() as conn:
+            yield from map(json.dumps, record_lines(conn, options.center))
         return
     for device, spool, seq, digest in held_ids(store, options.center):
         facts = {"device": device, "spool": spool, "seq": seq, "sha256": digest}
@@ -87,24 +86,6 @@ def held_ids(store: Store, center: str | None = None) -> Iterator[tuple[str, str
 
 
 # ---------------------------------------------------------------- records
-
-
-def record_lines(store: Store, center: str | None = None) -> Iterator[dict[str, object]]:
-    """Each record as it was signed, whose test it was, the key that proves it and the figures drawn from it."""
-    r, g, m = schema.records.c, schema.grants.c, schema.measure_servers.c
-    query = (
-        sa.select(r.test_id, r.server, m.public_key, g.center, g.device, r.body, r.signature, r.down_mbps, r.up_mbps)
-        .outerjoin(schema.grants, g.test_id == r.test_id)
-        .outerjoin(schema.measure_servers, m.name == r.server)
-        .order_by(r.received_ms, r.test_id)
-    )
-    with store.read() as conn:
-        mine = query if center is None else query.where(g.center == center)
-        rows = conn.execute(mine, execution_options={"yield_per": PAGE})
-        for row in rows:
-            raw = {name: getattr(row, name) or b"" for name in ("public_key", "body", "signature")}
-            facts = {name: getattr(row, name) for name in row._fields if name not in raw}
-            yield facts | {name: base64.b64encode(bytes(value)).decode() for name, value in raw.items()}
 
 
 def _verify(options: argparse.Namespace) -> int:

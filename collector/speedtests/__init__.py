@@ -8,5 +8,6 @@ __all__ = [
     "requests",
     "scheduler",
     "servers",
+    "signed_records",
     "unused_tests",
 ]

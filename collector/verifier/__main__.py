@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from agent.common import logs
@@ -52,13 +53,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def log_at(place: str) -> Fetch:
-    """The log's files by HTTP, or in a folder; that of a web server is meant, so they have the names that it serves."""
+    """The log's files by HTTP, or in a folder under the names that are served. What fails is an OSError with the place."""
 
     def fetch(path: str) -> bytes:
-        if not place.startswith(("http://", "https://")):
-            return (Path(place) / path).read_bytes()
-        with urllib.request.urlopen(f"{place.rstrip('/')}/{path}", timeout=TIMEOUT_S) as answer:  # noqa: S310 - see above
-            return bytes(answer.read(MAX_FILE))
+        name = f"{place.rstrip('/')}/{path}"
+        try:
+            if not name.startswith(("http://", "https://")):
+                return Path(name).read_bytes()
+            with urllib.request.urlopen(name, timeout=TIMEOUT_S) as answer:  # noqa: S310 - http or https
+                return bytes(answer.read(MAX_FILE))
+        except (OSError, HTTPException, ValueError) as error:
+            raise OSError(f"log {name}: {describe(error)}") from None
 
     return fetch
 

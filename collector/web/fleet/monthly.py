@@ -67,13 +67,14 @@ def router(site: Site) -> APIRouter:
         with site.store.read() as conn:
             known, disputes = months_of(conn, scope), records.listed(conn, scope, states=OPEN)
         names = {row.from_ms: f"{datetime.fromtimestamp(row.from_ms / 1000, site.zone):%Y-%m}" for row in known}
-        fleet = sums.get(month, part, scope) if from_ms is not None and from_ms in names else None
+        name = names.get(from_ms, "") if from_ms is not None else ""
+        fleet = sums.get(name, part, scope) if name else None
         reported = {str(row["center"]): row for row in fleet.centers} if fleet else {}
         mine = {code for code, row in reported.items() if row[part] == group} if group else None
         count = next((row.centers for row in known if row.from_ms == from_ms), 0) if mine is None else len(mine)
         with site.store.read() as conn:
             rows = centers_of(conn, scope, from_ms or 0, PAGE_ROWS, (number - 1) * PAGE_ROWS, mine) if fleet else []
-            scores = score.of_centers(conn, month, [row["center"] for row in rows]) if rows else {}
+            scores = score.of_centers(conn, name, [row["center"] for row in rows]) if rows else {}
         return View.of(site, request).page(
             "months.html", months=known, names=names, chosen=from_ms, rows=rows, number=number, fleet=fleet, by=part,
             group=group, reported=reported, scores=scores, visit_at=score.shipped().visit_at,

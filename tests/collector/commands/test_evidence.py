@@ -19,6 +19,7 @@ from collector.__main__ import main
 from collector.commands import evidence
 from collector.ingest.transaction import Ingest
 from collector.store import Store
+from collector.store.cold import held
 from tests.helpers.processes import child
 
 
@@ -47,7 +48,7 @@ def test_every_reading_is_named_once_with_the_hash_of_its_own_bytes(
 
 def test_pages_follow_each_other_without_gap_or_overlap(either_store: Store, ingest: Ingest, gateway) -> None:
     mine = gateway(either_store)
-    count = 2 * evidence.PAGE + 1
+    count = 2 * held.PAGE + 1
     ingest.take([mine.batch([mine.ups()]) for _ in range(count)], 1_795_000_000_000)
     assert [seq for *_, seq, _ in evidence.held_ids(either_store)] == list(range(1, count + 1))
 
@@ -66,9 +67,9 @@ def test_memory_does_not_grow_with_what_is_held(sqlite_store: Store, gateway) ->
         tracemalloc.stop()
         return peak
 
-    ingest.take([mine.batch(full) for _ in range(2 * evidence.PAGE)], 1_795_000_000_000)
+    ingest.take([mine.batch(full) for _ in range(2 * held.PAGE)], 1_795_000_000_000)
     before = peak_bytes()
-    ingest.take([mine.batch(full) for _ in range(4 * evidence.PAGE)], 1_795_000_000_000)
+    ingest.take([mine.batch(full) for _ in range(4 * held.PAGE)], 1_795_000_000_000)
     assert peak_bytes() < 1.5 * before
 
 

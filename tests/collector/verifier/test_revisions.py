@@ -151,4 +151,6 @@ def test_the_command_asks_a_log_over_http(month: LoggedMonth, capsys: pytest.Cap
         assert main([*words, f"{place}/nowhere"]) == 2
         assert "404" in capsys.readouterr().err
         server.shutdown()
-    assert main([*words, str(month.folder / "none")]) == 2
+    for nowhere in (str(month.folder / "none"), "http://127.0.0.1:x", "http://", "https://[::1"):
+        assert main([*words, nowhere]) == 2
+        assert f"log {nowhere.rstrip('/')}/checkpoint: " in capsys.readouterr().err

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent import wire
 from collector.__main__ import main
 from collector.access import enrolment
-from collector.commands.evidence import record_lines, why_not
+from collector.commands.evidence import why_not
 from collector.commands.simulation import identities, readings, register, witness
 from collector.commands.simulation.fleet import make_fleet
 from collector.commands.simulation.gateway import Gateway
@@ -28,6 +28,7 @@ from collector.ingest import server_results
 from collector.ingest.transaction import Ingest
 from collector.judging.evaluate import judge_group
 from collector.speedtests import servers
+from collector.speedtests.signed_records import record_lines
 from collector.store import Store, schema
 from tests.collector.standard.timeless import timeless_standards
 
@@ -156,8 +157,9 @@ def test_a_broken_server_file_is_named(sqlite_store: Store, tmp_path: Path) -> N
 
 def test_what_servers_signed_is_verified_offline_and_every_change_is_seen(played, tmp_path: Path, capsys) -> None:
     store, gateways, _ = played
-    lines = [json.dumps(line) for line in record_lines(store)]
-    mine = list(record_lines(store, gateways[0].center.code))
+    with store.read() as conn:
+        lines = [json.dumps(line) for line in record_lines(conn)]
+        mine = list(record_lines(conn, gateways[0].center.code))
     assert (len(lines), len(mine)) == (6, 2)
     file = tmp_path / "records.jsonl"
     file.write_text("\n".join(lines) + "\n")
