@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def log_at(place: str) -> Fetch:
-    """The log's files by HTTP, or in a folder under the names that are served. What fails is an OSError with the place."""
+    """The log's files by HTTP, or in a folder under their names there. What fails is an OSError with the place."""
 
     def fetch(path: str) -> bytes:
         name = f"{place.rstrip('/')}/{path}"
