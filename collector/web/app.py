@@ -57,7 +57,7 @@ from collector.web.pages import (
     test_now,
 )
 from collector.web.pages import incidents as incident_pages
-from collector.web.site import HERE, Site
+from collector.web.site import HERE, OUTLINES, Site
 
 NO_ADMIN = Event(
     __name__, "info", "no_admin", "nobody can log in yet: open /login#token= with this file's token, or run "
@@ -151,7 +151,7 @@ def _site(
         providers=config.measure.providers,
         oidc=_oidc_client(config),
         requires_second_proof=config.web.second_proof == "required",
-        boundaries=config.web.boundaries,
+        boundaries=config.web.boundaries or OUTLINES,
         is_public=config.web.public_page,
         data_dir=config.data_dir,
         enrolment_url=config.enrolment_url,

@@ -35,6 +35,9 @@ from collector.web.health import Health
 from collector.web.live import Hub
 
 HERE = Path(__file__).parent
+OUTLINES = (
+    HERE / "static" / "vendor" / "outlines.json"
+)  # of provinces; derived while the package is built (hatch_build.py)
 ZONE = ZoneInfo(TZ)
 
 
@@ -58,7 +61,7 @@ class Site:
     requires_second_proof: bool = False  # of the desk and of admins
     providers: Providers = field(default_factory=dict)
     health: Health = field(default_factory=Health)
-    boundaries: Path | None = None  # GeoJSON that the map draws
+    boundaries: Path = OUTLINES  # GeoJSON that the map draws
     data_dir: Path | None = None
     is_public: bool = False  # whether strangers may see how districts do
     desk_telephone: str = ""  # E.164, or a short code

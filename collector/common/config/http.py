@@ -43,7 +43,8 @@ class WebSection(CollectorSection):
     boundaries: Path | None = Field(
         default=None,
         description="A GeoJSON file (RFC 7946) of boundaries that the map draws under the centers, such as the Survey "
-        "of Pakistan's own; none are shipped, so without one the map has no lines.",
+        "of Pakistan's own, instead of outlines that are Natural Earth's; a feature whose property `disputed` is true "
+        "is dashed.",
     )
 
     desk_telephone: str = Field(

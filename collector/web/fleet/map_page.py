@@ -42,8 +42,13 @@ class Geometry(msgspec.Struct):
     coordinates: list[Any]
 
 
+class Properties(msgspec.Struct):
+    disputed: bool = False
+
+
 class Feature(msgspec.Struct, tag_field="type", tag="Feature"):
     geometry: Geometry
+    properties: Properties | None = None
 
 
 class FeatureCollection(msgspec.Struct, tag_field="type", tag="FeatureCollection"):
@@ -72,10 +77,9 @@ class Bodies:
             if held is not None and held.version == version and 0 <= now_ms - held.made_ms < LASTS_MS:
                 return held
             data = make()
-            tag = f'W/"{hashlib.sha256(data).hexdigest()[:24]}"'
             if len(self._held) >= MOST_BODIES:
                 self._held.clear()
-            self._held[key] = Body(version, now_ms, gzip.compress(data, LEVEL, mtime=0), tag)
+            self._held[key] = Body(version, now_ms, compressed(data), tag_of(data))
             return self._held[key]
 
 
@@ -90,7 +94,7 @@ def router(site: Site) -> APIRouter:
             provinces = queries.provinces(conn, wanted.scope)
         return View.of(site, request).page(
             "map.html", wanted=wanted, event=event, counts=counts, states=queries.STATES, provinces=provinces,
-            query=lists.view_of(request.url.query), has_boundaries=site.boundaries is not None,
+            query=lists.view_of(request.url.query),
         )  # fmt: skip
 
     @routes.get("/map.json")
@@ -103,18 +107,16 @@ def router(site: Site) -> APIRouter:
             version = (moves, *register, *sorted(ranks.closed))
             question = (wanted.scope, wanted.state, wanted.search, *sorted(wanted.exact.items()))
             body = bodies.get(question, version, site.now(), lambda: columns(center_states.points(conn, ranks, wanted)))
-        return _answer(request, body.tag, body.data, "application/json", **COMPRESSED)
+        return _answer(request, body.tag, body.data, "application/json")
 
     @routes.get("/map/boundaries.json")
     def boundaries(request: Request) -> Response:
-        if site.boundaries is None:
-            raise Mistaken(404, "boundaries: none are set; name a GeoJSON file by [web] boundaries")
         try:
             body = lines_of(site.boundaries)
         except (OSError, ValueError) as error:
             UNUSABLE.log(file=site.boundaries, error=describe(error))
             raise Mistaken(404, "boundaries: their file cannot be used; see the log") from None
-        return unchanged(request, body, "application/geo+json")
+        return _answer(request, tag_of(body), compressed(body), "application/geo+json")
 
     return routes
 
@@ -127,21 +129,25 @@ def columns(points: Sequence[tuple[object, ...]]) -> bytes:
 
 
 def lines_of(path: Path) -> bytes:
-    """The lines of a GeoJSON file and nothing else of it, as JSON. Raises OSError, ValueError."""
+    """The lines of a GeoJSON file and which are disputed, nothing else of it, as JSON. Raises OSError, ValueError."""
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path.name}: is over {MAX_BYTES >> 20} MiB; simplify its lines")
     return msgspec.json.encode(msgspec.json.decode(path.read_bytes(), type=FeatureCollection))
 
 
-def unchanged(request: Request, body: bytes, kind: str) -> Response:
-    """304 for what the browser has already (RFC 9110 §13.1.2), else the body with its tag."""
-    return _answer(request, f'W/"{hashlib.sha256(body).hexdigest()[:24]}"', body, kind)
+def tag_of(body: bytes) -> str:
+    return f'W/"{hashlib.sha256(body).hexdigest()[:24]}"'
 
 
-def _answer(request: Request, tag: str, body: bytes, kind: str, **more: str) -> Response:
+def compressed(body: bytes) -> bytes:
+    return gzip.compress(body, LEVEL, mtime=0)
+
+
+def _answer(request: Request, tag: str, body: bytes, kind: str) -> Response:
+    """304 for what the browser has already (RFC 9110 §13.1.2), else the compressed body with its tag."""
     headers = {"etag": tag, "cache-control": "private, no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    if more and "gzip" not in request.headers.get("accept-encoding", ""):
+    if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(gzip.decompress(body), media_type=kind, headers=headers)
-    return Response(body, media_type=kind, headers=headers | more)
+    return Response(body, media_type=kind, headers=headers | COMPRESSED)

@@ -149,10 +149,12 @@ async function load() {
   return points;
 }
 
+let outlines = null;
 async function outline() {
-  if (!box.dataset.boundaries) return;
   const answer = await fetch(box.dataset.boundaries).catch(() => null);
-  if (answer?.ok) L.geoJSON(await answer.json(), { interactive: false, style: { color: css("--muted"), weight: 1, fillOpacity: 0.03 } }).addTo(map).bringToBack();
+  if (!answer?.ok) return;
+  const style = (feature) => ({ color: css("--muted"), weight: 1, fillOpacity: 0.03, dashArray: feature.properties?.disputed ? "4 4" : null });
+  outlines = L.geoJSON(await answer.json(), { interactive: false, style }).addTo(map).bringToBack();
 }
 
 let waiting = 0, loadedMs = 0;
@@ -181,5 +183,5 @@ map.on("moveend", () => {
   const { lat, lng } = map.getCenter();
   history.replaceState(history.state, "", `#${map.getZoom()}/${lat.toFixed(4)}/${lng.toFixed(4)}`);
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { draw(); outlines?.setStyle({ color: css("--muted") }); });
 follow(document.querySelector(".live"), { news: moved, missed: again, duration });

@@ -393,6 +393,7 @@ def serve(
     alerts: AlertsSection | None = None,
     public_page: bool = False,
     desk_telephone: str = "",
+    boundaries: Path | None = None,
     releases: Path | None = None,
     oidc: OidcSection | None = None,
 ) -> Iterator[Served]:
@@ -405,6 +406,7 @@ def serve(
             second_proof=second_proof,
             public_page=public_page,
             desk_telephone=desk_telephone,
+            boundaries=boundaries,
         ),
         collector=CollectorTable(data_dir=data_dir),
         enrolment=EnrolmentSection(approval=approval),

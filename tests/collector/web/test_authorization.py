@@ -350,7 +350,7 @@ THINGS = {
 # What holds no center, and why.
 NOTHING = {
     "GET /map": "the page alone, which asks for /map.json",
-    "GET /map/boundaries.json": "lines that a person gave",
+    "GET /map/boundaries.json": "outlines of provinces",
     "GET /api/v1/openapi.json": "what can be asked",
     "GET /api/v1/live": "a stream; see test_live.py",
 }

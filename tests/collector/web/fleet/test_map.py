@@ -19,7 +19,8 @@ from tests.collector.web.fleet.test_lists import table
 
 HOSTILE = "<script>alert(1)</script>"
 LINE = {"type": "LineString", "coordinates": [[66.9, 24.8], [67.1, 24.9]]}
-FILE = {"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": LINE, "properties": {"x": HOSTILE}}]}
+FEATURES = [{"type": "Feature", "geometry": LINE, "properties": more} for more in ({"x": HOSTILE}, {"disputed": True})]
+FILE = {"type": "FeatureCollection", "features": FEATURES}
 
 
 @pytest.fixture(params=["board", "rows"])
@@ -86,23 +87,36 @@ def test_it_has_the_centers_of_the_scope_alone(site, cast) -> None:
         assert {code[:3] for code in client.get("/map.json").json()["codes"]} == {"UET"}
 
 
-def test_boundaries_are_the_lines_of_the_file_and_nothing_else(tmp_path: Path) -> None:
+def test_boundaries_are_the_lines_of_the_file_and_which_are_disputed_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "lines.json"
     path.write_text(json.dumps(FILE))
     lines = json.loads(lines_of(path))
-    assert lines["features"][0]["geometry"] == LINE
+    assert [one["geometry"] for one in lines["features"]] == [LINE, LINE]
+    assert [one["properties"]["disputed"] for one in lines["features"]] == [False, True]
     assert HOSTILE not in json.dumps(lines)
 
 
+def test_without_a_file_the_outlines_of_the_provinces_are_drawn(served) -> None:
+    with served.client() as client:
+        answer = client.get("/map/boundaries.json")
+        assert client.get("/map/boundaries.json", headers={"if-none-match": answer.headers["etag"]}).status_code == 304
+    assert answer.headers["content-encoding"] == "gzip"
+    assert {one["properties"]["disputed"] for one in answer.json()["features"]} == {False, True}
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"type": "FeatureCollection"}', '{"type":"Topology","features":[]}'])
-def test_a_file_that_has_no_lines_is_refused_and_the_map_works(site, tmp_path: Path, text: str) -> None:
+def test_a_file_that_has_no_lines_is_refused_and_the_map_works(
+    store, standards, cast, tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "lines.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r".+"):
         lines_of(path)
-    with site.client() as client:
+    cast.add_fleet(store, 20)
+    with cast.serve(store, standards, tmp_path, boundaries=path) as site, site.client() as client:
         assert client.get("/map/boundaries.json").status_code == 404
-        assert "No boundaries are drawn" in client.get("/map").text
+        assert client.get("/map").status_code == 200
+    assert "boundaries_unusable" in caplog.text or "lines.json" in caplog.text
 
 
 def test_a_file_too_large_is_refused(tmp_path: Path) -> None:
