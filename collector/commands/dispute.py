@@ -29,6 +29,7 @@ from collector.commands.console import (
     who_argument,
 )
 from collector.commands.standard import standards_of
+from collector.common.attachments import MAX_BYTES
 from collector.common.scope import EVERYWHERE
 from collector.register.centers import CenterError
 from collector.reports.disputes import attachments, records, witnessed
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
         complain(str(error))
         return 1
     except OSError as error:
-        complain(f"file: cannot be read or written ({describe(error)}); name one that can")
+        complain(f"{error.filename or 'file'}: cannot be read or written ({describe(error)}); name one that can")
         return 1
     except ValueError as error:
         complain(describe(error))
@@ -148,7 +149,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _attach(options: argparse.Namespace) -> int:
     with options.file.open("rb") as file:
-        body = file.read(attachments.MAX_BYTES + 1)
+        body = file.read(MAX_BYTES + 1)
     with existing(settings_of(options)) as store, store.write() as conn:
         who = ActingPerson(name=acting(options), now_ms=clock_ms())
         one = disputes.attach(conn, options.number, options.file.name, body, who)

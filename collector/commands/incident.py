@@ -6,10 +6,12 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from agent.common.errors import describe
 from agent.common.words import plain
 from collector.access import users
 from collector.commands.console import (
@@ -27,7 +29,8 @@ from collector.commands.console import (
     table,
     who_argument,
 )
-from collector.desk import work
+from collector.common.attachments import MAX_BYTES
+from collector.desk import files, tables, work
 from collector.desk.alerts import lists
 from collector.desk.incident import ACK_S, WAITS, Incident, WorkError
 from collector.desk.view import desk_clock, queries
@@ -52,9 +55,12 @@ EXAMPLES = {
     "cause": '12 --is isp_down --note "PTCL confirmed a cut fibre"',
     "merge": '13 --into 12 --note "the same transformer"',
     "link": '12 --to https://tickets.example.pk/4711 --note "ticket of the provider"',
+    "attach": '12 pole.jpg --note "the pole that fell"',
+    "save": "12 --output incident-12",
     "split": '12 --center LHR-014 --note "its own fuse"',
 }
 DAY_S = 86_400
+FILE_HEADS = ("file", "bytes", "given", "by", "sha256")
 HEADS = ("id", "state", "severity", "what", "cause", "centers", "since", "lasted", "priority", "owner")
 
 Act = Callable[[sa.Connection, argparse.Namespace, str, int], Incident]
@@ -79,7 +85,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for verb, (summary, _) in _VERBS.items():
         made = verbs.add_parser(verb, help=summary)
         made.add_argument("number", type=int, metavar="INCIDENT")
-        if verb != "show":
+        if verb not in ("show", "save"):
             who_argument(made)
             made.add_argument("--note", default="", metavar="TEXT", help="what the next reader needs to know; recorded")
     _own_arguments(verbs.choices)
@@ -103,15 +109,20 @@ def _own_arguments(verbs: Mapping[str, argparse.ArgumentParser]) -> None:
     verbs["link"].add_argument(
         "--to", required=True, metavar="INCIDENT|URL", help="another incident, or a ticket's address"
     )
+    verbs["attach"].add_argument("file", type=Path, metavar="FILE", help="a photo, a PDF, or a table as plain text")
+    verbs["save"].add_argument("--output", type=Path, required=True, metavar="FOLDER", help="made if it is not there")
     verbs["split"].add_argument("--center", action="append", required=True, metavar="CODE", help="once for each")
 
 
 @answers
 def run(options: argparse.Namespace) -> int:
     try:
-        return {"list": _list, "times": _times}.get(options.verb, _one)(options)
+        return {"list": _list, "times": _times, "save": _save}.get(options.verb, _one)(options)
     except (WorkError, users.PersonError) as error:
         complain(str(error))
+        return 1
+    except OSError as error:
+        complain(f"{error.filename or 'file'}: cannot be read or written ({describe(error)}); name one that can")
         return 1
 
 
@@ -159,6 +170,7 @@ def _one(options: argparse.Namespace) -> int:
             with store.write() as conn:
                 number = act(conn, options, person, now_ms).id
                 reason = " ".join(filter(None, (options.verb, options.note)))
+                reason = files.act_of(options.body, options.note) if options.verb == "attach" else reason
                 users.record(conn, "incident_worked", person, now_ms, subject=str(options.number), reason=reason)
         with store.read() as conn:
             facts = queries.whole(conn, standards, now_ms, number)
@@ -214,6 +226,36 @@ def _link(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms:
     return work.link(conn, options.number, options.to, person, options.note, now_ms)
 
 
+def _attach(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
+    with options.file.open("rb") as file:
+        options.body = file.read(MAX_BYTES + 1)
+    return work.attach(conn, options.number, options.file.name, options.body, person, options.note, now_ms)
+
+
+def _save(options: argparse.Namespace) -> int:
+    """Saves each under its hash and name; says which bytes this database lacks."""
+    with existing(settings_of(options)) as store, store.read() as conn:
+        tables.get(conn, options.number)
+        held = files.of_incident(conn, options.number)
+        options.output.mkdir(parents=True, exist_ok=True)
+        for one in held:
+            if not one.is_lost:
+                path = options.output / f"{one.sha256[:16]}-{one.name}"
+                path.write_bytes(files.get(conn, options.number, one.sha256)[1])
+    if options.json:
+        say(json.dumps([dataclasses.asdict(one) for one in held]))
+    else:
+        rows = [(one.name, one.size, moment(one.added_ms), one.added_by, one.sha256) for one in held]
+        say(table(FILE_HEADS, rows))
+    return _complain_of([one.name for one in held if one.is_lost])
+
+
+def _complain_of(lost: Sequence[str]) -> int:
+    if lost:
+        complain(f"{', '.join(lost)}: not in this database; whoever has a file can give it again")
+    return 1 if lost else 0
+
+
 def _split(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
     return work.split(conn, options.number, options.center, options.standards, person, options.note, now_ms)
 
@@ -232,6 +274,8 @@ _VERBS: dict[str, tuple[str, Act | None]] = {
     "cause": ("set its cause as it is known", _cause),
     "merge": ("make it part of another", _merge),
     "link": ("it has to do with another incident, or with a ticket elsewhere", _link),
+    "attach": ("give a file with it, also after it is over", _attach),
+    "save": ("write the files given with it into a folder", None),
     "split": ("make an incident of its own of some centers", _split),
 }
 
@@ -259,6 +303,7 @@ def _told(facts: dict[str, Any]) -> str:
         (one["center"], one["criterion"] or "signs", one["subject"], moment(one["joined_ms"]), moment(one["left_ms"]))
         for one in facts["members"]
     ]
+    lines += [f"file: {one['name']} {one['size']} bytes, SHA-256 {one['sha256']}" for one in facts["files"]]
     lines += [table(("center", "criterion", "of", "joined", "left"), members), ""]
     for event in reversed(facts["events"]):
         text = " – ".join(filter(None, (event["detail"] and event["detail"]["text"], event["text"])))

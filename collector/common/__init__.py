@@ -1,7 +1,8 @@
-"""What every room may use: settings, messages and refusals, scopes, groups of centers, sequence ranges, months,
-processes, CSV, markup, requests."""
+"""What every room may use: settings, messages and refusals, files that people give, scopes, groups of centers,
+sequence ranges, months, processes, CSV, markup, requests."""
 
 __all__ = [
+    "attachments",
     "config",
     "csv_rows",
     "groups",

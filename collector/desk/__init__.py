@@ -3,6 +3,7 @@
 __all__ = [
     "alerts",
     "causes",
+    "files",
     "follow",
     "groups",
     "incident",

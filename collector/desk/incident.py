@@ -22,7 +22,7 @@ WaitingFor = Literal["operator", "provider", "power"]
 Act = Literal[
     "opened", "reopened", "worse", "better", "unstable", "steady", "resolved", "merged", "split", "recaused",
     "acknowledged", "ack_expired", "assigned", "started", "waiting", "noted", "snoozed", "snooze_ended", "closed",
-    "reviewed", "escalated", "linked",
+    "reviewed", "escalated", "linked", "attached",
 ]  # fmt: skip
 
 STATES: tuple[State, ...] = get_args(State)

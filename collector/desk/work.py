@@ -5,6 +5,7 @@ Every act raises WorkError, one sentence with the thing, the rule and the fix, w
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 
@@ -14,11 +15,12 @@ from agent.common.center_time import TZ
 from agent.common.reasons import Reason
 from collector.access.accounts import directory
 from collector.access.users import key_of
-from collector.desk import causes, groups, tables
+from collector.desk import causes, files, groups, tables
 from collector.desk.incident import ACK_S, MAX_ACK_S, WAITS, Act, Incident, Values, WorkError
 from collector.desk.survey import Desk
 from collector.register.opening_hours import local
 from collector.standard import Standards
+from collector.store import attachment_bytes
 
 MAX_TEXT = 500  # characters of a note
 MAX_NAME = 64
@@ -82,6 +84,21 @@ def link(conn: sa.Connection, number: int, to: str, person: str, note: str, now_
             f"link: {to[:40]!r}: must be the number of an incident, or an address such as https://example.pk/4711"
         )
     return _act(conn, incident, "linked", {}, person, note, now_ms, Reason.of("incident.linked", to=target))
+
+
+def attach(conn: sa.Connection, number: int, name: str, body: bytes, person: str, note: str, now_ms: int) -> Incident:
+    """A file, also to one that is over. Bytes that an older copy of the database lacked are held again."""
+    incident = _lives(conn, number)
+    held = {one.sha256: one for one in files.of_incident(conn, number)}
+    digest = hashlib.sha256(body).hexdigest()
+    if digest in held:
+        if attachment_bytes.get(conn, digest) is not None:
+            raise WorkError(f"file: incident {number} has it already, as {held[digest].name}")
+        attachment_bytes.keep(conn, digest, body)
+        return incident
+    detail = files.check(name, body, len(held))
+    attachment_bytes.keep(conn, digest, body)
+    return _act(conn, incident, "attached", {}, person, note, now_ms, detail)
 
 
 def snooze(conn: sa.Connection, number: int, until_ms: int, person: str, reason: str, now_ms: int) -> Incident:

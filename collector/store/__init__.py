@@ -41,6 +41,7 @@ __all__ = [
     "Store",
     "StoreError",
     "archive",
+    "attachment_bytes",
     "backup",
     "bulk_insert",
     "center_states",

@@ -26,9 +26,9 @@ from collector.access.enrolment import EnrolmentFacts
 from collector.access.signing_key import drawing_secret, push_key_text
 from collector.acts.channels import channels_of
 from collector.acts.notices import NoticeBoard, personal_channels
+from collector.common.attachments import MAX_BYTES
 from collector.common.config import ConfigError, Settings
 from collector.common.scope import Scope
-from collector.reports.disputes import attachments
 from collector.standard import Standards
 from collector.store import Store, center_states, queries
 from collector.web import api, auth, errors, incidents
@@ -49,6 +49,7 @@ from collector.web.pages import (
     backups,
     centers,
     contacts,
+    incident_files,
     keys,
     log_in,
     oidc,
@@ -65,8 +66,8 @@ NO_ADMIN = Event(
 )  # fmt: skip
 PAGES = (
     log_in, oidc, centers, test_now, questions, approvals, backups, account, people, keys, contacts, activity,
-    incident_pages, channels, desk_clock, routing, windows, layers, now, lists, map_page, mine, setup, monthly,
-    evidence, reports, public, disputes, standard_pages, drafts, proof, visits, register, stories,
+    incident_pages, incident_files, channels, desk_clock, routing, windows, layers, now, lists, map_page, mine, setup,
+    monthly, evidence, reports, public, disputes, standard_pages, drafts, proof, visits, register, stories,
 )  # fmt: skip
 
 
@@ -108,7 +109,8 @@ def build(
     app.add_middleware(GZipMiddleware, minimum_size=800, compresslevel=6)
     own_limits = {
         proof.PATH: config.audit.bundle_mb * 1_000_000 + config.http.body_bytes,
-        disputes.FILES: attachments.MAX_BYTES + config.http.body_bytes,
+        disputes.FILES: MAX_BYTES + config.http.body_bytes,
+        incident_files.PATHS: MAX_BYTES + config.http.body_bytes,
     }
     app.add_middleware(BodyLimit, limit_bytes=config.http.body_bytes, others=own_limits)
     app.add_middleware(Guard, site=site)

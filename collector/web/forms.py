@@ -1,4 +1,5 @@
-"""What every form of the pages is held to: it was made by this session, and pressed on a page of this site."""
+"""What every form of the pages is held to: it was made by this session, and pressed on a page of this site; and the
+files that come with one."""
 
 from __future__ import annotations
 
@@ -7,12 +8,14 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
+from starlette.responses import Response
 
 from agent.common.reasons import Reason
+from collector.common.attachments import MEDIA, Kind
 from collector.common.scope import Scope
 from collector.web import auth
 from collector.web.errors import Mistaken
@@ -56,6 +59,15 @@ async def with_file(request: Request, name: str) -> AsyncIterator[tuple[dict[str
         if not isinstance(file, UploadFile) or not file.size:
             raise Mistaken(400, "form: has no file; choose one and press the button again")
         yield fields, file
+
+
+def stranger_file(name: str, kind: Kind, body: bytes) -> Response:
+    """An answer with a file that a person gave: no browser takes it for a page of ours."""
+    headers = {
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",  # RFC 6266
+        "content-security-policy": "default-src 'none'; sandbox",
+    }
+    return Response(body, media_type=MEDIA[kind], headers=headers)
 
 
 def is_of_this_site(request: Request) -> bool:

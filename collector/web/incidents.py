@@ -16,7 +16,7 @@ from agent.common.errors import describe
 from agent.common.reasons import UNREADABLE
 from collector.access import users
 from collector.access.accounts.policy import Account
-from collector.desk import work
+from collector.desk import files, work
 from collector.desk.incident import ACK_S, Incident, WorkError
 from collector.desk.view import queries
 from collector.register.centers import CODE
@@ -148,16 +148,44 @@ def perform(site: Site, account: Account, number: int, values: Facts) -> Inciden
     act = ACTS.get(values.get("act", ""))
     if act is None:
         raise Mistaken(400, f"act: is none; use one of {' '.join(ACTS)}")
+
+    def worked(conn: sa.Connection, now_ms: int) -> Incident:
+        if values["act"] == "merge":
+            _check_reach(conn, account, _number(values, "into"))
+        if values["act"] == "link" and (to := values.get("to", "").strip().removeprefix("#")).isdigit():
+            _check_reach(conn, account, _number({"to": to}, "to"))
+        return act(conn, number, {**values, "by": account.name}, site.standards, now_ms)
+
+    return _work_on(site, account, number, " ".join(filter(None, (values["act"], values.get("note")))), worked)
+
+
+def attach(site: Site, account: Account, number: int, name: str, body: bytes, note: str) -> Incident:
+    """Gives a file with an incident, in the name of the account. Raises Mistaken."""
+
+    def worked(conn: sa.Connection, now_ms: int) -> Incident:
+        return work.attach(conn, number, name, body, account.name, note, now_ms)
+
+    return _work_on(site, account, number, files.act_of(body, note), worked)
+
+
+def file_of(site: Site, account: Account, number: int, digest: str) -> tuple[files.IncidentFile, bytes]:
+    """Raises Mistaken."""
+    try:
+        with site.store.read() as conn:
+            _check_reach(conn, account, number)
+            return files.get(conn, number, digest)
+    except WorkError as error:
+        raise Mistaken(404, str(error)) from None
+
+
+def _work_on(
+    site: Site, account: Account, number: int, reason: str, act: Callable[[sa.Connection, int], Incident]
+) -> Incident:
     now_ms = site.now()
     try:
         with site.store.write() as conn:
             _check_reach(conn, account, number)
-            if values["act"] == "merge":
-                _check_reach(conn, account, _number(values, "into"))
-            if values["act"] == "link" and (to := values.get("to", "").strip().removeprefix("#")).isdigit():
-                _check_reach(conn, account, _number({"to": to}, "to"))
-            done = act(conn, number, {**values, "by": account.name}, site.standards, now_ms)
-            reason = " ".join(filter(None, (values["act"], values.get("note"))))
+            done = act(conn, now_ms)
             users.record(
                 conn, "incident_worked", account.name, now_ms, is_proven=bool(account.key), subject=str(number),
                 reason=reason,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from starlette.datastructures import Headers
@@ -13,15 +14,17 @@ class BodyLimit:
     """Answers 413 by Content-Length, and by count where that is not given; nothing more is read then."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int, others: Mapping[str, int] | None = None) -> None:
-        """`others` are those of single paths."""
-        self._app, self._limit_bytes, self._others = app, limit_bytes, others or {}
+        """`others` are those of paths that match a pattern whole."""
+        self._app, self._limit_bytes = app, limit_bytes
+        self._others = [(re.compile(pattern), limit) for pattern, limit in (others or {}).items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "0")  # the server has refused what is no number
-        limit_bytes = self._others.get(scope["path"], self._limit_bytes)
+        path = scope["path"]
+        limit_bytes = next((limit for one, limit in self._others if one.fullmatch(path)), self._limit_bytes)
         if int(length) > limit_bytes:
             await self._refusal(limit_bytes)(scope, receive, send)
             return

@@ -284,6 +284,7 @@ COLLECTOR: Examples = {
     "incident.owner": {"name": "Ayesha"},
     "incident.waits": {"party": "provider"},
     "incident.linked": {"to": "12"},
+    "incident.attached": {"name": "pole.jpg", "kind": "jpeg", "size": 81_234, "digest": "ab12"},
     "incident.cause": {"gap": "isp_down"},
     # what a measurement server says of a speed test: collector.judging.flags.witness
     "witness.agrees": {"server": "pie"},

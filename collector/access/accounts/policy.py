@@ -122,12 +122,15 @@ POLICY: Mapping[str, Rule] = {
     "gateway.decide": Rule(DESK, "centers", ("POST /waiting",)),  # the form names the center: its page compares
     "incidents.list": Rule(ALL, "centers", ("GET /incidents", "GET /incidents.csv", "GET /api/v1/incidents"), True),
     "incident.read": Rule(  # of what is about centers beyond an account's own it gets its part
-        ALL, "centers", ("GET /incidents/{number}", "GET /api/v1/incidents/{number}"), True,
+        ALL, "centers",
+        ("GET /incidents/{number}", "GET /api/v1/incidents/{number}", "GET /incidents/{number}/files/{digest}",
+         "GET /api/v1/incidents/{number}/files/{digest}"), True,
     ),
     "incident.work": Rule(  # the incident names the centers: who works on it compares
         DESK, "centers",
         ("POST /now", "POST /now/handover", "POST /incidents/{number}", "POST /api/v1/incidents",
-         "POST /api/v1/incidents/{number}"), True,
+         "POST /api/v1/incidents/{number}", "POST /incidents/{number}/files",
+         "POST /api/v1/incidents/{number}/files"), True,
     ),
     "now.read": Rule(OFFICERS, "centers", ("GET /now", "GET /desk-clock", "GET /desk-clock.csv")),
     "flags.list": Rule(ALL, "centers", ("GET /flags.csv", "GET /api/v1/flags"), True),

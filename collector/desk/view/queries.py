@@ -13,7 +13,7 @@ from agent.common.center_time import TZ
 from agent.common.reasons import Reason, decode
 from agent.common.words import plain
 from collector.common.scope import EVERYWHERE, Scope
-from collector.desk import causes, tables
+from collector.desk import causes, files, tables
 from collector.desk.incident import OPEN, STATES, Incident, WorkError, priority
 from collector.desk.symptoms import SIGN
 from collector.desk.tables import Member
@@ -100,6 +100,7 @@ def whole(conn: sa.Connection, standards: Standards, now_ms: int, number: int, s
         "members": [_member(one, dark) for one in every],
         "events": events,
         "links": _links(events),
+        "files": [vars(one) for one in files.of_incident(conn, number)] if is_within(conn, number, scope) else [],
         "telephones": [one._asdict() for one in contacts.numbers_of(conn, incident)],
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
@@ -16,6 +15,7 @@ from collector.access.accounts import policy
 from collector.acts import disputes as acts
 from collector.acts.person import ActingPerson
 from collector.common import months
+from collector.common.attachments import MAX_BYTES, PICTURES
 from collector.register import centers
 from collector.register.centers import CenterError
 from collector.reports import day_store, revisions
@@ -64,7 +64,7 @@ def router(site: Site) -> APIRouter:
     @routes.post(FILES)
     async def attach(request: Request) -> Response:
         async with forms.with_file(request, "file") as (given, file):
-            body = await file.read(attachments.MAX_BYTES + 1)
+            body = await file.read(MAX_BYTES + 1)
         return await run_in_threadpool(_attach, site, request, _number(given.get("number", "")), file.filename, body)
 
     @routes.get("/disputes/{number}/files/{name}")
@@ -172,18 +172,13 @@ def _attach(site: Site, request: Request, number: int, name: str | None, body: b
 
 
 def _file_of(site: Site, request: Request, number: int, name: str) -> Response:
-    """A stranger's file: no browser takes it for a page of ours."""
     try:
         with site.store.read() as conn:
             one = attachments.get(conn, _seen(conn, request, number), name)
             body = attachments.body_of(conn, one)
     except DisputeError as error:
         raise Mistaken(404, str(error)) from None
-    headers = {
-        "content-disposition": f"attachment; filename*=UTF-8''{quote(one.name, safe='')}",  # RFC 6266
-        "content-security-policy": "default-src 'none'; sandbox",
-    }
-    return Response(body, media_type=attachments.MEDIA[one.kind], headers=headers)
+    return forms.stranger_file(one.name, one.kind, body)
 
 
 # ---------------------------------------------------------------- one
@@ -237,8 +232,7 @@ def _one(
     return View.of(site, request, first="ur" if auth.may(request, "dispute.file") else "").page(
         "dispute.html", status=400 if why else 200, one=dispute, name=name, why=why, outcomes=OUTCOMES, kept=kept,
         decides=dispute.is_open and auth.may(request, "dispute.decide"),
-        pictures=attachments.PICTURES, most_files=attachments.MAX_FILES,
-        most_mb=attachments.MAX_BYTES // 1_000_000,
+        pictures=PICTURES, most_files=attachments.MAX_FILES, most_mb=MAX_BYTES // 1_000_000,
         withdraws=dispute.is_open and auth.may(request, "dispute.file"), **values,
     )  # fmt: skip
 

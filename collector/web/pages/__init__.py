@@ -7,6 +7,7 @@ __all__ = [
     "backups",
     "centers",
     "contacts",
+    "incident_files",
     "incidents",
     "keys",
     "log_in",

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
+from collector.common.attachments import MAX_BYTES, PICTURES
+from collector.desk.files import MAX_FILES
 from collector.desk.incident import OPEN, WAITS
 from collector.desk.view import queries
 from collector.judging.flags.cause import NAMES
@@ -38,7 +40,7 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/incidents/{number}")
     def incident(request: Request, number: IncidentNumber) -> Response:
-        return _page(site, request, number)
+        return page_of(site, request, number)
 
     @routes.post("/incidents/{number}")
     def act(
@@ -57,13 +59,13 @@ def router(site: Site) -> APIRouter:
         except Mistaken as mistake:
             if mistake.status != 409:
                 raise
-            return _page(site, request, number, mistake.sentence, given=values)
+            return page_of(site, request, number, mistake.sentence, given=values)
         return RedirectResponse(f"/incidents/{done.id}", status_code=303)
 
     return routes
 
 
-def _page(
+def page_of(
     site: Site, request: Request, number: IncidentNumber, mistake: str = "", given: Mapping[str, str] = UNTOUCHED
 ) -> Response:
     """`given` is what was typed before a mistake."""
@@ -72,7 +74,8 @@ def _page(
         names = _names(conn, facts["members"] + ([facts] if facts["scope"] == "center" else []))
     return View.of(site, request).page(
         "incident.html", status=409 if mistake else 200, row=facts, names=names, mistake=mistake, acts=ACTS,
-        parties=WAITS, causes=NAMES, shown=MEMBERS_SHOWN, given=given,
+        parties=WAITS, causes=NAMES, shown=MEMBERS_SHOWN, given=given, pictures=PICTURES, most_files=MAX_FILES,
+        most_mb=MAX_BYTES // 1_000_000,
     )  # fmt: skip
 
 

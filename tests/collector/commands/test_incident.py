@@ -34,7 +34,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     store.close()
 
     def call(verb: str, *words: str, form: str = "--json") -> tuple[int, Any]:
-        by = [] if verb in ("list", "show", "times") else ["--by", "Ayesha"]
+        by = [] if verb in ("list", "show", "times", "save") else ["--by", "Ayesha"]
         code = main(
             ["incident", verb, *words, *by, "--database", url, "--data", str(tmp_path), *([form] if form else [])]
         )
@@ -81,3 +81,17 @@ def test_what_cannot_be_is_said_in_a_sentence(run: Any, words: tuple[str, ...], 
     code, text = run(*words)
     assert code == 1
     assert problem in text
+
+
+def test_files_go_with_an_incident_and_come_back(run: Any, tmp_path: Path) -> None:
+    photo = tmp_path / "pole.jpg"
+    photo.write_bytes(b"\xff\xd8\xff of a pole")
+    (one,) = run("attach", "1", str(photo), "--note", "it fell")[1]["files"]
+    assert "pole.jpg" in run("show", "1", form="")[1]
+    code, text = run("attach", "1", str(photo), form="")
+    assert (code, "has it already" in text) == (1, True)
+    assert run("save", "1", "--output", str(tmp_path / "files"))[1] == [one]
+    (kept,) = (tmp_path / "files").iterdir()
+    assert (kept.name, kept.read_bytes()) == (f"{one['sha256'][:16]}-pole.jpg", photo.read_bytes())
+    code, text = run("attach", "1", str(tmp_path / "none.jpg"), form="")
+    assert (code, "none.jpg" in text) == (1, True)

@@ -5,6 +5,7 @@ centers."""
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
@@ -129,6 +130,10 @@ EXPECTED = {
     "GET /alerts.csv": ("dam", "programme", True),
     "GET /api/v1/alerts": ("dam", "programme", True),
     "GET /metrics": ("dam", "programme", True),
+    "POST /incidents/{number}/files": ("dm", "centers", True),
+    "POST /api/v1/incidents/{number}/files": ("dm", "centers", True),
+    "GET /incidents/{number}/files/{digest}": ("odam", "centers", True),
+    "GET /api/v1/incidents/{number}/files/{digest}": ("odam", "centers", True),
     "POST /api/v1/incidents": ("dm", "centers", True),
     "GET /flags.csv": ("odam", "centers", True),
     "GET /api/v1/flags": ("odam", "centers", True),
@@ -344,6 +349,8 @@ LISTS = {
 THINGS = {
     "GET /incidents/{number}": "/incidents/{incident}",
     "GET /api/v1/incidents/{number}": "/api/v1/incidents/{incident}",
+    "GET /incidents/{number}/files/{digest}": "/incidents/{incident}/files/{photo}",
+    "GET /api/v1/incidents/{number}/files/{digest}": "/api/v1/incidents/{incident}/files/{photo}",
     "GET /disputes/{number}": "/disputes/{dispute}",
     "GET /disputes/{number}/files/{name}": "/disputes/{dispute}/files/{file}",
 }  # fmt: skip
@@ -393,8 +400,12 @@ def filled(site, cast) -> dict[str, dict[str, str]]:
             dispute = records.file(conn, filing, "Omar", (), 30, cast.NOW_MS)
             kept = attachments.add(conn, dispute, "note.txt", f"day,of\n5,{code}\n".encode(), "Omar", cast.NOW_MS)
         cast.add_waiting(site.store, number, code=code)
+        incident, table = raised(site.store, cast, code), f"incident,of\n1,{code}\n".encode()
+        with site.store.write() as conn:
+            work.attach(conn, incident, "table.csv", table, "Root", "", cast.NOW_MS)
         things[code] = {
-            "incident": str(raised(site.store, cast, code)),
+            "incident": str(incident),
+            "photo": hashlib.sha256(table).hexdigest(),
             "dispute": str(dispute.id),
             "file": kept.attachment,
         }

@@ -14,6 +14,7 @@ from collector.access.accounts.policy import Account
 from collector.common.scope import Scope
 from collector.desk import follow
 from collector.judging.current import ranks_of
+from collector.reports import revisions, schedule
 from collector.standard import Standards
 from collector.store import Store, center_states, schema
 
@@ -41,8 +42,10 @@ def country(folder: Path, standards: Standards, cast: Any) -> Iterator[Any]:
         for isp in conn.scalars(sa.select(c.isp).distinct()).all():
             whom = contacts.parse({"kind": "provider", "name": isp, "telephone": "+92 21 1234567"}, Scope())
             contacts.keep(conn, whom, Account("Amna", "admin", key="amna"), cast.NOW_MS)
+        made = schedule.told(conn, "KHI-0001", "2026-10", standards, cast.NOW_MS)
+        body = revisions.packed({name: part for name, part in made.items() if name not in ("revision", "adoption")})
         month = {"from_ms": 1_790_794_800_000, "opened_ms": 1, "why": "{}", "marks": 0, "revision": 1, "closed_ms": 2}
-        conn.execute(sa.insert(schema.reports), [month | {"center": "KHI-0001"}])
+        conn.execute(sa.insert(schema.reports), [month | {"center": "KHI-0001", "body": body}])
     with cast.serve(store, standards, folder, public_page=True) as served:
         yield served
     store.close()

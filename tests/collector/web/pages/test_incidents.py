@@ -158,3 +158,46 @@ def test_a_stale_headline_on_a_dark_center_is_gone(served, cast) -> None:
         page = client.get(f"/centers/{CODE}").text
     assert "Start the generator now" not in page
     assert "not known since the center went dark" in page
+
+
+def test_a_file_goes_with_an_incident_and_is_handed_out_as_a_file(site) -> None:
+    photo = b"\xff\xd8\xff" + b"x" * 200_000  # longer than other requests may be
+    with site.client() as client:
+        own = MARK.search(client.get("/incidents/1").text)
+        assert own
+
+        def give(name: str, body: bytes, mark: str = own[1]) -> httpx.Response:
+            form = {"mark": mark, "note": "it fell"}
+            return client.post("/incidents/1/files", data=form, files={"file": (name, body, "text/html")})
+
+        assert give('pole"><b>.html', photo).status_code == 303
+        refused = give("page.jpg", b"<script>alert(1)</script>")
+        assert (refused.status_code, "must be a JPEG" in refused.text) == (409, True)
+        assert give("pole.jpg", photo, mark="0" * 64).status_code == 403
+        page = client.get("/incidents/1").text
+        path = re.search(r'<img class="given" src="(/incidents/1/files/[0-9a-f]{64})"', page)
+        assert path
+        assert "<b>.html" not in page
+        fetched = [client.get(prefix + path[1]) for prefix in ("", "/api/v1")]
+        assert client.get(f"/incidents/1/files/{'0' * 64}").status_code == 404
+        acts = client.get("/activity").text
+    for answer in fetched:
+        assert answer.content == photo
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert answer.headers["content-disposition"].startswith("attachment; filename*=UTF-8''pole")
+        assert "default-src 'none'; sandbox" in answer.headers["content-security-policy"]
+    assert f"attach {path[1].rpartition('/')[2]} it fell" in acts
+
+
+def test_a_request_gives_a_file_as_its_body(site) -> None:
+    table = b"time,down\n09:00,3\n"
+    with site.client() as client:
+        answer = client.post("/api/v1/incidents/1/files?name=line.csv&note=of%20the%20line", content=table)
+        assert answer.status_code == 200
+        (one,) = answer.json()["files"]
+        assert (one["name"], one["kind"], one["size"]) == ("line.csv", "csv", len(table))
+        assert client.get(f"/api/v1/incidents/1/files/{one['sha256']}").content == table
+        assert client.post("/api/v1/incidents/1/files?name=line.csv", content=table).status_code == 409
+        assert client.post("/api/v1/incidents/1/files?name=x.csv", content=b"a" * 5_000_000).status_code == 413
+        elsewhere = {"origin": "https://other.example"}
+        assert client.post("/api/v1/incidents/1/files?name=y.csv", content=b"y", headers=elsewhere).status_code == 403
