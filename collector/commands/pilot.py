@@ -31,6 +31,8 @@ from collector.run.upgrades import opened_and_upgraded
 
 EXAMPLE = "nabz-collector pilot --simulate 1000"
 CODE = "PILOT"
+# What simulated gateways sign stays in the evidence, so that a demo has a folder of its own.
+DATA, DEMO_DATA = Path("data"), Path("data-demo")
 PORTS = {
     "web": 8480,
     "measure": 8481,
@@ -78,14 +80,19 @@ listen = "127.0.0.1:{seats}"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="where everything is kept")
-    parser.add_argument("--simulate", type=int, default=0, metavar="N", help="add N simulated centers in trouble")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help=f"where everything is kept (default: {DATA}, of a demo {DEMO_DATA})"
+    )
+    parser.add_argument(
+        "--simulate", type=int, default=0, metavar="N", help="a demo, with N simulated centers in trouble"
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="the script of the simulated centers")
 
 
 @answers
 def run(options: argparse.Namespace) -> int:
-    data: Path = options.data.absolute()
+    folder: Path = options.data or (DEMO_DATA if options.simulate else DATA)
+    data = folder.absolute()
     write_settings(data)
     settings = load(data / "collector.toml")
     household = PilotProcesses(_teller())
@@ -95,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         _start(household, data, settings, options)
         link = settings.web_url + _log_in(data)
-        say(f"\n  Nabz runs. Open this link:  {link}\n  Ctrl-C stops it; everything is kept in {options.data}.\n")
+        say(f"\n  Nabz runs. Open this link:  {link}\n  Ctrl-C stops it; everything is kept in {folder}.\n")
         while not stopped.wait(0.5):
             if why := household.tend():
                 raise RuntimeError(why)
