@@ -6,7 +6,6 @@ the fix. `TomlTable.take` collects what they raise, so that one look at a file n
 
 from __future__ import annotations
 
-import re
 import types
 import typing
 from collections.abc import Mapping
@@ -23,15 +22,16 @@ from collector.standard.check_table import (
     flag,
     identifier,
     local_date,
+    local_text,
     m_of_n,
     matching,
     names,
-    one_line,
     percent,
     plain,
     slots,
     table,
     text,
+    used_twice,
     whole,
     words,
 )
@@ -42,7 +42,6 @@ from collector.standard.criteria import (
     Criterion,
     Evidence,
     Figure,
-    LocalText,
     Matching,
     MonthRule,
     Recovery,
@@ -51,7 +50,7 @@ from collector.standard.criteria import (
     When,
     Window,
 )
-from collector.standard.form import items as form_items
+from collector.standard.form import form_items
 
 COMPARISONS: tuple[Comparison, ...] = ("at_least", "at_most", "one_of", "none_of")
 READINGS = (*(kind.name for kind in wire.KINDS.values() if kind.is_judged), "silence")
@@ -79,8 +78,7 @@ def standard(values: Mapping[str, object], digest: str, where: str) -> tuple[Sta
         top.wrong("valid_to", "must not be before valid_from; it is the last day on which the standard holds")
     criteria = tuple(criterion(entry, i, where, mistakes) for i, entry in enumerate(tables or [], 1))
     ids = [given for item in tables or [] if isinstance(given := item.get("id"), str)]
-    twice = sorted({item for item in ids if ids.count(item) > 1})
-    mistakes += [f"{where}: {one_line(item)}: id: is used by two criteria; give each its own" for item in twice]
+    mistakes += used_twice(ids, "criteria", where)
     if mistakes or not (name and note and tz and first and last):
         return None, mistakes
     to_ms = None if last == date.max else _midnight_ms(last + timedelta(days=1), tz)
@@ -116,7 +114,7 @@ def criterion(values: Mapping[str, object], place: int, where: str, mistakes: li
         recovery=_recovery(one, compare, count_at_pct), fresh_s=one.take("fresh_s", whole(1, 400 * DAY_S)),
         when=typing.cast(When, one.take("when", choice("open_hours", "always"))),
         severity=severity, month=_no_month(one) if severity == "notice" else _month(one),
-        name=_words(one, "name"), fix=_words(one, "fix"), evidence=evidence, **parts,
+        name=local_text(one, "name"), fix=local_text(one, "fix"), evidence=evidence, **parts,
     )  # fmt: skip
     one.done()
     return None if len(mistakes) > before else Criterion(**built)  # type: ignore[arg-type]  # None only with mistakes
@@ -212,22 +210,6 @@ def _no_month(owner: TomlTable) -> MonthRule:
         owner.known.append("month")
         owner.wrong("month", "a notice is no shortfall and has none; remove it, or give another severity")
     return MonthRule(share_pct=0.0)
-
-
-ASKED_LANGUAGES = ("en", "ur")
-LANGUAGE = re.compile(r"[a-z]{2,3}")  # ISO 639
-
-
-def _words(owner: TomlTable, key: str) -> LocalText | None:
-    """A text in English and Urdu, and in other languages where the file has them."""
-    values = owner.take(key, table)
-    if values is None:
-        return None
-    one = TomlTable(f"{owner.where}: {key}", values, owner.mistakes)
-    others = sorted(name for name in values if LANGUAGE.fullmatch(name) and name not in ASKED_LANGUAGES)
-    texts = {lang: one.take(lang, text) for lang in (*ASKED_LANGUAGES, *others)}
-    one.done()
-    return LocalText({lang: wording for lang, wording in texts.items() if wording}) if all(texts.values()) else None
 
 
 # ---------------------------------------------------------------- what readings have

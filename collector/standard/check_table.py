@@ -1,20 +1,29 @@
-"""One table of a standard's file, and the shapes of its keys: each from the value found to the value meant. Pure."""
+"""One table of a standard's file, and the shapes of its keys: each from the value found to the value meant. Pure, but
+for what is shipped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+import typing
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from importlib import resources
 from typing import TypeVar
 
 from agent.common.errors import describe
+from agent.common.files import parse_toml
 from collector.register import opening_hours
 from collector.standard.criteria import (
     TIERS,
     Figure,
+    LocalText,
     Matching,
 )
 
 T = TypeVar("T")
+ASKED_LANGUAGES = ("en", "ur")
+LANGUAGE = re.compile(r"[a-z]{2,3}")  # ISO 639
 
 
 class TomlTable:
@@ -44,6 +53,52 @@ class TomlTable:
         for key in self.values:
             if key not in self.known:
                 self.wrong(key, f"is not a key here; remove it, or use one of {' '.join(sorted(set(self.known)))}")
+
+
+def items(
+    tables: Sequence[dict[str, object]],
+    kind: str,
+    where: str,
+    mistakes: list[str],
+    item: Callable[[TomlTable, str], T | None],
+) -> tuple[T, ...]:
+    """What `item` makes of each `[[kind]]` table and its id; what is wrong with them is added to the mistakes."""
+    made, ids = [], []
+    for place, values in enumerate(tables, 1):
+        before = len(mistakes)
+        one = TomlTable(f"{where}: {kind} {place}", values, mistakes)
+        name = one.take("id", identifier) or ""
+        row = item(one, name)
+        one.done()
+        ids.append(name)
+        if row is not None and len(mistakes) == before:
+            made.append(row)
+    mistakes += used_twice([name for name in ids if name], f"{kind} tables", where)
+    return tuple(made)
+
+
+def shipped_tables(package: str, file: str, kind: str) -> list[dict[str, object]]:
+    """The `[[kind]]` tables of a file that comes with a package."""
+    values = parse_toml(resources.files(package).joinpath(file).read_bytes())
+    return typing.cast(list[dict[str, object]], values[kind])
+
+
+def used_twice(ids: Sequence[str], whose: str, where: str) -> Iterator[str]:
+    """The mistake of each id that is not used once."""
+    for name in sorted(name for name, n in Counter(ids).items() if n > 1):
+        yield f"{where}: {one_line(name)}: id: is used by two {whose}; give each its own"
+
+
+def local_text(owner: TomlTable, key: str) -> LocalText | None:
+    """A text in English and Urdu, and in other languages where the file has them."""
+    values = owner.take(key, table)
+    if values is None:
+        return None
+    one = TomlTable(f"{owner.where}: {key}", values, owner.mistakes)
+    others = sorted(name for name in values if LANGUAGE.fullmatch(name) and name not in ASKED_LANGUAGES)
+    texts = {lang: one.take(lang, text) for lang in (*ASKED_LANGUAGES, *others)}
+    one.done()
+    return LocalText({lang: wording for lang, wording in texts.items() if wording}) if all(texts.values()) else None
 
 
 def one_line(key: str) -> str:

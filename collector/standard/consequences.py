@@ -4,44 +4,30 @@ example. No consequence has been published: the example's are made up, and nothi
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
-from importlib import resources
 
-from agent.common.files import parse_toml
-from collector.standard.check_table import TomlTable, identifier, one_line, table, text, whole
-from collector.standard.criteria import Consequence, LocalText, Standard
+from collector.standard.check_table import TomlTable, items, local_text, shipped_tables, whole
+from collector.standard.criteria import Consequence, Standard
 
 SHIPPED = "example-consequences.toml"
 LONGEST = 24  # months that a level may look back
 
 
-def levels(tables: list[dict[str, object]], where: str, mistakes: list[str]) -> tuple[Consequence, ...]:
+def levels(tables: Sequence[dict[str, object]], where: str, mistakes: list[str]) -> tuple[Consequence, ...]:
     """The levels of `[[consequence]]` tables, the mildest first as they stand; what is wrong with them is added to the
     mistakes."""
-    made = [_level(values, place, where, mistakes) for place, values in enumerate(tables, 1)]
-    ids = [level.id for level in made if level]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    mistakes += [f"{where}: {one_line(name)}: id: is used by two consequences; give each its own" for name in twice]
-    return tuple(level for level in made if level)
+    return items(tables, "consequence", where, mistakes, _level)
 
 
-def _level(values: Mapping[str, object], place: int, where: str, mistakes: list[str]) -> Consequence | None:
-    before = len(mistakes)
-    one = TomlTable(f"{where}: consequence {place}", values, mistakes)
-    name = one.take("id", identifier)
+def _level(one: TomlTable, name: str) -> Consequence | None:
     below, within = one.take("months_below", whole(1, LONGEST)), one.take("within_months", whole(1, LONGEST))
     if below and within and below > within:
         one.wrong("months_below", f"is more than within_months ({within}) has; lower it")
-    words = TomlTable(f"{one.where}: name", one.take("name", table) or {}, mistakes)
-    texts = {lang: words.take(lang, text) for lang in ("en", "ur")}
-    words.done()
-    one.done()
-    if len(mistakes) > before or not (name and below and within):
+    words = local_text(one, "name")
+    if words is None or below is None or within is None:
         return None
-    names = LocalText({lang: given for lang, given in texts.items() if given})
-    return Consequence(id=name, months_below=below, within_months=within, name=names)
+    return Consequence(id=name, months_below=below, within_months=within, name=words)
 
 
 def consequences_of(standard: Standard) -> tuple[Consequence, ...]:
@@ -52,8 +38,7 @@ def consequences_of(standard: Standard) -> tuple[Consequence, ...]:
 @cache
 def shipped() -> tuple[Consequence, ...]:
     mistakes: list[str] = []
-    values = parse_toml(resources.files(__package__).joinpath(SHIPPED).read_bytes())
-    made = levels(typing.cast(list[dict[str, object]], values["consequence"]), SHIPPED, mistakes)
+    made = levels(shipped_tables(__package__, SHIPPED, "consequence"), SHIPPED, mistakes)
     assert not mistakes, mistakes
     return made
 

@@ -45,7 +45,7 @@ def test_a_mistake_is_named(change: dict[str, Any], mistake: str) -> None:
 def test_two_of_one_name_are_a_mistake() -> None:
     mistakes: list[str] = []
     levels([LEVEL, LEVEL], "file", mistakes)
-    assert "warning: id: is used by two consequences; give each its own" in mistakes[0]
+    assert "warning: id: is used by two consequence tables; give each its own" in mistakes[0]
 
 
 @pytest.mark.parametrize(
