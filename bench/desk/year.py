@@ -15,6 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent import wire
+from agent.common.center_time import TZ
 from bench.desk.truth import MINUTE_MS, TrueCause, has_weak_line
 from collector.commands.simulation.fleet import SimulatedCenter
 from collector.desk import settle
@@ -23,6 +24,7 @@ from collector.desk.alerts.channel import Channel
 from collector.judging import evaluate, silence
 from collector.judging.evaluate import FreshReading
 from collector.judging.outages import gaps
+from collector.register import opening_hours
 from collector.register.centers import Center
 from collector.standard import Standards
 from collector.store import Store, schema, upsert
@@ -97,11 +99,19 @@ def minutes_of(causes: Sequence[TrueCause]) -> list[int]:
     """The minutes that are played, oldest first."""
     found: set[int] = set()
     for cause in causes:
+        for end in {ended_ms(center, cause) // MINUTE_MS for center in cause.centers}:
+            found |= {minute for minute in range(end - TAIL, end + STEP) if minute % STEP == 0}
         first, last = cause.from_ms // MINUTE_MS, cause.to_ms // MINUTE_MS
         found |= set(range(first - LEAD, min(first + BEGINS, last)))
         found |= set(range(last - ENDS, last + BACK + 1))
         found |= {minute for minute in range(first, last + TAIL + STEP) if minute % STEP == 0}
     return [minute * MINUTE_MS for minute in sorted(found)]
+
+
+def ended_ms(center: SimulatedCenter, cause: TrueCause) -> int:
+    """When it has been open for TAIL minutes since: flags that speak of open hours are cleared in them."""
+    hours = opening_hours.parse(center.opening, TZ)
+    return opening_hours.after_open(hours, cause.to_ms, TAIL * MINUTE_MS) or cause.to_ms
 
 
 @dataclass
@@ -135,7 +145,7 @@ class Year:
             while waiting and waiting[0].from_ms - LEAD * MINUTE_MS <= now_ms:
                 cause = waiting.pop(0)
                 ill |= {center.code: (center, cause) for center in cause.centers}
-            over = [code for code, (_, cause) in ill.items() if now_ms > cause.to_ms + TAIL * MINUTE_MS]
+            over = [code for code, (center, cause) in ill.items() if now_ms > ended_ms(center, cause)]
             for code in over:
                 del ill[code]
             with self.store.write() as conn:

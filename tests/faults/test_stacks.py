@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import gettempdir
 
 from tests.faults.stacks import served_by
 
@@ -11,6 +12,6 @@ def test_a_cluster_starts_again_though_another_pytest_has_started_meanwhile(tmp_
     """Each that starts takes everybody else's rights to the folder that all of them share."""
     with served_by(tmp_path, "postgresql", "amqtt") as (_house, base):
         base.kill()
-        shared = next(place for place in tmp_path.parents if place.name.startswith("pytest-of-"))
+        shared = next(place for place in tmp_path.parents if place.parent == Path(gettempdir()))
         shared.chmod(0o700)
         base.start()
