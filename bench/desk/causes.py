@@ -33,6 +33,7 @@ from collector.store import Store
 
 BEGINS_MS = 1_798_743_600_000  # 2027-01-01 00:00 in Karachi
 SILENT_MS = 16 * MINUTE_MS
+WORN_MS = 70 * MINUTE_MS  # a short backup time is a flag after an hour
 EARLY_MS, LATE_MS = 2 * MINUTE_MS, 30 * MINUTE_MS  # a center joins an incident of its trouble within these
 
 
@@ -118,7 +119,8 @@ def is_felt(cause: TrueCause) -> bool:
 def _is_felt_at(center: SimulatedCenter, cause: TrueCause) -> bool:
     hours = opening_hours.parse(center.opening, TZ)
     if cause.kind not in CUTS or has_weak_line(center):
-        return opening_hours.open_ms(hours, cause.from_ms, cause.to_ms) > SILENT_MS
+        felt_ms = WORN_MS if cause.kind == "battery" else SILENT_MS
+        return opening_hours.open_ms(hours, cause.from_ms, cause.to_ms) > felt_ms
     low_ms = cause.from_ms + round(center.autonomy_s * (1000 - 10 * LOW_PCT)) + 2 * MINUTE_MS
     return opening_hours.open_ms(hours, low_ms, max(low_ms, cause.to_ms)) > 0
 
