@@ -1,12 +1,13 @@
 """Finds the silent. One indexed question names the centers whose silence has become a matter; the rest is judging.
 
 Silence is counted in open time, so a center that switches off at closing time is not silent. If most of the centers
-that should be heard are quiet at once, the finding is one: the collector is deaf; nobody else is accused.
+that should be heard are quiet at once, the finding is one: the collector is deaf; nobody else is accused. Who said last
+that the mains are cut is quiet for a reason of its own: of those a national outage makes no deaf collector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,7 +25,7 @@ from collector.store import schema
 
 MIN_FLEET = 5  # of fewer centers, half may well be silent by chance
 HOLD_MS = 60_000  # while the collector is deaf, the silent are looked at again this much later
-PAUSED_MS = 300_000  # whether they are looked for again is asked so often
+PAUSED_MS = 300_000  # whether they are looked for again is telling so often
 
 
 Ear = Literal["hears", "deaf", "hears again"]
@@ -102,7 +103,7 @@ def _look_for_the_forgotten(conn: sa.Connection, criterion: Criterion, now_ms: i
     conn.execute(sa.update(schema.pulse).where(forgotten).values(due_ms=now_ms + _longest_ms(criterion)))
 
 
-_p, _c = schema.pulse.c, schema.centers.c
+_p, _c, _k = schema.pulse.c, schema.centers.c, schema.cuts.c
 _QUIET = sa.select(
     _p.center, _c.tier, _c.seats_promised, _c.opening, _c.lifecycle, _p.heard_ms, _c.isp, _c.feeder, _c.exchange,
     _c.district, _c.province,
@@ -177,7 +178,7 @@ def _listen(
     was_deaf = held.flag.state == "raised"
     if not wanted and not was_deaf:
         return "hears", 0
-    verdict = _hearing(_expected(conn, standard, now_ms), now_ms - _quiet_ms(criterion))
+    verdict = _hearing(_expected(conn, standard, now_ms), _cut(conn), now_ms - _quiet_ms(criterion))
     bench.apply(DEAF, "", verdict, machine.step(held.flag, verdict, DEAF, now_ms), standard.id)
     deaf = held.flag.state == "raised"
     return "deaf" if deaf else "hears again" if was_deaf else "hears", evaluate.save(conn, [bench], now_ms)
@@ -189,16 +190,23 @@ def _expected(conn: sa.Connection, standard: Standard, now_ms: int) -> list[_Qui
     return [row for row in rows if _is_open(row, standard, now_ms)]
 
 
+def _cut(conn: sa.Connection) -> set[str]:
+    """The centers whose last word of their power is that the mains are cut."""
+    return set(conn.scalars(sa.select(_k.center).where(_k.open, _k.to_ms.is_(None))))
+
+
 def _is_open(row: _Quiet, standard: Standard, at_ms: int) -> bool:
     return opening_hours.is_open(opening_hours.parse(row.opening, standard.tz, row.rules), at_ms)
 
 
-def _hearing(expected: Sequence[_Quiet], quiet_ms: int) -> Verdict:
-    if len(expected) < MIN_FLEET:
-        return Verdict("unknown", Reason.of("fleet.too_few", n=len(expected)))
-    quiet = sum(center.heard_ms <= quiet_ms for center in expected)
-    verdict = judge(DEAF, Fleet(100.0 * quiet / len(expected)), evaluate.EveryCenter())
-    reason = Reason.of("fleet.quiet", n=quiet, whole=len(expected), found=verdict.reason)
+def _hearing(expected: Sequence[_Quiet], cut: Collection[str], quiet_ms: int) -> Verdict:
+    """Pure. How many are quiet since `quiet_ms`, of those whose quiet would say something."""
+    telling = [center for center in expected if center.heard_ms > quiet_ms or center.code not in cut]
+    if len(telling) < MIN_FLEET:
+        return Verdict("unknown", Reason.of("fleet.too_few", n=len(telling)))
+    quiet = sum(center.heard_ms <= quiet_ms for center in telling)
+    verdict = judge(DEAF, Fleet(100.0 * quiet / len(telling)), evaluate.EveryCenter())
+    reason = Reason.of("fleet.quiet", n=quiet, whole=len(telling), found=verdict.reason)
     return Verdict(verdict.word, reason, verdict.value, verdict.bound, verdict.recovers)
 
 

@@ -84,20 +84,23 @@ def name_cause(facts: GapFacts, witness: NeighbourWitness = NOBODY) -> Cause:
 
 
 def _power_died(facts: GapFacts, witness: NeighbourWitness) -> Cause | None:
-    """The machine went down, and its UPS was on battery by then: the mains had gone and the battery gave out."""
+    """The machine went down, and its UPS was on battery by then: the mains had gone and the battery gave out. What
+    neighbours say counts for the boot that ended most of the gap, for no other."""
+    main = _main_boot(facts)
     for boot in facts.boots:
+        were_cut = boot is main and _share_cut(witness) >= MAJORITY
         run = _at_death(facts, boot)
         if boot.previous_end in ("power", "reboot", "unknown") and run is not None and run.on_battery:
             grade: Grade = "likely" if boot.previous_end == "unknown" and not run.gasp else "shown"
             return _by_feeder("ups_exhausted", grade, (_boot(boot), _run(run)), witness)
-        had_mains = (facts.seats.were_shut_down or facts.seats.stayed_on) and _share_cut(witness) < MAJORITY
+        had_mains = (facts.seats.were_shut_down or facts.seats.stayed_on) and not were_cut
         if boot.previous_end != "power" or had_mains:
             continue
         if run is None:
             evidence = (_boot(boot), Reason("evidence.no_ups"), *facts.seats.reasons)
             return _by_feeder("ups_exhausted", "likely", evidence, witness)
         dark = 2 * _dark_ms(facts, boot) >= facts.to_ms - facts.from_ms
-        if dark and (_share_cut(witness) >= MAJORITY or facts.seats.lost_power):
+        if dark and (were_cut or facts.seats.lost_power):
             empty = Reason.of("evidence.carried_nothing", found=_run(run))
             evidence = (_boot(boot), empty, *facts.seats.reasons)
             return _by_feeder("ups_exhausted", "likely", evidence, witness)
@@ -116,13 +119,18 @@ def _at_death(facts: GapFacts, boot: Boot) -> BatteryRun | None:
 
 def _stopped(facts: GapFacts, _witness: NeighbourWitness) -> Cause | None:
     """The agent did not run for most of the gap, and its next start says why."""
-    boot = max(facts.boots, key=lambda item: _dark_ms(facts, item), default=None)
+    boot = _main_boot(facts)
     if boot is None or (facts.taken and 2 * _dark_ms(facts, boot) < facts.to_ms - facts.from_ms):
         return None
     if boot.previous_end not in STOPS:
         return _unexplained(facts, boot)
     name, meaning = STOPS[boot.previous_end]
     return Cause(name=name, grade="shown", evidence=(_boot(boot), meaning, *facts.seats.reasons))
+
+
+def _main_boot(facts: GapFacts) -> Boot | None:
+    """The one that ended most of the gap; of two alike the one that knows when its machine died."""
+    return max(facts.boots, key=lambda boot: (_dark_ms(facts, boot), boot.died_ms is not None), default=None)
 
 
 def _unexplained(facts: GapFacts, boot: Boot) -> Cause:

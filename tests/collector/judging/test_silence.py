@@ -152,3 +152,31 @@ def test_without_a_standard_nobody_is_silent(store: Store) -> None:
     heard(store, "A", NOON)
     with store.write() as conn:
         assert sweep(conn, Standards(()), NOON + HOUR) == Swept(0, 0, "hears")
+
+
+def cut(store: Store, code: str, at_ms: int, to_ms: int | None = None) -> None:
+    row = {"center": code, "subject": "ups", "noted_ms": at_ms, "revision": 1, "from_ms": at_ms, "last_ms": at_ms,
+           "to_ms": to_ms, "carried": None, "facts": "{}", "recorded_ms": at_ms, "open": to_ms is None}  # fmt: skip
+    with store.write() as conn:
+        upsert(conn, schema.cuts, [row])
+
+
+def test_a_national_outage_makes_no_deaf_collector(store: Store) -> None:
+    """Nine said that the mains are cut before their UPSs ran dry: each is silent by itself."""
+    for others in (3, 6):
+        for code in range(9 + others):
+            heard(store, f"A-{code}", NOON if code < 9 else NOON + 15 * MINUTE)
+            if code < 9:
+                cut(store, f"A-{code}", NOON - HOUR)
+        assert swept(store, NOON + 16 * MINUTE) == Swept(9, 9, "hears")
+        with store.write() as conn:
+            conn.execute(sa.delete(schema.flags))
+
+
+def test_a_line_of_ours_that_falls_while_loads_are_shed_makes_us_deaf_all_the_same(store: Store) -> None:
+    for code in range(12):
+        heard(store, f"A-{code}", NOON)
+        if code < 6:
+            cut(store, f"A-{code}", NOON - HOUR, NOON - MINUTE if code == 0 else None)
+    found = swept(store, NOON + 16 * MINUTE)
+    assert (found.ear, found.changed) == ("deaf", 1), "of seven that had mains all are quiet"

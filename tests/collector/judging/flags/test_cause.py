@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.common.reasons import Reason, decode_all, encode_all
@@ -326,6 +326,8 @@ def test_readings_may_come_in_any_number_of_batches(readings: Any, cut: int) -> 
 
 
 @given(story, witnesses)
+@example([(15.0, boot("clean", None)), (15.0, boot("power", 15.0))], NeighbourWitness(feeder_cut=1))
+@example([(10.0, boot("power", 2.0)), (29.0, boot("clean", 18.0))], NeighbourWitness(feeder_cut=3))
 def test_neighbours_change_how_sure_a_shown_cause_is_never_what_it_is(readings: Any, witness: NeighbourWitness) -> None:
     alone = name_cause(gap(QUIET, *readings))
     if alone.grade == "shown":
