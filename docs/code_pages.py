@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from agent import commands as agent_commands
 from agent import config as agent_config
 from agent.common.command_line import Program, parser_of
+from agent.common.words import plain
 from agent.config_file import DEFAULT_PATH, help_of
 from agent.probes import PROBES
 from agent.probes.speed import ENGINES
@@ -30,7 +31,8 @@ from agent.wire import ENGINE_OF_RECORD
 from collector import commands as collector_commands
 from collector.common import config as collector_config
 from collector.standard import Standards, example, examples
-from collector.standard.criteria import DEAF, Criterion, Matching, Standard, Window
+from collector.standard.criteria import AUDIT, CLOCK, DEAF, Criterion, Matching, Standard, Window
+from collector.standard.names import fix_of, name_of
 
 # ---------------------------------------------------------------- settings
 
@@ -226,11 +228,14 @@ def _docstring(module: str) -> str:
 # ---------------------------------------------------------------- criteria
 
 
+OWN = (DEAF, CLOCK, AUDIT)  # about the collector
+
+
 def criteria_page() -> str:
     standard = example()
     own = "# Kept by the collector itself\n\nNot part of any standard: it is about us, not about a center.\n"
     parts = [_criteria_head(standard), *(line for each in standard.criteria for line in _criterion(each))]
-    return "\n".join([*parts, own, *_criterion(DEAF)])
+    return "\n".join([*parts, own, *(line for each in OWN for line in _criterion(each))])
 
 
 def _criteria_head(standard: Standard) -> str:
@@ -273,7 +278,8 @@ def _day(ms: int, tz: str) -> str:
 def _criterion(criterion: Criterion) -> Iterator[str]:
     recovery, month = criterion.recovery, criterion.month
     stricter = f" at {recovery.at_pct:g} % of it" if recovery.at_pct != 100 else ""
-    yield f"## {criterion.id}\n\n**{criterion.name.en}** · {criterion.name.of('ur')}\n"
+    english, urdu = plain(), plain("ur")
+    yield f"## {criterion.id}\n\n**{name_of(criterion, english)}** · {name_of(criterion, urdu)}\n"
     yield f"- {_bound(criterion)}"
     yield f"- Raised after {_window(criterion.window)}; cleared after {_window(recovery.window)}{stricter}."
     yield f"- Judged {_words(criterion.when)}; {criterion.severity}; readings hold for {criterion.fresh_s / 60:g} min."
@@ -288,12 +294,12 @@ def _criterion(criterion: Criterion) -> Iterator[str]:
         yield f"- Only tests by `{ENGINE_OF_RECORD}`, the engine of record, count."
     if criterion.evidence == "witnessed":
         yield "- A reading counts when the measurement server signed that it saw the same, and no more than it saw."
-    if criterion is not DEAF and criterion.severity != "notice":
+    if criterion not in OWN and criterion.severity != "notice":
         samples = {"reading": "readings", "day": "days, each with all its packets as one sample,"}[month.per]
         least = f"at least {month.min_samples} {month.per}s on {month.min_days} days"
         yield f"- A month meets it when {month.share_pct:g} % of its {samples} do, with {least}."
-    yield f"- What to do: {criterion.fix.en}"
-    yield f"- کیا کریں: {criterion.fix.of('ur')}\n"
+    yield f"- What to do: {fix_of(criterion, english)}"
+    yield f"- کیا کریں: {fix_of(criterion, urdu)}\n"
 
 
 def _bound(criterion: Criterion) -> str:
