@@ -34,7 +34,7 @@ class Level:
 class GroupingRules:
     """`centers` and `share_pct` of a group in trouble within `within_s` are one incident. So are `few` and `few_pct` of
     one that hangs on a single wire (`Level.is_narrow`): most feeders have fewer centers than `centers`. So are `pair`
-    and `few_pct` of one that say the same of themselves from within `pair_within_s` on, or all of it if they only fell
+    and `few_pct` of one that say the same of themselves from within `pair_within_s` on, or all of it if some only fell
     silent. Those that are fewer, but at least `crowd`, are waited for `hold_s` seconds. An incident goes on to take
     members in while a share of `keep_pct` of its group is in trouble. One that ends and begins again within `reopen_s`
     is the same."""
@@ -74,7 +74,8 @@ Sizes = Mapping[tuple[str, str], int]  # (scope, key) -> centers of the group
 @dataclass(frozen=True)
 class CenterGroup:
     """Centers in trouble together: the group, which of its centers, and how many of it could show trouble. `at_once`
-    are those that show it since nearly the same minute; of a group on a single wire, the group's own family. `wires`:
+    are those that show it since nearly the same minute; of a group on a single wire, the group's own family, and
+    `or_silent` those besides that fell silent then. `wires`:
     so many groups on a single wire explain nearly all of a wide one, 0: more than two; `others`: all but so many."""
 
     scope: Scope
@@ -83,6 +84,7 @@ class CenterGroup:
     centers: frozenset[str]
     size: int
     at_once: frozenset[str] = frozenset()
+    or_silent: frozenset[str] = frozenset()
     wires: int = 0
     others: int = 0
 
@@ -155,13 +157,14 @@ def groups_around(
         if own is not None and own.family in level.families:
             mine.append(own)
         centers, family = frozenset(sign.center for sign in mine), family_among(mine)
-        alike = [sign for sign in mine if sign.family == family] if level.is_narrow else mine
-        at_once = frozenset(one.center for one in alike if abs(one.began_ms - began_ms) <= rules.pair_within_s * 1000)
+        then = [sign for sign in mine if abs(sign.began_ms - began_ms) <= rules.pair_within_s * 1000]
+        at_once = frozenset(sign.center for sign in then if not level.is_narrow or sign.family == family)
+        or_silent = at_once | {sign.center for sign in then if sign.family == "dark"}
         size = max(sizes.get((level.scope, key), 0), len(centers))
         homes = (
             [place if code == place.center else signs.places[code] for code in centers] if not level.is_narrow else []
         )
-        groups.append(CenterGroup(level.scope, key, family, centers, size, at_once, *_wires(homes, family)))
+        groups.append(CenterGroup(level.scope, key, family, centers, size, at_once, or_silent, *_wires(homes, family)))
     return groups
 
 
@@ -239,6 +242,7 @@ def _is_enough(group: CenterGroup, rules: GroupingRules) -> bool:
         return is_wide and not is_one_wire and (not group.wires or len(group.at_once) >= NEARLY * count)
     needed_pct = 100.0 if group.family == "dark" else rules.few_pct
     is_pair = len(group.at_once) >= rules.pair and 100.0 * len(group.at_once) >= needed_pct * group.size
+    is_pair = is_pair or len(group.or_silent) >= max(rules.pair, group.size)
     return is_wide or is_pair or (count >= rules.few and share_pct >= rules.few_pct)
 
 

@@ -160,6 +160,15 @@ def test_two_are_one_where_a_wire_carries_no_more(family: Family, scope: str) ->
     assert parent(PAIR, late) is None  # two troubles by chance
 
 
+@pytest.mark.parametrize(("family", "scope"), [("power", "feeder"), ("line", "exchange")])
+def test_one_that_only_fell_silent_is_with_the_other_that_says_why(family: Family, scope: str) -> None:
+    """A line that is not on the UPS goes with the mains, before its gateway can say that they are cut."""
+    found = parent(PAIR, [*signs(1, "dark"), *signs(1, family, start=1, at_ms=NOON + MINUTE)])
+    assert found is not None
+    assert (found.scope, found.family, found.size) == (scope, family, 2)
+    assert parent(PAIR, [*signs(1, "dark"), *signs(1, family, start=1, at_ms=NOON + 3 * MINUTE)]) is None
+
+
 def test_two_of_three_are_one_only_if_both_say_what_it_is() -> None:
     places = homes(3, feeder="F-1") | homes(97, 3, feeder="F-8")
     assert parent(places, signs(2, "power")) is not None
