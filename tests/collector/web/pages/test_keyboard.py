@@ -78,8 +78,9 @@ def test_a_feeder_is_acknowledged_on_a_telephone_with_three_taps(browser: Browse
     with reader(browser, site.url, session=desk, viewport=PHONE, lang=lang, has_touch=True) as page:
         page.goto(f"/now?lang={lang}")
         row = page.locator("#list tr.row").last
-        number = row.get_attribute("id")
+        number = row.get_attribute("id") or ""
         row.locator("th a").tap()
+        expect(page.locator(f'#panel h2 a[href="/incidents/{number.removeprefix("i-")}"]')).to_be_visible()
         button = page.locator("#panel button[value=ack]")
         if button.count():  # in the other language it may be taken already
             button.tap()
