@@ -84,8 +84,17 @@ def v3(card: Callable[..., Any], free_port: int) -> Iterator[Callable[..., SnmpT
     thread.join(60)
 
 
+def asked(look: Look, target: SnmpTarget) -> UpsReading:
+    """A look lasts five seconds at most, which a busy machine may take for itself: then it is asked again."""
+    for _ in range(12):
+        reading = look(target, UpsProbe(wait_s=20.0), deadline_s=60.0)
+        if reading.failure is None or reading.failure.cause not in ("timeout", "slow", "silent"):
+            break
+    return reading
+
+
 def test_a_user_with_the_right_keys_reads_the_ups(v3: Callable[..., SnmpTarget], look: Look) -> None:
-    reading = look(v3())
+    reading = asked(look, v3())
 
     assert reading.failure is None
     assert reading.output_state == "eco"
@@ -96,7 +105,7 @@ def test_a_user_with_the_right_keys_reads_the_ups(v3: Callable[..., SnmpTarget],
 def test_a_refusal_names_the_user_and_never_a_key(
     v3: Callable[..., SnmpTarget], look: Look, wrong: dict[str, str]
 ) -> None:
-    reading = look(v3(**wrong), UpsProbe(wait_s=20.0), deadline_s=60.0)
+    reading = asked(look, v3(**wrong))
 
     assert reading.failure is not None
     assert reading.failure.cause == "refused"

@@ -124,7 +124,7 @@ def test_a_version_brings_its_own_form_and_others_have_the_shipped_one() -> None
         (b'id = "desks"', b'id = "desks"\nfact = "owner"', "must be one of seats_promised"),
         (b'en = "Desks"\n', b"", "en: is missing"),
         (b'id = "desks"', b'id = "desks"\nsize = 3', "size: is not a key"),
-        (b"[[inspection]]", OWN + b"[[inspection]]", "used by two items"),
+        (b"[[inspection]]", OWN + b"[[inspection]]", "used by two inspection tables"),
     ],
 )  # fmt: skip
 def test_every_mistake_of_a_form_is_named(before: bytes, after: bytes, mistake: str) -> None:
