@@ -164,13 +164,16 @@ def _one(options: argparse.Namespace) -> int:
     standards = read_standards(settings)
     options.standards = standards
     act = _VERBS[options.verb][1]
+    reason = " ".join(filter(None, (options.verb, options.note if act is not None else "")))
+    if act is _attach:
+        with options.file.open("rb") as file:
+            options.body = file.read(MAX_BYTES + 1)
+        reason = files.act_of(options.body, options.note)
     with existing(settings) as store:
         number, person = options.number, acting(options) if act is not None else ""
         if act is not None:
             with store.write() as conn:
                 number = act(conn, options, person, now_ms).id
-                reason = " ".join(filter(None, (options.verb, options.note)))
-                reason = files.act_of(options.body, options.note) if options.verb == "attach" else reason
                 users.record(conn, "incident_worked", person, now_ms, subject=str(options.number), reason=reason)
         with store.read() as conn:
             facts = queries.whole(conn, standards, now_ms, number)
@@ -227,8 +230,6 @@ def _link(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms:
 
 
 def _attach(conn: sa.Connection, options: argparse.Namespace, person: str, now_ms: int) -> Incident:
-    with options.file.open("rb") as file:
-        options.body = file.read(MAX_BYTES + 1)
     return work.attach(conn, options.number, options.file.name, options.body, person, options.note, now_ms)
 
 
@@ -247,11 +248,7 @@ def _save(options: argparse.Namespace) -> int:
     else:
         rows = [(one.name, one.size, moment(one.added_ms), one.added_by, one.sha256) for one in held]
         say(table(FILE_HEADS, rows))
-    return _complain_of([one.name for one in held if one.is_lost])
-
-
-def _complain_of(lost: Sequence[str]) -> int:
-    if lost:
+    if lost := [one.name for one in held if one.is_lost]:
         complain(f"{', '.join(lost)}: not in this database; whoever has a file can give it again")
     return 1 if lost else 0
 

@@ -59,9 +59,7 @@ def of_incident(conn: sa.Connection, number: int) -> list[IncidentFile]:
     """In the order in which they came."""
     mine = sa.select(_e.detail, _e.at_ms, _e.person).where(_e.incident == number, _e.act == "attached")
     rows = [(decode(row.detail).params, row.at_ms, row.person) for row in conn.execute(mine.order_by(_e.id))]
-    digests = {str(params["digest"]) for params, _, _ in rows}
-    b = schema.attachment_bodies.c
-    here = set(conn.scalars(sa.select(b.sha256).where(b.sha256.in_(digests)))) if digests else set()
+    here = attachment_bytes.held(conn, {str(params["digest"]) for params, _, _ in rows})
     return [_file(params, at_ms, person, here) for params, at_ms, person in rows]
 
 

@@ -5,6 +5,7 @@ are in the database and its copies alone: whoever has a file that an older copy 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 import sqlalchemy as sa
 
@@ -24,3 +25,8 @@ def get(conn: sa.Connection, digest: str) -> bytes | None:
     """None where this database lacks them, or has others than were given."""
     body = conn.scalar(sa.select(_b.body).where(_b.sha256 == digest))
     return None if body is None or hashlib.sha256(body).hexdigest() != digest else bytes(body)
+
+
+def held(conn: sa.Connection, digests: Collection[str]) -> set[str]:
+    """Those of these of which there are bytes, whatever they are."""
+    return set(conn.scalars(sa.select(_b.sha256).where(_b.sha256.in_(digests)))) if digests else set()

@@ -18,7 +18,7 @@ from collector.store.journal import journaled, leaves
 MAX_FILES = 8  # of one dispute
 MAX_CENTER_BYTES = 64_000_000  # of all disputes of one center
 
-_a, _b = schema.attachments.c, schema.attachment_bodies.c
+_a = schema.attachments.c
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +87,9 @@ def body_of(conn: sa.Connection, one: Attachment) -> bytes:
 
 def lost(conn: sa.Connection, number: int) -> set[str]:
     """The files of a dispute of which this database has no bytes."""
-    joined = schema.attachments.outerjoin(schema.attachment_bodies, _a.sha256 == _b.sha256)
-    query = sa.select(_a.attachment).select_from(joined).where(_a.dispute == number, _b.sha256.is_(None))
-    return set(conn.scalars(query))
+    files = of_dispute(conn, number)
+    here = attachment_bytes.held(conn, {one.sha256 for one in files})
+    return {one.attachment for one in files if one.sha256 not in here}
 
 
 def is_whole(conn: sa.Connection, one: Attachment) -> bool:
