@@ -124,6 +124,13 @@ def test_seats_that_ran_on_had_mains_and_the_gateway_alone_went_down() -> None:
     assert named(facts, cut) == ("ups_exhausted", "likely")
 
 
+def test_neighbours_speak_of_the_start_that_ended_most_of_the_gap_alone() -> None:
+    stopped, short = (25.0, boot("clean", 25.0)), (28.0, boot("power", 2.0))
+    facts = gap([(-0.5, WORKING)], stopped, short, (32.0, roll(on=9)))
+    cut = NeighbourWitness(feeder="F", feeder_cut=4, feeder_mains=1)
+    assert named(facts) == named(facts, cut) == ("agent_stopped", "shown")
+
+
 def test_a_ups_on_battery_is_believed_whatever_the_seats_do() -> None:
     for calls in ([(-0.5, CLOSING)], [(32.0, roll(on=9))]):
         facts = gap([(-0.2, LOW), *calls[:1]], (30.0, boot("power", 30.2)), *calls)
