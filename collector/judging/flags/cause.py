@@ -129,8 +129,8 @@ def _stopped(facts: GapFacts, _witness: NeighbourWitness) -> Cause | None:
 
 
 def _main_boot(facts: GapFacts) -> Boot | None:
-    """The one that ended most of the gap; of two alike the one that knows when its machine died."""
-    return max(facts.boots, key=lambda boot: (_dark_ms(facts, boot), boot.died_ms is not None), default=None)
+    """The one that ended most of the gap."""
+    return max(facts.boots, key=lambda boot: _dark_ms(facts, boot), default=None)
 
 
 def _unexplained(facts: GapFacts, boot: Boot) -> Cause:
