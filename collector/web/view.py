@@ -15,7 +15,7 @@ from collector.access.accounts.policy import Account, allowed
 from collector.common.html_words import HtmlWords, html_words
 from collector.web import auth, i18n
 from collector.web.format import Show
-from collector.web.site import Site
+from collector.web.site import Site, templates
 
 THEMES = ("auto", "light", "dark")
 DIGITS = ("latin", "own")
@@ -88,7 +88,7 @@ class View:
         return next(names, "")
 
     def page(self, template: str, *, status: int = 200, **values: object) -> Response:
-        html = self.site.templates.get_template(template).render(
+        html = templates().get_template(template).render(
             view=self,
             t=self.words,
             show=self.show,

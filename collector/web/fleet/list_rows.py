@@ -13,7 +13,7 @@ from collector.common.html_words import HtmlWords
 from collector.desk.risk.rows import MonthRisk
 from collector.store.queries import STATES
 from collector.web.format import Show, day_marks
-from collector.web.site import Site
+from collector.web.site import Site, templates
 from collector.web.view import View
 
 SHOWN = (
@@ -71,7 +71,7 @@ class RowMarkup:
         """The template's macro in one language: making its surroundings costs half of a row."""
         show = Show(words, 0, self._site.zone, self._site.standards, names_others)
         named = {"t": words, "show": show}
-        parts: Any = self._site.templates.get_template("parts.html").make_module(named)
+        parts: Any = templates().get_template("parts.html").make_module(named)
         badges = {state: parts.badge(state, words(f"state.{state}")) for state in STATES}
-        module: Any = self._site.templates.get_template("row.html").make_module({**named, "badges": badges})
+        module: Any = templates().get_template("row.html").make_module({**named, "badges": badges})
         return module.tr  # type: ignore[no-any-return]
