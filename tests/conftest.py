@@ -39,8 +39,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst
 
 
 # Where PostgreSQL sees the same statements as SQLite, a third of the tests by name ask it in the quick run too; all do
-# of judging, run, store, and of ingest but for the servers' results.
-SAME_STATEMENTS = re.compile(r"tests/collector/(?!judging/|run/|store/|ingest/(?!test_server_results)).*\[.*postgresql")
+# of judging, run, of store's own folder, and of ingest but for the servers' results.
+SAME_STATEMENTS = re.compile(
+    r"tests/collector/(?!judging/|run/|store/[^/]*\.py|ingest/(?!test_server_results)).*\[.*postgresql"
+)
 # Plays of many seconds in several variants: the quick run has one of each.
 ONE_OF_EACH = re.compile(
     r"tests/collector/(?:"

@@ -9,6 +9,8 @@ LONGEST = (
     "tests/agent/probes/link/",
     "tests/faults/",
     "tests/timelines/",
+    "tests/project/test_",
+    "tests/collector/run/",
     "tests/collector/web/test_browser.py",
     "tests/agent/probes/speed/",
     "tests/collector/judging/outages/",
@@ -16,6 +18,7 @@ LONGEST = (
     "tests/collector/reports/",
 )
 APART = ("tests/agent/probes/link/", "tests/faults/")  # no two of them share more than a session does
+TOGETHER = "tests/project/test_"  # they look through the same sources, which a process parses once
 
 
 def begins(nodeid: str) -> int:
@@ -25,4 +28,6 @@ def begins(nodeid: str) -> int:
 
 class LongestFirst(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(TOGETHER):
+            return TOGETHER
         return nodeid if nodeid.startswith(APART) else nodeid.partition("::")[0]
