@@ -33,7 +33,7 @@ from agent.uplink import trust
 from agent.uplink.batch import batch_of
 from agent.uplink.broker_client import CONNECT_S, BrokerClient, EventName
 from agent.uplink.causes import UplinkLost, cause_of, explained
-from agent.uplink.endpoints import Endpoints, format_endpoint
+from agent.uplink.endpoints import Endpoints, format_endpoint, is_gone
 from agent.uplink.inflight import InFlightBatches
 from agent.uplink.keepalive import IDENTIFIER_REJECTED, Keepalives
 from agent.uplink.receipts import ReceiptWitness, is_other_history
@@ -71,7 +71,6 @@ MAX_PACE_S = 600.0
 # With batches out and not even a PUBACK back, somebody in between only pretends. To try another broker costs little.
 SILENT_S, SILENT_OF_SEVERAL_S = 150.0, 30.0
 ANSWER_OF_SEVERAL_S = 15.0  # once TLS stands: a machine without its cluster's majority takes sessions and is silent
-SILENT_AT_END_S = 10.0  # before the kernel gave a session up: its broker is not tried again first
 
 
 # ---------------------------------------------------------------- the session
@@ -175,7 +174,7 @@ class Uplink:
         failures = 0
         while True:
             connected_s: float | None = None
-            silent, self._proven, self._packs, shorter = False, False, False, False
+            gone, self._proven, self._packs, shorter = False, False, False, False
             self._unanswered_s = None
             client = self._client(self._endpoints.current)
             try:
@@ -184,7 +183,7 @@ class Uplink:
                 await self._run_session(client)
             except (UplinkLost, IdentityError, OSError, ValueError) as error:
                 self.view.cause = self._cause_of(error, connected_s)
-                silent = isinstance(error, TimeoutError) or self._silent_s() > SILENT_AT_END_S
+                gone = is_gone(error, self._silent_s())
                 self.view.detail = f"{format_endpoint(self._endpoints.current)}: {describe(error)}"
                 SESSION_ENDED.log(broker=format_endpoint(self._endpoints.current), cause=self.view.cause, error=error)
                 if isinstance(error, UplinkLost) and error.code == IDENTIFIER_REJECTED:
@@ -202,8 +201,8 @@ class Uplink:
                 continue
             lasted_s = None if connected_s is None else self._now_s() - connected_s
             failures = failures_after(failures, lasted_s)
-            if silent or (failures and not self._proven):
-                self._endpoints.failed(silent=silent)
+            if gone or (failures and not self._proven):
+                self._endpoints.failed(gone=gone)
             await self._pause(backoff_s(failures, self._chance()))
 
     def _cause_of(self, error: Exception, connected_s: float | None) -> UplinkCause:

@@ -23,7 +23,8 @@ from agent.common.reasons import Reason, encode
 from bench.desk.causes import BEGINS_MS, standards
 from bench.desk.truth import MINUTE_MS
 from bench.desk.year import registered
-from bench.fleet.ground import DATABASES, cost
+from bench.ground.processes import cost
+from bench.ground.whole import DATABASES
 from collector.commands.simulation.fleet import make_fleet
 from collector.desk import follow, settle, tables
 from collector.store import Store, schema, upsert

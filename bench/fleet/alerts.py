@@ -30,9 +30,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from agent import wire
-from bench.fleet.ground import DATABASES, Ground, GroundError, Member, ground, now_ms
-from bench.fleet.session import Session, SessionEnded
-from bench.fleet.storm import round_of
+from bench.ground.processes import GroundError, now_ms
+from bench.ground.returning import round_of
+from bench.ground.session import Session, SessionEnded
+from bench.ground.whole import DATABASES, Ground, Member, ground
 from collector.commands.simulation.fleet import make_fleet
 from collector.commands.simulation.gateway import Gateway
 from collector.commands.simulation.register import register

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from agent import wire
-from bench.fleet.session import CONNECT, PUBLISH, remaining_length, text
+from bench.ground.session import CONNECT, PUBLISH, remaining_length, text
 
 KEEPALIVE_S = 600
 CHUNK_BYTES = 64 * 1024

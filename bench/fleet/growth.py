@@ -18,8 +18,9 @@ from typing import Any
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bench.fleet.ground import DATABASES, now_ms
 from bench.fleet.live import WARM_UP, Spent, enrolled, minute_of, take_minute
+from bench.ground.processes import now_ms
+from bench.ground.whole import DATABASES
 from bench.pages.pages import timed
 from collector.commands.simulation.gateway import Gateway
 from collector.commands.simulation.readings import MINUTE_MS

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent import wire
-from bench.fleet.ground import DATABASES, ROOT, Ground, GroundError, Member, check, cost, ground, now_ms
-from bench.fleet.session import Session
-from bench.fleet.storm import Backlog, Missed
+from bench.ground.processes import GroundError, cost, now_ms
+from bench.ground.returning import Backlog, Missed
+from bench.ground.session import Session
+from bench.ground.whole import DATABASES, ROOT, Ground, Member, check, ground
 from collector.commands.simulation.gateway import Gateway
 
 KINDS = ("signed", "unsigned", "bare")

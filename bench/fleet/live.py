@@ -25,8 +25,9 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
-from bench.fleet.ground import DATABASES, cost, heard_before, now_ms
-from bench.fleet.storm import round_of
+from bench.ground.processes import cost, now_ms
+from bench.ground.returning import round_of
+from bench.ground.whole import DATABASES, heard_before
 from collector.commands.simulation.fleet import make_fleet
 from collector.commands.simulation.gateway import Gateway
 from collector.commands.simulation.identities import device_of

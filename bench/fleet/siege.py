@@ -29,8 +29,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import pack, wire
 from agent.common.mqtt import Client
-from bench.fleet.ground import Ground, Member, cost, ground, now_ms
-from bench.fleet.storm import round_of
+from bench.ground.processes import cost, now_ms
+from bench.ground.returning import round_of
+from bench.ground.whole import Ground, Member, ground
 from collector.commands.simulation.gateway import Gateway
 from collector.commands.simulation.readings import MINUTE_MS
 from collector.common.config.endpoint import split_listen

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import resource
@@ -20,40 +21,46 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import pack, wire
+from agent.identity import BrokerEndpoint
 from agent.spool.record import Group
 from agent.uplink.batch import batch_of
 from agent.uplink.broker_client import CONNECT_S
-from agent.uplink.inflight import InFlightBatches
+from agent.uplink.endpoints import Endpoints, is_gone
+from agent.uplink.session import ANSWER_OF_SEVERAL_S, SILENT_OF_SEVERAL_S
 from agent.uplink.window import Send, backoff_s, failures_after, next_step
-from bench.fleet.ground import DATABASES, Ground, GroundError, Member, check, costs, ground, heard_before, now_ms
-from bench.fleet.session import Session
-from collector.commands.simulation import readings
-from collector.commands.simulation.fleet import SimulatedCenter
-from collector.commands.simulation.gateway import LIVE_MS, Gateway, PendingReading, fitting
+from bench.ground import outside
+from bench.ground.processes import GroundError, now_ms
+from bench.ground.returning import Backlog, Missed, Returning, round_of
+from bench.ground.session import Session
+from bench.ground.whole import DATABASES, Ground, broker_name, check, costs, ground, heard_before
+from collector.commands.simulation.gateway import LIVE_MS, PendingReading, fitting
 from collector.commands.simulation.readings import MINUTE_MS
 
 HOUR_MS = 60 * MINUTE_MS
 TICK_S = 0.5
 SAY_S = 10.0
-AHEAD = 200  # readings of the backlog that a gateway has in hand
-MARK = 120  # readings between two marks of a chain
-TAIL_ROUNDS = 3  # the newest of the backlog still count as live
 SETTLE_S = 300.0
+LOSSES = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gateways", type=int, default=200, metavar="N", help="how many come back (default 200)")
     parser.add_argument("--hours", type=float, default=1.0, metavar="H", help="of backlog in each (default 1)")
-    parser.add_argument("--broker", choices=("embedded", "tended", "mosquitto"), default="embedded")
+    parser.add_argument("--broker", choices=("embedded", "tended", *outside.PROGRAMS), default="embedded")
+    parser.add_argument("--brokers", type=int, default=1, metavar="N", help="so many mosquitto or nats (default 1)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="of ingest (default 1)")
+    parser.add_argument("--lose", type=float, metavar="S", help="after so long the first broker is lost")
+    parser.add_argument("--how", choices=LOSSES, default="killed", help="default killed; frozen: it falls silent")
+    parser.add_argument(
+        "--back", type=float, default=60.0, metavar="S", help="and so long after it is back (default 60)"
+    )
     parser.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     parser.add_argument(
         "--tls", action=argparse.BooleanOptionalAction, default=True, help="of the collector's own broker"
@@ -65,9 +72,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if not options.tls and options.broker == "mosquitto":
-        print("bench storm: its door is TLS; leave --no-tls out", file=sys.stderr)
+    is_outside = options.broker in outside.PROGRAMS
+    if is_outside and not options.tls:
+        print("bench storm: its listener is TLS; leave --no-tls out", file=sys.stderr)
         return 2
+    if not is_outside and (options.brokers > 1 or options.lose is not None):
+        print("bench storm: --brokers and --lose are of --broker mosquitto and nats", file=sys.stderr)
+        return 2
+    logging.getLogger("agent").setLevel(logging.ERROR)  # thousands that say which broker they try next
     signal.signal(signal.SIGTERM, lambda *_said: sys.exit(1))  # through every `finally`: nothing is left running
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -77,7 +89,13 @@ def run(options: argparse.Namespace) -> int:
         try:
             since_ms = now_ms() - round(options.hours * 60) * MINUTE_MS
             with ground(
-                place, options.gateways, broker=options.broker, database=options.database, at_ms=since_ms - HOUR_MS
+                place,
+                options.gateways,
+                broker=options.broker,
+                brokers=options.brokers,
+                workers=options.workers,
+                database=options.database,
+                at_ms=since_ms - HOUR_MS,
             ) as made:
                 heard_before(made.settings.database_url, [member.gateway for member in made.members], since_ms)
                 return _stormed(made, options)
@@ -90,8 +108,9 @@ def _stormed(made: Ground, options: argparse.Namespace) -> int:
     storm = Storm(made, options)
     promised = sum(item.gateway.next_seq - 1 for item in storm.returning)
     print(
-        f"{options.gateways} gateways, {options.hours:g} h of backlog each, {promised} readings; {options.broker}, "
-        f"{options.database}, {'TLS 1.3' if options.tls else 'no TLS'}; load {os.getloadavg()[0]:.1f}",
+        f"{options.gateways} gateways, {options.hours:g} h of backlog each, {promised} readings; {options.brokers} "
+        f"{options.broker}, {options.workers} of ingest, {options.database}, {'TLS 1.3' if options.tls else 'no TLS'}; "
+        f"load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
     made.serve()
@@ -99,123 +118,12 @@ def _stormed(made: Ground, options: argparse.Namespace) -> int:
     return storm.tell()
 
 
-# ---------------------------------------------------------------- the backlog
-
-
-def round_of(center: SimulatedCenter, at_ms: int, boot_ms: int) -> list[bytes]:
-    """What is measured in a quiet minute."""
-    dice = random.Random(f"{center.code}:{at_ms // MINUTE_MS}")
-    made = [
-        readings.link(center, at_ms, dice, offline=False, slow=False),
-        readings.gateway(at_ms, dice, boot_ms),
-        readings.ups(center, at_ms, dice, None),
-        readings.seats(center, dice, is_open=True, broken=None),
-    ]
-    at = readings.stamp(center, at_ms, boot_ms, 0)
-    return [wire.encode_reading(msgspec.structs.replace(item, at=at)) for item in made]
-
-
-@dataclass(frozen=True)
-class Missed:
-    """The rounds missed by every gateway of one size: (at_ms, reading), oldest first."""
-
-    of: Sequence[tuple[int, bytes]]
-
-    @classmethod
-    def by(cls, center: SimulatedCenter, rounds: int, until_ms: int) -> Missed:
-        boot_ms = until_ms - (rounds + 60) * MINUTE_MS
-        times = [until_ms - back * MINUTE_MS for back in range(rounds, 0, -1)]
-        return cls([(at_ms, raw) for at_ms in times for raw in round_of(center, at_ms, boot_ms)])
-
-
-class Backlog:
-    """A gateway's missed readings, given out a few at a time; its chain is marked now and then, not kept whole."""
-
-    def __init__(self, missed: Missed, gateway: Gateway) -> None:
-        self._of = missed.of
-        self._marks: list[bytes] = []
-        chain = gateway.chain
-        for begin in range(0, len(self._of), MARK):
-            self._marks.append(chain)
-            chain = wire.chain(chain, [raw for _, raw in self._of[begin : begin + MARK]])
-        gateway.chain, gateway.next_seq = chain, len(self._of) + 1
-        tail = min(len(self._of), TAIL_ROUNDS * 4)
-        self._given, self._end = 0, len(self._of) - tail
-        gateway.waiting = self._some(self._end, len(self._of))
-
-    @property
-    def newest(self) -> int:
-        """The number of the last round's first reading."""
-        return len(self._of) - 3
-
-    @property
-    def left(self) -> int:
-        return self._end - self._given
-
-    def fill(self, gateway: Gateway) -> None:
-        """The gateway has the next of it in hand again, ahead of whatever is newer."""
-        older = [kept for kept in gateway.waiting if kept.seq <= self._end]
-        if self.left and len(older) < AHEAD:
-            more = self._some(self._given, min(self._end, self._given + AHEAD))
-            self._given += len(more)
-            gateway.waiting = older + more + [kept for kept in gateway.waiting if kept.seq > self._end]
-
-    def _some(self, begin: int, end: int) -> list[PendingReading]:
-        mark = begin // MARK
-        chain = wire.chain(self._marks[mark], [raw for _, raw in self._of[mark * MARK : begin]]) if self._of else b""
-        found = []
-        for index in range(begin, end):
-            at_ms, raw = self._of[index]
-            found.append(PendingReading(index + 1, at_ms, raw, chain))
-            chain = wire.chain(chain, [raw])
-        return found
-
-
-# ---------------------------------------------------------------- one gateway that comes back
-
-
-@dataclass(kw_only=True)
-class Returning:
-    """Times are monotonic seconds; `live` has when each live reading that waits was measured."""
-
-    member: Member
-    backlog: Backlog
-    session: Session | None = None
-    measured_s: float = 0.0  # the next round
-    tried: int = 0
-    refused: int = 0
-    connect_s: list[float] = field(default_factory=list)
-    since_s: float | None = None  # the present session's begin
-    first_s: float | None = None
-    seen_s: float | None = None  # its newest state had a receipt, for the first time
-    drained_s: float | None = None
-    live: dict[int, float] = field(default_factory=dict)
-    lags_s: list[float] = field(default_factory=list)
-    packs: bool = False  # a receipt of this session has said that the collector reads packed batches
-    flights: InFlightBatches = field(default_factory=InFlightBatches)
-
-    @property
-    def gateway(self) -> Gateway:
-        return self.member.gateway
-
-    @property
-    def has_news(self) -> bool:
-        """Whether the newest reading is neither on its way nor receipted."""
-        newest = self.gateway.next_seq - 1
-        waits = bool(self.gateway.waiting) and self.gateway.waiting[-1].seq == newest
-        return waits and all(flight.key[2] < newest for flight in self.flights)
-
-    @property
-    def backlogged(self) -> int:
-        waiting = sum(1 for kept in self.gateway.waiting if kept.seq not in self.live)
-        return self.backlog.left + waiting
-
-
 class Storm:
     def __init__(self, made: Ground, options: argparse.Namespace) -> None:
         self._made, self._options = made, options
         self._key = Ed25519PublicKey.from_public_bytes(made.collector_key)
-        self._port = made.tls if options.tls else made.settings.broker_address[1]
+        ports = made.doors if options.tls else [made.settings.broker_address[1]]
+        self._ways = [BrokerEndpoint(host="127.0.0.1", port=port, tls=options.tls) for port in ports]
         self._boot_ms = now_ms() - 60 * MINUTE_MS
         rounds, until_ms = round(options.hours * 60), now_ms()
         missed: dict[int, Missed] = {}
@@ -224,7 +132,9 @@ class Storm:
             center = member.gateway.center
             if center.seats not in missed:
                 missed[center.seats] = Missed.by(center, rounds, until_ms)
-            self.returning.append(Returning(member=member, backlog=Backlog(missed[center.seats], member.gateway)))
+            backlog = Backlog(missed[center.seats], member.gateway)
+            ways = self._ways[len(self.returning) % len(self._ways) :] + self._ways
+            self.returning.append(Returning(member=member, backlog=backlog, brokers=Endpoints(ways[: len(self._ways)])))
         self._by_device = {item.gateway.device: item for item in self.returning}
         self.receipted = self.paced = self.bad = self.batches = self.again = 0
         self.sent_bytes = 0
@@ -232,6 +142,8 @@ class Storm:
         self._lags_s: list[float] = []
         self.measuring = True
         self.began_s = self.ended_s = 0.0
+        self.lost_s: float | None = None  # when the first broker was
+        self.is_back = False  # and it came again
         self.peak: dict[str, int] = {}
         self.cpu_s: dict[str, float] = {}
 
@@ -258,6 +170,7 @@ class Storm:
         last = 0
         while True:
             now_s = time.monotonic()
+            self._strike(now_s)
             for item in self.returning:
                 self._measure(item, now_s)
                 self._pump(item, now_s)
@@ -273,6 +186,25 @@ class Storm:
             await asyncio.sleep(TICK_S)
         self.ended_s = time.monotonic()
         self._spent(before)
+
+    def _strike(self, now_s: float) -> None:
+        """The first broker is lost when its time has come, and comes back."""
+        options, since_s = self._options, now_s - self.began_s
+        if options.lose is None or self.is_back:
+            return
+        process = self._made.processes[broker_name(0)]
+        if self.lost_s is None and since_s > options.lose:
+            self.lost_s = now_s
+            for item in self.returning:
+                item.was_lost = item.session is not None and item.session.up and item.brokers.current == self._ways[0]
+            process.send_signal(LOSSES[options.how])
+        elif self.lost_s is not None and since_s > options.lose + options.back:
+            self.is_back = True
+            if options.how == "frozen":
+                process.send_signal(signal.SIGCONT)
+            else:
+                process.wait()
+                self._made.start_broker(0)
 
     def _spent(self, before: dict[str, float]) -> None:
         for name, spent in costs(self._made).items():
@@ -295,26 +227,31 @@ class Storm:
         while True:
             device = client.gateway.device
             session = Session(device, partial(self._receive, client))
-            began_s, connected_s = time.monotonic(), None
+            began_s, connected_s, gone, way = time.monotonic(), None, False, client.brokers.current
+            client.proven = False
             try:
                 context = client.member.context() if self._options.tls else None
                 client.tried += 1
                 topics = (wire.receipt_topic(device), wire.task_topic(device))
-                await session.connect("127.0.0.1", self._port, context, topics, CONNECT_S)
+                answer_s = ANSWER_OF_SEVERAL_S if client.brokers.are_several else None
+                await session.connect(way.host, way.port, context, topics, CONNECT_S, answer_s)
                 connected_s = time.monotonic()
                 client.connect_s.append(connected_s - began_s)
                 client.session, client.since_s, client.packs = session, connected_s, False
                 client.first_s = client.first_s or connected_s
                 self._pump(client, connected_s)
                 await session.run()
-            except OSError:
+            except OSError as error:
                 client.refused += 1
+                gone = is_gone(error, client.silent_s)
             finally:
                 client.session = None
                 client.flights.begin()
                 await session.close()
             lasted_s = None if connected_s is None else time.monotonic() - connected_s
             failures = failures_after(failures, lasted_s)
+            if gone or (failures and not client.proven):
+                client.brokers.failed(gone=gone)
             await asyncio.sleep(backoff_s(failures, random.random()))
 
     def _measure(self, client: Returning, now_s: float) -> None:
@@ -330,6 +267,9 @@ class Storm:
 
     def _pump(self, client: Returning, now_s: float) -> None:
         if client.session is None or not client.session.up:
+            return
+        if client.brokers.are_several and client.silent_s > SILENT_OF_SEVERAL_S:
+            client.session.drop()
             return
         if overdue := client.flights.overdue(now_s):
             self.again += len(overdue)
@@ -385,9 +325,13 @@ class Storm:
 
     def _note(self, client: Returning, receipt: wire.Receipt, now_s: float) -> None:
         came_s = client.since_s or now_s
+        client.proven = True
+        client.brokers.worked()
         if receipt.last_seq >= client.backlog.newest and client.seen_s is None:
             client.seen_s = now_s - (client.first_s or now_s)
         for seq in [seq for seq in client.live if receipt.first_seq <= seq <= receipt.last_seq]:
+            if self.lost_s is not None and client.again_s is None and client.live[seq] > self.lost_s:
+                client.again_s = now_s - client.live[seq]
             client.lags_s.append(now_s - max(client.live.pop(seq), came_s))
             self._lags_s.append(client.lags_s[-1])
         if client.drained_s is None and not client.backlogged:
@@ -415,6 +359,11 @@ class Storm:
             f"{self.sent_bytes / max(1, self.receipted):.0f} bytes a reading"
         )
         print(f"newest state receipted after coming: {_three(seen)} s; live lag: {_three(lags)} s, n {len(lags)}")
+        if self.lost_s is not None:
+            of = [item for item in self.returning if item.was_lost]
+            again = sorted(item.again_s for item in of if item.again_s is not None)
+            first = f"the first measured afterwards waited {_three(again)} s for its receipt, n {len(again)}"
+            print(f"a broker was {self._options.how}: {len(of)} were there; {first}")
         most_s = self.most_pace_ms / 1000
         print(
             f"pace: asked for in {self.paced} receipts, at most {most_s:.1f} s; sent again: {self.again}; "

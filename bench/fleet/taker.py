@@ -20,7 +20,7 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import wire
-from bench.fleet.ground import now_ms
+from bench.ground.processes import now_ms
 from collector.access.ca import Authority
 from collector.access.enrolment import is_signed
 from collector.access.server_certs import server_certificates

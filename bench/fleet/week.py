@@ -25,7 +25,8 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
-from bench.fleet.ground import DATABASES, Ground, GroundError, cost, ground
+from bench.ground.processes import GroundError, cost
+from bench.ground.whole import DATABASES, Ground, ground
 from collector.access.signing_key import load_or_make
 from collector.commands.archive import worked
 from collector.commands.console import Bar

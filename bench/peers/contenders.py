@@ -23,7 +23,8 @@ from pathlib import Path
 
 import psycopg
 
-from bench.fleet.ground import DATABASES, GroundError, cost, free_port
+from bench.ground.processes import GroundError, cost, free_port
+from bench.ground.whole import DATABASES
 
 SENDERS = 4
 PATIENCE_S = 300.0

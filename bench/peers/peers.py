@@ -19,10 +19,11 @@ from pathlib import Path
 
 import msgspec
 
-from bench.fleet.ground import GroundError, cost, ground, now_ms
 from bench.fleet.ingest import taken
 from bench.fleet.live import SEATS, signed
-from bench.fleet.storm import round_of
+from bench.ground.processes import GroundError, cost, now_ms
+from bench.ground.returning import round_of
+from bench.ground.whole import ground
 from bench.peers.contenders import Report, Spent, needed, victoria, zabbix
 from collector.commands.simulation.fleet import make_fleet
 from collector.commands.simulation.readings import MINUTE_MS

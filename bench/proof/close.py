@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from bench.fleet.ground import DATABASES, Ground, GroundError, cost, ground
+from bench.ground.processes import GroundError, cost
+from bench.ground.whole import DATABASES, Ground, ground
 from bench.proof.month import DAY_MS, HOUR_MS, MONTH_END_MS, MonthPlay
 from collector.judging import reopening
 from collector.register import centers

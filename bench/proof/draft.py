@@ -18,7 +18,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bench.fleet.ground import DATABASES, Ground, GroundError, ground
+from bench.ground.processes import GroundError
+from bench.ground.whole import DATABASES, Ground, ground
 from bench.proof.close import NATION, Meter, print_head, print_row
 from bench.proof.month import DAY_MS, HOUR_MS, MONTH_END_MS, MonthPlay
 from collector.reports.audit.trial.draft import DraftQuestion

@@ -9,7 +9,7 @@ from io import StringIO
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import wire
-from bench.fleet.ground import Ground
+from bench.ground.whole import Ground
 from collector.access.signing_key import load_or_make
 from collector.commands.archive import worked
 from collector.commands.console import Bar

@@ -13,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.fleet.ground import Ground, GroundError, ground
+from bench.ground.processes import GroundError
+from bench.ground.whole import Ground, ground
 from bench.proof.month import DAY_MS, HOUR_MS, MONTH, MONTH_END_MS, MonthPlay
 from collector.access.ca import Authority
 from collector.reports.pdf import pades

@@ -16,7 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.fleet.ground import DATABASES, Ground, GroundError, ground
+from bench.ground.processes import GroundError
+from bench.ground.whole import DATABASES, Ground, ground
 from bench.proof.month import DAY_MS, HOUR_MS, MONTH, MONTH_END_MS, MonthPlay
 from collector.store.database import opened
 

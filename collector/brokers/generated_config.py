@@ -211,6 +211,7 @@ def _nats_conf(site: BrokerSite) -> str:
             f"max_subscriptions: {SUBSCRIPTIONS}",
             f"max_pending: {PENDING_BYTES}",
             'write_deadline: "10s"',
+            *(_patience() if site.cluster else []),
             *_block("jetstream", [f"store_dir: {json.dumps(f'{site.folder}/store')}", *stored]),
             *(_nats_cluster(site.cluster) if site.cluster else []),
             *listeners,
@@ -218,6 +219,12 @@ def _nats_conf(site: BrokerSite) -> str:
             "",
         ]
     )
+
+
+def _patience() -> list[str]:
+    """A machine that is cut off is a peer for 60 to 90 s else (pings each 30 s, two of them missing), and what is asked
+    of it waits. MQTT's own sessions have MQTT's pings."""
+    return ['ping_interval: "4s"', "ping_max: 2"]
 
 
 def _nats_cluster(cluster: ClusterSite) -> list[str]:

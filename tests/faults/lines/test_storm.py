@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.fleet import storm
-from bench.fleet.ground import ground
+from bench.ground.whole import ground
 from tests.faults.master import check
 
 GATEWAYS, HOURS = 20, 0.5

@@ -11,16 +11,15 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
-import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -31,13 +30,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import wire
 from agent.uplink import enrol as agent_enrol
+from bench.ground import outside
+from bench.ground.processes import Cost, GroundError, by_program, free_port, now_ms, own, wait
 from collector.access import enrolment
 from collector.access.ca import Authority
-from collector.access.people import People
-from collector.access.server_certs import server_certificates
 from collector.access.signing_key import load_or_make
-from collector.brokers import generated_config
-from collector.brokers.generated_config import BrokerSite
 from collector.commands.simulation.fleet import SimulatedCenter, make_fleet
 from collector.commands.simulation.gateway import Gateway
 from collector.commands.simulation.identities import device_of
@@ -46,22 +43,6 @@ from collector.common.config import Settings, load
 from collector.store import Store, schema
 
 ROOT = Path(__file__).parents[2]
-TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-class GroundError(RuntimeError):
-    """A part of the ground does not start; one sentence."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 # ---------------------------------------------------------------- databases
@@ -99,7 +80,7 @@ def postgresql(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes] | No
         process = subprocess.Popen(argv, user="postgres", cwd="/", stdout=log, stderr=log, start_new_session=True)
     try:
         ready = [str(bin_ / "pg_isready"), "-h", str(place), "-q"]
-        _wait(lambda: subprocess.run(ready, check=False).returncode == 0, process, "PostgreSQL")
+        wait(lambda: subprocess.run(ready, check=False).returncode == 0, process, "PostgreSQL")
         made = [str(bin_ / "createdb"), "-h", str(place), "-U", "nabz", "nabz"]
         subprocess.run(made, user="postgres", check=True, cwd="/")
         yield f"postgresql+psycopg://nabz@/nabz?host={place}", process
@@ -180,18 +161,28 @@ def heard_before(url: str, gateways: Sequence[Gateway], at_ms: int) -> None:
 
 @dataclass
 class Ground:
-    """Open it with `ground`. `processes` by name; `tls` is the port of the broker's door for gateways."""
+    """Open it with `ground`. `processes` by name; `doors` are the ports of each broker's listener for gateways, and
+    `brokers` what starts those beside the collector."""
 
     folder: Path
     settings: Settings
     config: Path
-    tls: int
+    doors: list[int]
     members: list[Member]
+    brokers: list[list[str]] = field(default_factory=list)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def collector_key(self) -> bytes:
         return load_or_make(self.settings.data_dir).public_key().public_bytes_raw()
+
+    @property
+    def tls(self) -> int:
+        return self.doors[0]
+
+    def start_broker(self, number: int) -> None:
+        process = self.start(broker_name(number), self.brokers[number])
+        wait(partial(outside.listens, self.doors[number]), process, f"a broker (see {self.folder})")
 
     def start(self, name: str, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -202,7 +193,7 @@ class Ground:
     def serve(self, *words: str) -> None:
         """Starts the collector and returns when it answers."""
         process = self.start("collector", [sys.executable, "-m", "collector", *(words or ("serve",)), *self.named])
-        _wait(self._healthy, process, f"the collector (see {self.folder}/collector.log)")
+        wait(self._healthy, process, f"the collector (see {self.folder}/collector.log)")
 
     @property
     def named(self) -> tuple[str, str]:
@@ -236,132 +227,69 @@ def ground(
     database: str = "sqlite",
     at_ms: int | None = None,
     is_whole: bool = False,
+    brokers: int = 1,
+    workers: int = 1,
 ) -> Iterator[Ground]:
     """Everything but the collector runs; `count` gateways are enrolled, at `at_ms` or now. `broker`:
-    embedded or tended, of the collector's own, or mosquitto, beside it. `is_whole`: enrolment and measurement have
-    listeners too. Raises GroundError."""
+    embedded or tended, of the collector's own, or mosquitto or nats, beside it, so many of them as `brokers` says.
+    `is_whole`: enrolment and measurement have listeners too. Raises GroundError."""
     with ExitStack() as stack:
         url, process = stack.enter_context(DATABASES[database](folder))
-        tls, plain, web = free_port(), free_port(), free_port()
+        doors = [free_port() for _ in range(brokers)]
         config = folder / "collector.toml"
-        named = f"mqtts://127.0.0.1:{tls}" if broker == "mosquitto" else "embedded"
-        kind = "mosquitto" if broker == "tended" else "embedded"
-        door = f'kind = "{kind}"\nlisten = "127.0.0.1:{plain}"\ntls_listen = "127.0.0.1:{tls}"\n'
-        door = "" if broker == "mosquitto" else door
-        others = f'listen = "127.0.0.1:{free_port()}"\n[enrolment]\nlisten = "127.0.0.1:{free_port()}"\n'
-        config.write_text(
-            f'[collector]\ndata_dir = "{folder}/data"\nlog_level = "warning"\n[database]\nurl = "{url}"\n'
-            f'[web]\nlisten = "127.0.0.1:{web}"\n[broker]\nurl = "{named}"\n{door}[measure]\n'
-            + (others if is_whole else "enabled = false\n")
-        )
+        config.write_text(_settings(folder, url, broker, doors, workers, is_whole))
         settings = load(config)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        made = Ground(
-            folder, settings, config, tls, enrolled(settings, make_fleet(count, 1), folder / "fleet", at_ms or now_ms())
-        )
+        members = enrolled(settings, make_fleet(count, 1), folder / "fleet", at_ms or now_ms())
+        made = Ground(folder, settings, config, doors, members)
         if process is not None:
             made.processes["database"] = process
-        if broker == "mosquitto":
-            _mosquitto(made)
         try:
+            if broker in outside.PROGRAMS:
+                devices = [member.gateway.device for member in members]
+                made.brokers = outside.commands(broker, settings, doors, devices, folder)
+                for number in range(brokers):
+                    made.start_broker(number)
             yield made
         finally:
-            for name in ("flood", "collector", "broker"):
+            for name in ("flood", "collector", *map(broker_name, range(brokers))):
                 made.stop(name)
 
 
-def _mosquitto(made: Ground) -> None:
-    tool = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
-    if tool is None:
-        raise GroundError("mosquitto: is not installed; use --broker embedded, or install Debian's mosquitto")
-    place = made.folder / "mosquitto"
-    place.mkdir()
-    authority = Authority(made.settings.data_dir, now_ms())
-    server = server_certificates(authority, made.settings, now_ms())[0].server
-    for word, source in (("ca", server.ca), ("cert", server.cert), ("key", server.key)):
-        shutil.copyfile(source, place / generated_config.CERTIFICATES[word])
-    shutil.copyfile(authority.write_crl([], now_ms()), place / generated_config.CERTIFICATES["crl"])
-    names = [member.gateway.device for member in made.members]
-    site = BrokerSite(
-        tls=("127.0.0.1", made.tls),
-        websocket=None,
-        people=People(services=made.settings.broker.services, gateways=names),
-        folder=str(place),
+def _settings(folder: Path, url: str, broker: str, doors: Sequence[int], workers: int, is_whole: bool) -> str:
+    kind = "mosquitto" if broker == "tended" else "embedded"
+    inside = f'url = "embedded"\nkind = "{kind}"\n{_listen()}tls_listen = "127.0.0.1:{doors[0]}"\n'
+    return (
+        f'[collector]\ndata_dir = "{folder}/data"\nlog_level = "warning"\n[database]\nurl = "{url}"\n'
+        f"[web]\n{_listen()}[ingest]\nworkers = {workers}\n[broker]\n"
+        + (outside.section(broker, doors) if broker in outside.PROGRAMS else inside)
+        + "[measure]\n"
+        + (f"{_listen()}[enrolment]\n{_listen()}" if is_whole else "enabled = false\n")
     )
-    for name, text in generated_config.mosquitto(site).items():
-        # As root it would give that up, and with it the folder of this run.
-        (place / name).write_text(text + ("user root\n" if name == "mosquitto.conf" else ""))
-    process = made.start("broker", [tool, "-c", str(place / "mosquitto.conf")])
-
-    def listens() -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", made.tls), 1).close()
-        except OSError:
-            return False
-        return True
-
-    _wait(listens, process, f"mosquitto (see {made.folder}/broker.log)")
 
 
-def _wait(true: Callable[[], bool], process: subprocess.Popen[bytes], what: str, seconds: float = 120) -> None:
-    until_s = time.monotonic() + seconds
-    while not true():
-        if process.poll() is not None or time.monotonic() > until_s:
-            raise GroundError(f"{what} does not start")
-        time.sleep(0.1)
+def _listen() -> str:
+    return f'listen = "127.0.0.1:{free_port()}"\n'
+
+
+def broker_name(number: int) -> str:
+    return "broker" if number == 0 else f"broker {number + 1}"
 
 
 # ---------------------------------------------------------------- what it cost
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Processor seconds and resident bytes of a process with its children; pages they share count in each."""
-
-    cpu_s: float
-    rss_bytes: int
-
-
-def cost(pid: int) -> Cost:
-    """Of `pid`, its children and the process group it leads; zero when it is gone."""
-    parts = _by_program(pid).values()
-    return Cost(sum(part.cpu_s for part in parts), sum(part.rss_bytes for part in parts))
-
-
-def _by_program(pid: int) -> dict[str, Cost]:
-    found: dict[str, Cost] = {}
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit():
-            try:
-                program, _, rest = (place / "stat").read_text().partition("(")[2].rpartition(")")
-                fields = rest.split()
-                if pid in (int(fields[1]), int(fields[2])):  # PostgreSQL's children have groups of their own
-                    pages = int((place / "statm").read_text().split()[1])
-                    old = found.get(program, Cost(0.0, 0))
-                    ticks = sum(map(int, fields[11:15]))
-                    found[program] = Cost(old.cpu_s + ticks / TICKS, old.rss_bytes + pages * PAGE)
-            except OSError:
-                continue  # it ended meanwhile; its parent has its time
-    return found
-
-
 def costs(made: Ground) -> dict[str, Cost]:
     """By process, the fleet's own among them; a Mosquitto that is the collector's child by itself."""
-    found = {"fleet": _own()}
+    found = {"fleet": own()}
     for name, process in made.processes.items():
-        programs = _by_program(process.pid)
+        programs = by_program(process.pid)
         tended = programs.pop("mosquitto", None) if name == "collector" else None
         rest = programs.values()
         found[name] = Cost(sum(part.cpu_s for part in rest), sum(part.rss_bytes for part in rest))
         if tended is not None:
             found["mosquitto"] = tended
     return found
-
-
-def _own() -> Cost:
-    times = os.times()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return Cost(times.user + times.system, pages * PAGE)
 
 
 # ---------------------------------------------------------------- the check

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import struct
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -31,21 +32,29 @@ class Session:
         self._writer: asyncio.StreamWriter | None = None
         self._last_id = 0
         self.up = False
+        self.unanswered_s: float | None = None  # monotonic: since then the broker has answered nothing
 
     async def connect(
-        self, host: str, port: int, context: ssl.SSLContext | None, topics: Sequence[str], timeout_s: float
+        self,
+        host: str,
+        port: int,
+        context: ssl.SSLContext | None,
+        topics: Sequence[str],
+        timeout_s: float,
+        answer_s: float | None = None,
     ) -> None:
-        """TCP, TLS, CONNECT and SUBSCRIBE within `timeout_s`. Raises OSError (TimeoutError, SessionEnded)."""
+        """TCP, TLS, CONNECT and SUBSCRIBE within `timeout_s`, each answer in `answer_s`. Raises OSError (TimeoutError,
+        SessionEnded)."""
         async with asyncio.timeout(timeout_s):
             self._reader, self._writer = await asyncio.open_connection(
                 host, port, ssl=context, ssl_handshake_timeout=timeout_s if context else None
             )
             body = text("MQTT") + struct.pack("!BBH", 4, 0x02, KEEPALIVE_S) + text(self._client_id)
             self._write(CONNECT, body)
-            if (await self._expect(CONNACK))[1]:
+            if (await self._expect(CONNACK, answer_s))[1]:
                 raise SessionEnded("the broker refuses this gateway")
             self._write(SUBSCRIBE, self._next_id() + b"".join(text(topic) + b"\x01" for topic in topics))
-            if any(code & 0x80 for code in (await self._expect(SUBACK))[2:]):
+            if any(code & 0x80 for code in (await self._expect(SUBACK, answer_s))[2:]):
                 raise SessionEnded("the broker refuses a subscription")
         self.up = True
 
@@ -55,6 +64,8 @@ class Session:
         try:
             while True:
                 head, body = await self._packet()
+                if head & 0xF0 in (PUBLISH, PUBACK):
+                    self.unanswered_s = None
                 if head & 0xF0 == PUBLISH:
                     self._take(head, body)
         except asyncio.IncompleteReadError:
@@ -65,7 +76,13 @@ class Session:
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Handed over once, QoS 1; whoever wants an answer waits for a receipt, not for the PUBACK."""
+        self.unanswered_s = self.unanswered_s or time.monotonic()
         self._write(PUBLISH | QOS_1, text(topic) + self._next_id() + payload)
+
+    def drop(self) -> None:
+        """Ends the session without a word; `run` raises."""
+        if self._writer is not None:
+            self._writer.transport.abort()
 
     async def close(self) -> None:
         self.up = False
@@ -88,13 +105,14 @@ class Session:
             await asyncio.sleep(KEEPALIVE_S / 2)
             self._write(PINGREQ, b"")
 
-    async def _expect(self, wanted: int) -> bytes:
-        while True:
-            head, body = await self._packet()
-            if head == wanted:
-                return body
-            if head & 0xF0 == PUBLISH:
-                self._take(head, body)
+    async def _expect(self, wanted: int, answer_s: float | None) -> bytes:
+        async with asyncio.timeout(answer_s):
+            while True:
+                head, body = await self._packet()
+                if head == wanted:
+                    return body
+                if head & 0xF0 == PUBLISH:
+                    self._take(head, body)
 
     async def _packet(self) -> tuple[int, bytes]:
         if self._reader is None:
