@@ -175,7 +175,7 @@ def mosquitto_people(people: People) -> Mapping[str, str]:
 
 
 def nats(site: BrokerSite) -> Mapping[str, str]:
-    """File name -> content. NATS server 2.10 or newer."""
+    """File name -> content. NATS server 2.10 or newer, of a cluster 2.12."""
     return {"nats.conf": _nats_conf(site), **nats_people(site.people)}
 
 
@@ -189,7 +189,8 @@ def _nats_conf(site: BrokerSite) -> str:
             'timeout: "59s"',
         ],
     )
-    copies = [f"stream_replicas: {site.cluster.replicas}"] if site.cluster else []
+    # A subscription waits for the election of who keeps it, 4 to 9 s after a machine died; NATS waits for 5.
+    copies = [f"stream_replicas: {site.cluster.replicas}", 'js_api_timeout: "12s"'] if site.cluster else []
     bounds = [f"max_ack_pending: {IN_FLIGHT}", "reject_qos2_publish: true"]
     listeners = _block("mqtt", [_listen(site.tls), *tls, *bounds, *copies])
     if site.websocket:
