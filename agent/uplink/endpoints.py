@@ -1,13 +1,15 @@
 """Which broker endpoint is tried next: in the order given at enrolment, and first the one that worked last.
 
 Many lines let nothing but the web through: their firewall drops what goes to MQTT's port, or a portal answers there.
-After repeated failures the next endpoint is tried, at once where nobody answers, and after the last the first.
+After repeated failures the next endpoint is tried, and after the last the first; at once after one that does not
+answer, or that refuses where the next is of another machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -21,14 +23,19 @@ UNSAVED = Event(
     "them anew", fields="file error",
 )  # fmt: skip
 
-TRIES = 3  # failures in a row before the next endpoint; one where nobody answers gets one try
+TRIES = 3  # failures in a row before the next endpoint; one that never answers costs minutes and gets one try
 SILENT_AT_END_S = 10.0  # before the kernel gave a session up: its broker is not tried again first
 
 
-def is_gone(error: BaseException, silent_s: float) -> bool:
-    """Whether nobody answers at an endpoint whose session ended so, `silent_s` after its broker's last word: it did not
-    answer in time, or its machine says that no broker is there."""
-    return isinstance(error, (TimeoutError, ConnectionRefusedError)) or silent_s > SILENT_AT_END_S
+Failure = Literal["silent", "refused", "other"]
+
+
+def failure_of(error: BaseException, silent_s: float) -> Failure:
+    """How an endpoint failed whose session ended so, `silent_s` after its broker's last word: it did not answer in
+    time, or its machine says that no broker is there."""
+    if isinstance(error, TimeoutError) or silent_s > SILENT_AT_END_S:
+        return "silent"
+    return "refused" if isinstance(error, ConnectionRefusedError) else "other"
 
 
 class Endpoints:
@@ -56,11 +63,14 @@ class Endpoints:
         self._index = 0 if gone else self._endpoints.index(current)
         return gone
 
-    def failed(self, *, gone: bool) -> None:
-        """Nothing reached the collector through the current endpoint; ``gone``: nobody answered there (`is_gone`)."""
+    def failed(self, failure: Failure = "other") -> None:
+        """Nothing reached the collector through the current endpoint."""
         self._failures += 1
-        if (gone or self._failures >= TRIES) and len(self._endpoints) > 1:
-            self._index = (self._index + 1) % len(self._endpoints)
+        following = (self._index + 1) % len(self._endpoints)
+        # A machine that refuses may be starting again: its other ports refuse too, another machine may not.
+        elsewhere = failure == "refused" and self._endpoints[following].host != self.current.host
+        if (failure == "silent" or elsewhere or self._failures >= TRIES) and self.are_several:
+            self._index = following
             self._failures = 0
             NEXT.log(broker=format_endpoint(self.current))
 

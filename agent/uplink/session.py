@@ -33,7 +33,7 @@ from agent.uplink import trust
 from agent.uplink.batch import batch_of
 from agent.uplink.broker_client import CONNECT_S, BrokerClient, EventName
 from agent.uplink.causes import UplinkLost, cause_of, explained
-from agent.uplink.endpoints import Endpoints, format_endpoint, is_gone
+from agent.uplink.endpoints import Endpoints, Failure, failure_of, format_endpoint
 from agent.uplink.inflight import InFlightBatches
 from agent.uplink.keepalive import IDENTIFIER_REJECTED, Keepalives
 from agent.uplink.receipts import ReceiptWitness, is_other_history
@@ -174,7 +174,8 @@ class Uplink:
         failures = 0
         while True:
             connected_s: float | None = None
-            gone, self._proven, self._packs, shorter = False, False, False, False
+            self._proven, self._packs, shorter = False, False, False
+            failure: Failure = "other"
             self._unanswered_s = None
             client = self._client(self._endpoints.current)
             try:
@@ -183,7 +184,7 @@ class Uplink:
                 await self._run_session(client)
             except (UplinkLost, IdentityError, OSError, ValueError) as error:
                 self.view.cause = self._cause_of(error, connected_s)
-                gone = is_gone(error, self._silent_s())
+                failure = failure_of(error, self._silent_s())
                 self.view.detail = f"{format_endpoint(self._endpoints.current)}: {describe(error)}"
                 SESSION_ENDED.log(broker=format_endpoint(self._endpoints.current), cause=self.view.cause, error=error)
                 if isinstance(error, UplinkLost) and error.code == IDENTIFIER_REJECTED:
@@ -201,8 +202,8 @@ class Uplink:
                 continue
             lasted_s = None if connected_s is None else self._now_s() - connected_s
             failures = failures_after(failures, lasted_s)
-            if gone or (failures and not self._proven):
-                self._endpoints.failed(gone=gone)
+            if failure == "silent" or (failures and not self._proven):
+                self._endpoints.failed(failure)
             await self._pause(backoff_s(failures, self._chance()))
 
     def _cause_of(self, error: Exception, connected_s: float | None) -> UplinkCause:

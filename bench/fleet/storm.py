@@ -32,7 +32,7 @@ from agent.identity import BrokerEndpoint
 from agent.spool.record import Group
 from agent.uplink.batch import batch_of
 from agent.uplink.broker_client import CONNECT_S
-from agent.uplink.endpoints import Endpoints, is_gone
+from agent.uplink.endpoints import Endpoints, Failure, failure_of
 from agent.uplink.session import ANSWER_OF_SEVERAL_S, SILENT_OF_SEVERAL_S
 from agent.uplink.window import Send, backoff_s, failures_after, next_step
 from bench.ground import outside
@@ -58,9 +58,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="of ingest (default 1)")
     parser.add_argument("--lose", type=float, metavar="S", help="after so long the first broker is lost")
     parser.add_argument("--how", choices=LOSSES, default="killed", help="default killed; frozen: it falls silent")
-    parser.add_argument(
-        "--back", type=float, default=60.0, metavar="S", help="and so long after it is back (default 60)"
-    )
+    parser.add_argument("--back", type=float, default=60.0, metavar="S", help="it is back so long after (default 60)")
     parser.add_argument("--database", choices=sorted(DATABASES), default="sqlite")
     parser.add_argument(
         "--tls", action=argparse.BooleanOptionalAction, default=True, help="of the collector's own broker"
@@ -123,7 +121,8 @@ class Storm:
         self._made, self._options = made, options
         self._key = Ed25519PublicKey.from_public_bytes(made.collector_key)
         ports = made.doors if options.tls else [made.settings.broker_address[1]]
-        self._ways = [BrokerEndpoint(host="127.0.0.1", port=port, tls=options.tls) for port in ports]
+        # Machines of their own, as far as gateways know.
+        self._ways = [BrokerEndpoint(host=f"n{port}", port=port, tls=options.tls) for port in ports]
         self._boot_ms = now_ms() - 60 * MINUTE_MS
         rounds, until_ms = round(options.hours * 60), now_ms()
         missed: dict[int, Missed] = {}
@@ -227,14 +226,15 @@ class Storm:
         while True:
             device = client.gateway.device
             session = Session(device, partial(self._receive, client))
-            began_s, connected_s, gone, way = time.monotonic(), None, False, client.brokers.current
+            began_s, connected_s, way = time.monotonic(), None, client.brokers.current
+            failure: Failure = "other"
             client.proven = False
             try:
                 context = client.member.context() if self._options.tls else None
                 client.tried += 1
                 topics = (wire.receipt_topic(device), wire.task_topic(device))
                 answer_s = ANSWER_OF_SEVERAL_S if client.brokers.are_several else None
-                await session.connect(way.host, way.port, context, topics, CONNECT_S, answer_s)
+                await session.connect("127.0.0.1", way.port, context, topics, CONNECT_S, answer_s)
                 connected_s = time.monotonic()
                 client.connect_s.append(connected_s - began_s)
                 client.session, client.since_s, client.packs = session, connected_s, False
@@ -243,15 +243,15 @@ class Storm:
                 await session.run()
             except OSError as error:
                 client.refused += 1
-                gone = is_gone(error, client.silent_s)
+                failure = failure_of(error, client.silent_s)
             finally:
                 client.session = None
                 client.flights.begin()
                 await session.close()
             lasted_s = None if connected_s is None else time.monotonic() - connected_s
             failures = failures_after(failures, lasted_s)
-            if gone or (failures and not client.proven):
-                client.brokers.failed(gone=gone)
+            if failure == "silent" or (failures and not client.proven):
+                client.brokers.failed(failure)
             await asyncio.sleep(backoff_s(failures, random.random()))
 
     def _measure(self, client: Returning, now_s: float) -> None:
