@@ -160,7 +160,8 @@ def _compare_signatures(conn: sa.Connection) -> int:
     first, last = conn.execute(sa.select(sa.func.min(evidence.c.id), sa.func.max(evidence.c.id))).one()
     if first is None:
         return 0
-    ids = sorted({first + secrets.randbelow(last - first + 1) for _ in range(SAMPLE)})
+    every = range(first, last + 1)
+    ids = sorted(secrets.SystemRandom().sample(every, min(SAMPLE, len(every))))
     query = (
         sa.select(evidence.c.id, evidence.c.body, evidence.c.signature, devices.public_key)
         .join(schema.devices, devices.device == evidence.c.device)

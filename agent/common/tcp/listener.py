@@ -41,10 +41,12 @@ ENDED_AT_ONCE = 16
 class _Accepted(socket.socket):
     """Tells its listener when it is closed, whoever closes it. With `records` it reads no more once they are over."""
 
+    _on_close: Callable[[int], None] | None = None
+
     def __init__(self, fileno: int, closed: Callable[[int], None], records: RecordCount | None) -> None:
         super().__init__(fileno=fileno)
         self._number, self._records = fileno, records
-        self._on_close: Callable[[int], None] | None = closed
+        self._on_close = closed
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """As asyncio reads what TLS is to understand."""
@@ -52,6 +54,10 @@ class _Accepted(socket.socket):
         if self._records is not None and self._records.is_over(memoryview(buffer)[:count]):
             raise ConnectionAbortedError(errno.ECONNABORTED, "more records of TLS than contents")
         return count
+
+    def __del__(self) -> None:
+        """A loop that ends between accepting one and serving it forgets it (asyncio's `_accept_connection2`)."""
+        self.close()
 
     def close(self) -> None:
         super().close()

@@ -118,6 +118,15 @@ def test_a_place_is_free_again_once_its_connection_is_closed(stack: ExitStack) -
                 assert admitted(listener, round_stack) == 2
 
 
+def test_one_that_is_accepted_and_forgotten_takes_no_place(stack: ExitStack) -> None:
+    """As by a loop that ends between the two."""
+    listener = stack.enter_context(listening(1, 1))
+    for _ in range(2):
+        client = connect(listener, "127.0.0.1", stack)
+        listener.accept()
+        assert is_closed(client)
+
+
 def test_one_that_is_about_to_be_closed_accepts_nobody_who_waits(stack: ExitStack) -> None:
     listener = stack.enter_context(listening(9, 9))
     connect(listener, "127.0.0.2", stack)
