@@ -52,9 +52,12 @@ class Endpoints:
     def current(self) -> BrokerEndpoint:
         return self._endpoints[self._index]
 
+    def __len__(self) -> int:
+        return len(self._endpoints)
+
     @property
     def are_several(self) -> bool:
-        return len(self._endpoints) > 1
+        return len(self) > 1
 
     def replace(self, endpoints: Sequence[BrokerEndpoint]) -> bool:
         """Replaces the list, which is not empty; returns whether the current endpoint is no longer in it."""

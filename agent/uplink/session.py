@@ -204,7 +204,7 @@ class Uplink:
             failures = failures_after(failures, lasted_s)
             if failure == "silent" or (failures and not self._proven):
                 self._endpoints.failed(failure)
-            await self._pause(backoff_s(failures, self._chance()))
+            await self._pause(backoff_s(failures, self._chance(), len(self._endpoints)))
 
     def _cause_of(self, error: Exception, connected_s: float | None) -> UplinkCause:
         """Why this session ended, or did not begin (`connected_s` None)."""

@@ -98,9 +98,9 @@ def next_step(
     return Wait("window_full" if backlog else "nothing_to_send", first_due_s)
 
 
-def backoff_s(failures: int, chance: float) -> float:
-    """Full jitter: anywhere up to a bound that doubles; ``chance`` in 0 … 1."""
-    return max(BACKOFF_MIN_S, chance * min(BACKOFF_MAX_S, 2.0 ** min(failures, 10)))
+def backoff_s(failures: int, chance: float, endpoints: int = 1) -> float:
+    """Full jitter: anywhere up to a bound that doubles once so many endpoints had a try; ``chance`` in 0 … 1."""
+    return max(BACKOFF_MIN_S, chance * min(BACKOFF_MAX_S, 2.0 ** min(failures // endpoints, 10)))
 
 
 def failures_after(failures: int, lasted_s: float | None) -> int:

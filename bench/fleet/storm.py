@@ -252,7 +252,7 @@ class Storm:
             failures = failures_after(failures, lasted_s)
             if failure == "silent" or (failures and not client.proven):
                 client.brokers.failed(failure)
-            await asyncio.sleep(backoff_s(failures, random.random()))
+            await asyncio.sleep(backoff_s(failures, random.random(), len(client.brokers)))
 
     def _measure(self, client: Returning, now_s: float) -> None:
         if self.measuring and now_s >= client.measured_s:

@@ -148,6 +148,7 @@ def test_backoff_has_full_jitter_between_a_second_and_five_minutes() -> None:
     assert window.backoff_s(5, 0.5) == 16.0
     assert window.backoff_s(500, 1.0) == 300.0
     assert window.backoff_s(500, 0.0) == 1.0
+    assert [window.backoff_s(failures, 1.0, endpoints=3) for failures in (2, 3, 5, 6)] == [1.0, 2.0, 2.0, 4.0]
 
 
 def test_a_last_gasp_goes_alone_ahead_of_everything_though_the_window_is_full() -> None:
