@@ -92,6 +92,7 @@ def test_of_a_cluster_one_machine_dies_or_is_cut_off_and_comes_back(torture: boo
             for turn in range(blows):
                 how = list(BLOWS)[turn % len(BLOWS)]
                 took[how].append(brokers.blow(how, brokers.serving()))
+                print(f"{turn + 1} of {blows}: {how}, {took[how][-1]} s", flush=True)
                 time.sleep(10)  # the machine finds its peers again, and both sessions last a while
             account = rig.account(house, house.deliver(120))
         finally:
