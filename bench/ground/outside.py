@@ -18,8 +18,11 @@ from collector.brokers import generated_config
 from collector.brokers.generated_config import BrokerSite, ClusterSite
 from collector.common.config import Settings
 
-PROGRAMS = {"mosquitto": "mosquitto", "nats": "nats-server"}
-FILES = {"mosquitto": "mosquitto.conf", "nats": "nats.conf"}
+# Make -> program, its file of settings, and what makes that.
+PROGRAMS = {
+    "mosquitto": ("mosquitto", "mosquitto.conf", generated_config.mosquitto),
+    "nats": ("nats-server", "nats.conf", generated_config.nats),
+}
 LOOPBACK = "127.0.0.1"
 
 
@@ -33,9 +36,10 @@ def commands(
     make: str, settings: Settings, ports: Sequence[int], gateways: Sequence[str], folder: Path
 ) -> list[list[str]]:
     """Writes a folder of settings for each port and returns what starts its broker. Raises GroundError."""
-    tool = shutil.which(PROGRAMS[make], path=f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}:/usr/sbin")
+    program, file, files_of = PROGRAMS[make]
+    tool = shutil.which(program, path=f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}:/usr/sbin")
     if tool is None:
-        raise GroundError(f"{PROGRAMS[make]}: is not installed; install it, or use --broker embedded")
+        raise GroundError(f"{program}: is not installed; install it, or use --broker embedded")
     authority = Authority(settings.data_dir, now_ms())
     members = [(LOOPBACK, free_port()) for _ in ports] if make == "nats" and len(ports) > 1 else []
     password, argvs = secrets.token_hex(16), []
@@ -49,9 +53,9 @@ def commands(
             folder=str(place),
             cluster=ClusterSite(node=number, members=members, password=password) if members else None,
         )
-        for name, text in generated_config.MAKES[make](site).items():  # type: ignore[index]
+        for name, text in files_of(site).items():
             (place / name).write_text(_of_one_machine(name, text))
-        argvs.append([tool, "-c", str(place / FILES[make])])
+        argvs.append([tool, "-c", str(place / file)])
     return argvs
 
 

@@ -175,7 +175,7 @@ def mosquitto_people(people: People) -> Mapping[str, str]:
 
 
 def nats(site: BrokerSite) -> Mapping[str, str]:
-    """File name -> content. NATS server 2.10 or newer, of a cluster 2.12."""
+    """File name -> content. NATS server 2.10 or newer; of a cluster one that knows `js_api_timeout` (tested: 2.15)."""
     return {"nats.conf": _nats_conf(site), **nats_people(site.people)}
 
 

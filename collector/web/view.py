@@ -88,26 +88,23 @@ class View:
         return next(names, "")
 
     def page(self, template: str, *, status: int = 200, **values: object) -> Response:
-        html = (
-            templates()
-            .get_template(template)
-            .render(
-                view=self,
-                t=self.words,
-                show=self.show,
-                here=self.here,
-                themes=THEMES,
-                languages=languages(self.site.texts),
-                account=auth.account_of(self.request),
-                may=partial(auth.may, self.request),
-                menu=MENU,
-                rooms=ROOMS,
-                home=home(auth.account_of(self.request)),
-                room=self._room(),
-                wall=self.request.query_params.get("wall") == "1",
-                form_mark=auth.form_mark(self.request.cookies.get(auth.COOKIE)),
-                **values,
-            )
+        page = templates().get_template(template)
+        html = page.render(
+            view=self,
+            t=self.words,
+            show=self.show,
+            here=self.here,
+            themes=THEMES,
+            languages=languages(self.site.texts),
+            account=auth.account_of(self.request),
+            may=partial(auth.may, self.request),
+            menu=MENU,
+            rooms=ROOMS,
+            home=home(auth.account_of(self.request)),
+            room=self._room(),
+            wall=self.request.query_params.get("wall") == "1",
+            form_mark=auth.form_mark(self.request.cookies.get(auth.COOKIE)),
+            **values,
         )
         answer = HTMLResponse(html, status, headers={"content-language": self.words.lang})
         settings: tuple[tuple[Literal["lang", "theme", "digits"], str, str], ...] = (
