@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import zlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -38,7 +38,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst
     return LongestFirst(config, log)
 
 
-# Where PostgreSQL sees the same statements as SQLite, a third of the tests by name ask it in the quick run too; all do
+# Where PostgreSQL sees the same statements as SQLite, a fifth of the tests by name ask it in the quick run too; all do
 # of judging, run, of store's own folder, and of ingest but for the servers' results.
 SAME_STATEMENTS = re.compile(
     r"tests/collector/(?!judging/|run/|store/[^/]*\.py|ingest/(?!test_server_results)).*\[.*postgresql"
@@ -57,27 +57,26 @@ ONE_OF_EACH = re.compile(
     r"|web/test_browser\.py::test_axe_finds_nothing\S*\[en\]"
     r"|speedtests/measure/test_browser\.py::\S*\[http\])"
 )
-# Each case of a form or a page starts a server of its own: the quick run has the first cases of each test.
+# Each case of a form or a page starts a server of its own: the quick run has the first case of each test.
 CASES = re.compile(r"tests/collector/web/(?!test_authorization)\S*\[")
-FIRST_CASES = 2
 
 
 def is_left_to_the_long_run(name: str) -> bool:
-    is_third = zlib.crc32(name.encode()) % 3 == 0
-    return bool(ONE_OF_EACH.match(name)) or (bool(SAME_STATEMENTS.match(name)) and not is_third)
+    is_fifth = zlib.crc32(name.encode()) % 5 == 0
+    return bool(ONE_OF_EACH.match(name)) or (bool(SAME_STATEMENTS.match(name)) and not is_fifth)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bugs that are planted on purpose belong to the longer suites. What a test says of the torture catalogue travels
     with its report, from other processes too."""
-    cases: Counter[str] = Counter()
+    begun: set[str] = set()
     for item in items:
-        if CASES.match(item.nodeid):
-            cases[item.nodeid.partition("[")[0]] += 1
-        is_late = cases[item.nodeid.partition("[")[0]] > FIRST_CASES
-        if item.get_closest_marker("control") or is_late or is_left_to_the_long_run(item.nodeid):
+        test = item.nodeid.partition("[")[0]
+        if item.get_closest_marker("control") or is_left_to_the_long_run(item.nodeid) or test in begun:
             item.add_marker("slow")
+        elif CASES.match(item.nodeid):
+            begun.add(test)
     items.sort(key=lambda item: begins(item.nodeid))
     for item in items:
         item.user_properties += [("row", number) for mark in item.iter_markers("row") for number in mark.args]
