@@ -33,15 +33,15 @@ demo: install
 packages:
 	@tests/packages.sh
 
-# Twice as many workers as cores, for many tests mostly wait.
-WORKERS ?= $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
+# Three workers a core, for many tests mostly wait: with two, a seventh of the time nobody computed.
+WORKERS ?= $(shell echo $$(( 3 * $$(getconf _NPROCESSORS_ONLN) )))
 
 # Counting lines costs a few percent where Python monitors itself (PEP 669, 3.12), and almost half where it does not: there
 # it is on request (COVERAGE=1).
 MONITORS := $(shell $(PYTHON) -c 'import sys; print(1 if sys.version_info >= (3, 12) else "")' 2>/dev/null)
 COVERAGE ?= $(MONITORS)
 
-# Four tests at once on two cores stop each other for seconds. One of real time that failed so has a second trial by itself;
+# Tests at once stop each other for seconds. One of real time that failed so has a second trial by itself;
 # the log shows both, and whoever needs it often is a fault to mend.
 TESTS = $(if $(MONITORS),COVERAGE_CORE=sysmon )$(BIN)/python -m pytest -m "not slow" --durations 20 -rfE $(if $(COVERAGE),--cov --cov-report=)
 
