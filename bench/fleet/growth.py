@@ -1,7 +1,8 @@
 """What a live batch and the list of centers cost as the fleet and its history grow, in one run.
 
 For each number of centers: live minutes through ingest and the first page of the list; then history is laid under it,
-copies of the very rows at earlier times in spools of other names, and both are measured again.
+copies of the very rows at earlier times in spools of other names, and both are measured again; then, with
+`--archive-days`, the record of what lies in the archive's files, one row a center and day, and once more.
 """
 
 from __future__ import annotations
@@ -30,31 +31,37 @@ from collector.ingest.workers import judge_with
 from collector.judging.current import ranks_now
 from collector.run.settings import read_standards
 from collector.standard import Standards
-from collector.store import Store, center_states, schema
+from collector.store import Store, bulk_insert, center_states, schema
 from collector.store.queries import Filter
+from collector.store.rollups import DAY_MS, day_of
 
 GROUP = 50
 COPY_MS = 30 * MINUTE_MS  # between two copies: more than the minutes that are measured
 SPOOL_HEAD = 26  # characters that a copy keeps of a spool's name
+DAY_READINGS = 4 * 24 * 60
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--centers", type=int, nargs="*", default=[100, 1_000, 10_000], help="100, 1,000 and 10,000")
     parser.add_argument("--readings", type=float, default=5.0, metavar="M", help="millions of history (default 5)")
+    parser.add_argument("--archive-days", type=int, default=0, metavar="N", help="on record besides (default 0)")
     parser.add_argument("--batches", type=int, default=2_000, metavar="N", help="measured at least (default 2,000)")
     parser.add_argument("--databases", nargs="*", default=sorted(DATABASES), choices=sorted(DATABASES))
 
 
 def run(options: argparse.Namespace) -> int:
     print(f"load {os.getloadavg()[0]:.1f}; ms of CPU a live batch in groups of {GROUP}, and of the list's first page")
-    print("| database | centers | readings | batch | in its best group | database | page | database |")
-    print("|---" * 8 + "|")
+    print("| database | centers | readings | archived days | batch | in its best group | database | page | database |")
+    print("|---" * 9 + "|")
     for database in options.databases:
         for count in options.centers:
             with play(database, count) as stage:
                 stage.tell(options.batches)
                 stage.lay_history(round(options.readings * 1_000_000))
                 stage.tell(options.batches)
+                if options.archive_days:
+                    stage.lay_archive(options.archive_days)
+                    stage.tell(options.batches)
     print(f"load {os.getloadavg()[0]:.1f}")
     return 0
 
@@ -71,6 +78,7 @@ class Play:
     pid: int | None
     began_ms: int
     at_ms: int
+    archived: int = 0  # center-days
 
     def minute(self, spent: Spent) -> None:
         self.at_ms += MINUTE_MS
@@ -84,8 +92,8 @@ class Play:
         page = timed(self.store, self.first_page(), 30)
         own, other = (1000 * part_s / spent.batches for part_s in (spent.own_s, spent.database_s))
         print(
-            f"| {self.database} | {len(self.gateways)} | {self.held()} | {own:.3f} | {min(spent.batch_ms):.3f} | "
-            f"{other:.3f} | {page['own_ms']} | {page['database_ms']} |",
+            f"| {self.database} | {len(self.gateways)} | {self.held()} | {self.archived} | {own:.3f} | "
+            f"{min(spent.batch_ms):.3f} | {other:.3f} | {page['own_ms']} | {page['database_ms']} |",
             flush=True,
         )
 
@@ -115,6 +123,28 @@ class Play:
                 copy_rows(conn, schema.evidence, number, schema.evidence.c.id <= newest_id)
                 for table in schema.readings.values():
                     copy_rows(conn, table, number, table.c.wall_ms > self.began_ms)
+        if self.store.parted:
+            self.store.outside("ANALYZE")
+
+    def lay_archive(self, days: int) -> None:
+        """As if each of the last days had been packed: what ingest and pages read of the archive is its record."""
+        today_ms = day_of(self.at_ms)
+        for number in range(1, days + 1):
+            day_ms, part = today_ms - number * DAY_MS, f"{number:012x}"
+            rows = [
+                {
+                    "center": gateway.center.code, "day_ms": day_ms, "device": gateway.device, "part": part,
+                    "spool": f"{gateway.spool[:SPOOL_HEAD]}-old", "first_seq": (days - number) * DAY_READINGS + 1,
+                    "last_seq": (days - number + 1) * DAY_READINGS, "from_ms": day_ms, "to_ms": day_ms + DAY_MS - 1,
+                    "batches": DAY_READINGS // 4, "readings": DAY_READINGS,
+                }
+                for gateway in self.gateways
+            ]  # fmt: skip
+            with self.store.write() as conn:
+                made = {"part": part, "day_ms": day_ms, "made_ms": self.at_ms, "files": "{}", "centers": len(rows)}
+                bulk_insert(conn, schema.archive_parts, [made])
+                bulk_insert(conn, schema.archived, rows)
+            self.archived += len(rows)
         if self.store.parted:
             self.store.outside("ANALYZE")
 
