@@ -26,6 +26,9 @@ from tests.helpers import ROOT
 from tests.helpers.ports import free_ports
 from tests.helpers.processes import token_words
 
+# Who is killed himself leaves no agent behind, which would go on with the spool of a later play in the same folder.
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+
 Heads = dict[str, tuple[int, bytes]]  # by spool: the last number promised, and the chain there
 
 
@@ -74,7 +77,7 @@ class House:
     def start(self, name: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
         self.processes[name] = subprocess.Popen(
-            self.argv[name], stdout=log, stderr=log, start_new_session=True, cwd=self.source
+            [*ENDS_WITH_US, *self.argv[name]], stdout=log, stderr=log, start_new_session=True, cwd=self.source
         )
         log.close()
 
