@@ -379,10 +379,7 @@ def table(options: argparse.Namespace, stories: Sequence[Story]) -> Iterator[str
     by_slot = sum((story.by_slot for story in stories), Counter[str]())
     due = options.centers * options.days * len(SpeedSection().slots)
     ran = sum(number for name, number in count.items() if name.startswith("ran "))
-    megabytes = sorted(month_byte / MB for story in stories for month_byte in story.month_bytes)
-    valid = sorted(item for story in stories for item in story.valid)
     deferred = sorted(value for story in stories for value in story.deferred_s)
-    waited = sorted(value for story in stories for value in story.waited_s)
     put_off = [item for item in deferred if item]
     made = {name: number for name, number in sorted(count.items()) if name.startswith("ran ")}
     lost = due - ran - count["dark"] - sum(count[name] for name in count if name.startswith("skipped_"))
@@ -404,7 +401,14 @@ def table(options: argparse.Namespace, stories: Sequence[Story]) -> Iterator[str
     yield _row("unaccounted", lost)
     yield _row("deferred", len(put_off), len(deferred), "of those not skipped")
     yield f"  for seconds                median {_at(put_off, 50):.0f}, p95 {_at(put_off, 95):.0f}"
-    yield _row("  tested though still busy", count["tested though busy"], len(deferred), "of those not skipped")
+    yield from _rest(options, stories, count["tested though busy"], len(deferred))
+
+
+def _rest(options: argparse.Namespace, stories: Sequence[Story], busy: int, due: int) -> Iterator[str]:
+    waited = sorted(value for story in stories for value in story.waited_s)
+    megabytes = sorted(month_byte / MB for story in stories for month_byte in story.month_bytes)
+    valid = sorted(item for story in stories for item in story.valid)
+    yield _row("  tested though still busy", busy, due, "of those not skipped")
     yield "seconds waited for a turn    " + _spread(waited, (50, 99, 99.9, 100), ".1f")
     yield "MB a center in the month     " + _spread(megabytes, (50, 95, 100), ".0f") + f" of {options.budget}"
     yield _row(

@@ -179,6 +179,17 @@ def nats(site: BrokerSite) -> Mapping[str, str]:
     return {"nats.conf": _nats_conf(site), **nats_people(site.people)}
 
 
+_NATS_HEAD = (
+    "# Made by `nabz-collector broker-config nats`, anew by each run: change Nabz's settings instead.",
+    "# NATS has no patterns for permissions: every gateway is a user in `users.conf`. A collector that has",
+    "# this folder in [[broker.outside]] keeps it by itself; else run it after each enrolment and revocation,",
+    "# then `nats-server --signal reload`. A gateway gone from the list is disconnected at once.",
+    "# NATS does not hold client ids against certificates: a gateway that shows another's ends that one's",
+    "# session, though it can neither publish nor receive in its name. It reads no revocation list either.",
+    "# It has no rate of messages: who floods is held up by the collector's quotas.",
+)
+
+
 def _nats_conf(site: BrokerSite) -> str:
     tls = _block(
         "tls",
@@ -198,13 +209,7 @@ def _nats_conf(site: BrokerSite) -> str:
     stored = ["max_file_store: 4GB", f"max_memory_store: {QUEUED_BYTES}"]
     return "\n".join(
         [
-            "# Made by `nabz-collector broker-config nats`, anew by each run: change Nabz's settings instead.",
-            "# NATS has no patterns for permissions: every gateway is a user in `users.conf`. A collector that has",
-            "# this folder in [[broker.outside]] keeps it by itself; else run it after each enrolment and revocation,",
-            "# then `nats-server --signal reload`. A gateway gone from the list is disconnected at once.",
-            "# NATS does not hold client ids against certificates: a gateway that shows another's ends that one's",
-            "# session, though it can neither publish nor receive in its name. It reads no revocation list either.",
-            "# It has no rate of messages: who floods is held up by the collector's quotas.",
+            *_NATS_HEAD,
             f"server_name: nabz-{site.cluster.node}" if site.cluster else "server_name: nabz",
             'listen: "127.0.0.1:4222"',
             f"max_payload: {MAX_PACKET_BYTES}",

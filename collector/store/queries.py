@@ -73,16 +73,7 @@ def board(ranks: Ranks, codes: Collection[str] | None = None) -> sa.Subquery:
     mine = sa.true() if codes is None else flags.c.center.in_(list(codes))
     worst, sums = _worst_flags(ranks).where(mine).subquery(), _sums_of_flags(ranks).where(mine).subquery()
     unknown = len(ranks.required) - sa.func.coalesce(sums.c.known, 0)
-    rank = sa.case(
-        (centers.c.lifecycle.in_(("suspended", "closed")), STATES.index("paused")),
-        (worst.c.weight >= _SILENT, STATES.index("silent")),
-        (worst.c.weight >= _BELOW, STATES.index("below")),
-        (pulse.c.center.is_(None), STATES.index("waiting")),
-        (worst.c.weight >= _WATCH, STATES.index("watch")),
-        (centers.c.opening.in_(list(ranks.closed)), STATES.index("closed")),
-        (unknown > 0, STATES.index("unknown")),
-        else_=STATES.index("meets"),
-    )
+    rank = _rank(ranks, worst.c.weight, unknown)
     since = sa.case(
         (rank.in_(list(map(STATES.index, ("waiting", "paused")))), centers.c.since_ms),
         (rank == STATES.index("closed"), None),  # what it had before it closed has another beginning
@@ -112,6 +103,20 @@ def board(ranks: Ranks, codes: Collection[str] | None = None) -> sa.Subquery:
         )
         .where(sa.true() if codes is None else centers.c.center.in_(list(codes)))
         .subquery("board")
+    )
+
+
+def _rank(ranks: Ranks, weight: sa.ColumnElement[int], unknown: sa.ColumnElement[int]) -> sa.Case[int]:
+    """The place in STATES by the weight of the worst flag and the number of required criteria that are unknown."""
+    return sa.case(
+        (centers.c.lifecycle.in_(("suspended", "closed")), STATES.index("paused")),
+        (weight >= _SILENT, STATES.index("silent")),
+        (weight >= _BELOW, STATES.index("below")),
+        (pulse.c.center.is_(None), STATES.index("waiting")),
+        (weight >= _WATCH, STATES.index("watch")),
+        (centers.c.opening.in_(list(ranks.closed)), STATES.index("closed")),
+        (unknown > 0, STATES.index("unknown")),
+        else_=STATES.index("meets"),
     )
 
 

@@ -39,13 +39,18 @@ DEVICE = re.compile(r"g[0-9a-f]{16}")
 SPOOL = re.compile(r"[0-9a-zA-Z-]{1,64}")
 TEST = re.compile(r"[0-9a-zA-Z_-]{1,64}")
 BUCKETS = ("up", "below", "down", "excused", "unknown_explained", "unknown_unexplained", "ours")
-
-
 WAIT_S = 20.0  # for the one before: a month that is not closed is made of its days, which takes a second of a core
 
 
 def router(site: Site) -> APIRouter:
-    routes, making = APIRouter(), threading.Lock()
+    routes = APIRouter()
+    _days(routes, site)
+    _readings(routes, site)
+    return routes
+
+
+def _days(routes: APIRouter, site: Site) -> None:
+    making = threading.Lock()
 
     @contextmanager
     def turn() -> Iterator[None]:
@@ -81,6 +86,8 @@ def router(site: Site) -> APIRouter:
             count=len(rows), rows=rows[(number - 1) * PAGE_ROWS : number * PAGE_ROWS], number=number, pages=pages,
         )  # fmt: skip
 
+
+def _readings(routes: APIRouter, site: Site) -> None:
     @routes.get("/centers/{code}/evidence/{device}/{spool}/{seq}")
     def reading_page(request: Request, code: str, device: str, spool: str, seq: str) -> Response:
         reading = _signed(site, known_code(code), device, spool, seq)
@@ -99,8 +106,6 @@ def router(site: Site) -> APIRouter:
         facts = _record(site, known_code(code), test)
         name = f'attachment; filename="nabz-{test}.json"'
         return Response(facts, media_type="application/json", headers={"content-disposition": name})
-
-    return routes
 
 
 # ---------------------------------------------------------------- a month and its days
