@@ -88,6 +88,7 @@ class Warm:
         self._held: dict[str, HeldCenter] = {}
         self._everybody: object = None
         self.recalled = self.read = 0  # parts of centers, since the start
+        self.forgotten = 0  # times that a transaction of its own did not tell whom it changed
 
     def begin(self, everybody: object, marks: Mapping[str, Marks], now_ms: int) -> None:
         """The marks as this transaction finds them: forgets what has another one. `everybody` is what all depends on:
@@ -110,6 +111,7 @@ class Warm:
     def end(self, changes: Changes) -> None:
         """After the commit: what was changed has the mark of this transaction now."""
         if changes.everybody:
+            self.forgotten += 1
             return self.forget()
         for part, code in changes.stale:
             if code in self._held:

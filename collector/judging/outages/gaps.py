@@ -187,7 +187,8 @@ def _in_the_past(
     split = _newest(conn, (_g.center == code) & (_g.from_ms < now_ms) & (_g.to_ms > now_ms))
     parts = []
     for gap in split:
-        conn.execute(sa.delete(schema.gaps).where(_g.center == code, _g.from_ms == gap.facts.from_ms))
+        gone = sa.delete(schema.gaps).where(_g.center == code, _g.from_ms == gap.facts.from_ms)
+        conn.execute(gone, execution_options={warm.CENTERS: [code]})
         parts += [(gap.facts.from_ms, now_ms), (now_ms, gap.facts.to_ms)]
     return [(code, gap.facts.from_ms) for gap in split], [_whole(conn, code, span, signs) for span in parts]
 
@@ -277,7 +278,8 @@ def _note_deaf(conn: sa.Connection, now_ms: int, gap_ms: int, *, is_first: bool)
     mine = _g.center == EVERYONE
     split = conn.execute(sa.select(_g.from_ms, _g.to_ms).where(mine, _g.from_ms < now_ms, _g.to_ms > now_ms)).all()
     for row in split:
-        conn.execute(sa.delete(schema.gaps).where(mine, _g.from_ms == row.from_ms))
+        gone = sa.delete(schema.gaps).where(mine, _g.from_ms == row.from_ms)
+        conn.execute(gone, execution_options={warm.CENTERS: [EVERYONE]})
         spans += [(row.from_ms, now_ms), (now_ms, row.to_ms)]
     if is_first and not split:
         first_ms, newest_ms = conn.execute(sa.select(sa.func.min(_p.first_ms), sa.func.max(_p.heard_ms))).one()
@@ -328,7 +330,8 @@ def _save(conn: sa.Connection, gaps: Iterable[Gap], now_ms: int, look_ms: int | 
         settled = sa.update(schema.gaps).where(
             _g.center == sa.bindparam("code"), _g.from_ms == sa.bindparam("began_ms")
         )
-        conn.execute(settled.values(look_ms=None), old)
+        codes = {row["code"] for row in old}
+        conn.execute(settled.values(look_ms=None), old, execution_options={warm.CENTERS: codes})
     upsert(conn, schema.gaps, rows)
 
 

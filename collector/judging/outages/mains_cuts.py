@@ -307,7 +307,8 @@ def _save(reach: Reach, cuts: Mapping[int, Cut], gone: Sequence[int], now_ms: in
     upsert(reach.conn, schema.cuts, rows)
     if gone:
         mine = (_c.center == reach.center) & (_c.subject == reach.subject)
-        reach.conn.execute(sa.delete(schema.cuts).where(mine, _c.noted_ms.in_(gone)))
+        merged = sa.delete(schema.cuts).where(mine, _c.noted_ms.in_(gone))
+        reach.conn.execute(merged, execution_options={warm.CENTERS: [reach.center]})
     return [(reach.center, began_ms) for began_ms in [row["from_ms"] for row in rows] + list(gone)]
 
 

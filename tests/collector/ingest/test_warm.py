@@ -170,6 +170,7 @@ def test_after_each_transaction_memory_is_what_the_tables_hold(sqlite_store: Sto
         count += assert_true_memory(worker, sqlite_store, group)  # of others it will look at the marks first
     assert count > 60, "nothing was held"
     assert sum(one.memory.recalled for one in workers) > 25
+    assert not any(one.memory.forgotten for one in workers), "all centers are read anew after that"
 
 
 # ---------------------------------------------------------------- nothing stale is used
