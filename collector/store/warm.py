@@ -40,7 +40,6 @@ PARTS: Mapping[str, frozenset[str]] = {
     "gaps": frozenset({"gaps"}),
 }
 TABLES = frozenset().union(*PARTS.values())
-MOST = 500  # centers that are marked one by one
 MOST_HELD = 20_000  # centers in memory
 KEPT_MS = 900_000  # after this everything is read again, in case somebody changes tables by hand
 
@@ -276,7 +275,7 @@ def mark(conn: sa.Connection) -> None:
     is_ingest = WARM in conn.info
     if changes is None:
         return
-    if changes.everybody or (len(changes.centers) > MOST and not is_ingest):
+    if changes.everybody:
         _upsert(conn, [EVERYBODY], changes.mark)
     elif is_ingest and (left := changes.centers - changes.marked):
         mine = schema.pulse.c.center.in_(sorted(left))
