@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from collector.register.center import Center
 from collector.register.facts import Fact, Timeline
 from collector.store import center_states, schema, upsert
 
+HOUR_MS = 3_600_000
 # What splits a period of judging in parts: in each of them all of these are the same.
 DATED = (
     "tier", "seats_promised", "isp", "opening", "owner", "feeder", "contract_down_mbps", "contract_up_mbps", "district",
@@ -83,7 +85,13 @@ def day_of(from_ms: int) -> str:
 
 
 def today_ms(now_ms: int) -> int:
-    return begins_ms(datetime.fromtimestamp(now_ms / 1000, ZoneInfo(TZ)).date())
+    """When the day of this moment began. Days begin on the hour, and every reading asks."""
+    return _day_of_hour(now_ms // HOUR_MS)
+
+
+@lru_cache(maxsize=4096)
+def _day_of_hour(hour: int) -> int:
+    return begins_ms(datetime.fromtimestamp(hour * 3600, ZoneInfo(TZ)).date())
 
 
 # ---------------------------------------------------------------- asking

@@ -22,6 +22,7 @@ from collector.store import schema, upsert, warm
 DAY_MS = 86_400_000
 OLDEST_DAYS = 60  # a spool holds 30 days
 SUBJECTS_MS = 30 * DAY_MS  # a name that was not heard for so long makes room for another
+DAYS_HELD = 3  # of a center, in memory: a backlog is of one day after the other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +57,18 @@ class Tally:
 
 
 @dataclass
-class DayTallies:
-    """Those of one center's gateways of one day, as stored."""
+class CenterTallies:
+    """Those of one center's gateways, as stored: by day, whole days, by device."""
 
-    day_ms: int
-    devices: dict[str, Tally] = field(default_factory=dict)
+    days: dict[int, dict[str, Tally]] = field(default_factory=dict)
+
+    def trim(self) -> None:
+        while len(self.days) > DAYS_HELD:
+            del self.days[next(iter(self.days))]
+
+    def names(self, kind: str) -> set[str]:
+        tallies = (tally for by_device in self.days.values() for tally in by_device.values())
+        return set().union(*(tally.subjects.get(kind, ()) for tally in tallies))
 
 
 Key = tuple[str, str, int]  # center, device, day
@@ -74,9 +82,13 @@ class Tallies:
         self._conn, self._quotas, self._now_ms = conn, quotas, now_ms
         self._today_ms = now_ms // DAY_MS * DAY_MS
         self._held: dict[Key, Tally] = {}
-        today = _of_day(conn, {center for center, _ in devices}, self._today_ms)
-        for center, device in devices:
-            self._held[center, device, self._today_ms] = today[center].devices.setdefault(device, Tally())
+        codes = sorted({center for center, _ in devices})
+        self._centers = warm.recall(conn, "tallies", codes, lambda cold: {code: CenterTallies() for code in cold})
+        for center in self._centers.values():
+            center.trim()
+        self._read(
+            [code for code, center in self._centers.items() if self._today_ms not in center.days], self._today_ms
+        )
 
     def refusal(self, center: str, device: str, size: int) -> Reason | None:
         """Why so many bytes more are not taken today; else they are counted."""
@@ -116,7 +128,7 @@ class Tallies:
             }
             for (center, device, day_ms), tally in changed.items()
         ]
-        with warm.written_through(self._conn, "tallies"):  # what is held of today is what is in memory
+        with warm.written_through(self._conn, "tallies"):  # what is held is what is in memory
             upsert(self._conn, schema.tallies, rows)
         for tally in changed.values():
             tally.is_changed = False
@@ -124,40 +136,26 @@ class Tallies:
     def _of_day(self, center: str, device: str, day_ms: int) -> Tally:
         key = (center, device, day_ms)
         if key not in self._held:
-            t = schema.tallies.c
-            mine = (t.center == center) & (t.device == device) & (t.day_ms == day_ms)
-            row = self._conn.execute(sa.select(schema.tallies).where(mine)).one_or_none()
-            self._held[key] = Tally() if row is None else Tally.of(row)
+            if day_ms not in self._centers[center].days:
+                self._read([center], day_ms)
+            self._held[key] = self._centers[center].days[day_ms].setdefault(device, Tally())
         return self._held[key]
 
+    def _read(self, codes: Collection[str], day_ms: int) -> None:
+        for code in codes:
+            self._centers[code].days[day_ms] = {}
+        for row in self._conn.execute(_BY_CENTER, {"codes": list(codes), "day": day_ms}) if codes else ():
+            self._centers[row.center].days[day_ms][row.device] = Tally.of(row)
+
     def _is_known(self, center: str, kind: str, subject: str) -> bool:
-        """Whether a subject that is new today was there before, or has room."""
-        held = {
-            name
-            for (of_center, _device, _day), tally in self._held.items()
-            if of_center == center
-            for name in tally.subjects.get(kind, ())
-        }
-        if len(held) >= self._quotas.subjects:
-            return False
+        """Whether a subject that is new on a day was there before, or has room."""
+        held = self._centers[center].names(kind)
+        if subject in held or len(held) >= self._quotas.subjects:
+            return subject in held
         newest = schema.latest.c
         mine = (newest.center == center) & (newest.kind == kind) & (newest.received_ms > self._now_ms - SUBJECTS_MS)
         before = set(self._conn.scalars(sa.select(newest.subject).where(mine).limit(self._quotas.subjects)))
         return subject in before or len(before | held) < self._quotas.subjects
-
-
-def _of_day(conn: sa.Connection, codes: Collection[str], day_ms: int) -> dict[str, DayTallies]:
-    def read(some: Collection[str]) -> dict[str, DayTallies]:
-        by_center = {code: DayTallies(day_ms) for code in some}
-        for row in conn.execute(_BY_CENTER, {"codes": list(some), "day": day_ms}):
-            by_center[row.center].devices[row.device] = Tally.of(row)
-        return by_center
-
-    known = warm.recall(conn, "tallies", sorted(codes), read)
-    if old := [code for code, held in known.items() if held.day_ms != day_ms]:
-        for code, fresh in read(old).items():
-            known[code].day_ms, known[code].devices = fresh.day_ms, fresh.devices
-    return known
 
 
 _t = schema.tallies.c

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -42,10 +44,8 @@ def of_ups(conn: sa.Connection, code: str, span: tuple[int, int], fresh: Iterabl
 
 def written(conn: sa.Connection, kind: str, code: str, span: tuple[int, int]) -> list[Sign]:
     """The readings of a kind that are written and lie near a gap."""
-    table = schema.readings[kind].c
-    mine = (table.center == code) & table.wall_ms.between(*gap_facts.reach(*span))
-    names = [name for name in (*_TELLING, "wall_ms", "received_ms", "device", "spool", "seq") if name in table]
-    rows = conn.execute(sa.select(*(table[name] for name in names)).where(mine))
+    first_ms, last_ms = gap_facts.reach(*span)
+    rows = conn.execute(_near(kind), {"code": code, "first_ms": first_ms, "last_ms": last_ms})
     return [
         gap_facts.sign_of(
             SimpleNamespace(**{name: _plain(name, value) for name, value in row._mapping.items()}),
@@ -55,6 +55,16 @@ def written(conn: sa.Connection, kind: str, code: str, span: tuple[int, int]) ->
         )
         for row in rows
     ]
+
+
+@cache
+def _near(kind: str) -> sa.Select[Any]:
+    table = schema.readings[kind].c
+    names = [name for name in (*_TELLING, "wall_ms", "received_ms", "device", "spool", "seq") if name in table]
+    mine = (table.center == sa.bindparam("code")) & table.wall_ms.between(
+        sa.bindparam("first_ms"), sa.bindparam("last_ms")
+    )
+    return sa.select(*(table[name] for name in names)).where(mine)
 
 
 # What a sign is made of, whatever its kind.

@@ -28,6 +28,7 @@ from tests.collector.standard.timeless import timeless_standards
 
 NOW = 1_795_000_000_000
 MINUTE_MS = 60_000
+DAY_MS = 1440 * MINUTE_MS
 KEY = Ed25519PrivateKey.generate()
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
@@ -92,7 +93,12 @@ READ: dict[str, Callable[[sa.Connection, str], Any]] = {
 def differs(part: str, held: Any, found: Any) -> bool:
     """Of boots and tallies only what was asked for is in memory, and that there is none is remembered too."""
     if part == "tallies":
-        own = {(device, held.day_ms): (one.counts, one.size) for device, one in held.devices.items() if one.counts}
+        own = {
+            (device, day_ms): (one.counts, one.size)
+            for day_ms, by_device in held.days.items()
+            for device, one in by_device.items()
+            if one.counts
+        }
         return any(found.get(key) != value for key, value in own.items())
     if part == "boots":
         return any(found.get(key) != value for key, value in held.items())
@@ -272,6 +278,21 @@ def test_a_memory_that_looks_at_no_mark_is_found_out(sqlite_store: Store, gatewa
 )
 def test_nothing_stale_is_used_on_postgresql(either_store: Store, gateway, scenario: Callable[..., None]) -> None:
     scenario(either_store, gateway, judging)
+
+
+# ---------------------------------------------------------------- a backlog
+
+
+def test_of_the_days_of_a_backlog_the_tallies_are_read_once(sqlite_store: Store, gateway) -> None:
+    """A tenth of what it cost was to read yesterday's again in each transaction, and whether a UPS was there before."""
+    item, worker, statements = gateway(sqlite_store), judging(sqlite_store), []
+    sa.event.listen(sqlite_store._writer, "before_cursor_execute", lambda *words: statements.append(words[2]))
+    for number in range(6):
+        at_ms = NOW - DAY_MS + number * MINUTE_MS
+        worker.take([item.batch([item.ups(), item.ups(wall_ms=at_ms)], live=False)], NOW + number * 1_000)
+    reads = [one for one in statements if one.startswith("SELECT") and "FROM tallies" in one]
+    assert len(reads) == 2, "today's and yesterday's"
+    assert sum("latest.subject" in one and "LIMIT" in one for one in statements) == 1
 
 
 # ---------------------------------------------------------------- rollback
