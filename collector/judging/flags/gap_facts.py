@@ -258,6 +258,19 @@ def moves_runs(facts: GapFacts, sign: Sign) -> bool:
     return not (apart and within and agree)
 
 
+def with_runs(facts: GapFacts, signs: Iterable[Sign]) -> GapFacts | None:
+    """With the runs that these say, where each lies within one or after all of its UPS: what `runs_of` would come to.
+    None: only all readings around the gap tell."""
+    for sign in sorted(signs, key=lambda item: (item.at_ms, item.id)):
+        if not moves_runs(facts, sign) or sign.run is None:
+            continue
+        runs, first_ms = facts.power.get(sign.subject, ()), min(sign.at_ms, sign.run.first_ms)
+        if not runs or first_ms <= max(facts.from_ms, *(run.last_ms for run in runs)):
+            return None
+        facts = replace(facts, power={**facts.power, sign.subject: add_run(runs, sign.run)})
+    return facts
+
+
 def add_run(runs: tuple[BatteryRun, ...], new: BatteryRun) -> tuple[BatteryRun, ...]:
     """The runs with one more, joined to its neighbours where they agree."""
     joined: list[BatteryRun] = []

@@ -170,9 +170,9 @@ def ended(conn: sa.Connection, codes: Sequence[str]) -> dict[str, int]:
 def _with(conn: sa.Connection, gap: Gap, signs: Sequence[Sign]) -> GapFacts:
     span = gap.facts.from_ms, gap.facts.to_ms
     facts = gap_facts.fold(gap.facts, signs)
-    if any(sign.run is not None and gap_facts.moves_runs(gap.facts, sign) for sign in signs):
-        return replace(facts, power=_runs(gap_signs.of_ups(conn, gap.center, span, signs), span))
-    return facts
+    if (known := gap_facts.with_runs(facts, signs)) is not None:
+        return known
+    return replace(facts, power=_runs(gap_signs.of_ups(conn, gap.center, span, signs), span))
 
 
 def _in_the_past(

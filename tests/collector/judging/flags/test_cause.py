@@ -18,7 +18,7 @@ from collector.judging.flags.cause import (
     NeighbourWitness,
     name_cause,
 )
-from collector.judging.flags.gap_facts import GapFacts, Sign, facts_of, fold, moves_runs, runs_of, sign_of
+from collector.judging.flags.gap_facts import GapFacts, Sign, facts_of, fold, moves_runs, runs_of, sign_of, with_runs
 
 MINUTE = 60_000
 START = 1_770_000_000_000
@@ -409,6 +409,26 @@ def test_a_reading_that_is_said_to_move_no_run_moves_none(told: list[tuple[int, 
     facts = facts_of(START, START + 30 * MINUTE, known)
     if not moves_runs(facts, late):
         assert runs_of([*known, late], facts.from_ms, facts.to_ms) == facts.power
+
+
+@given(
+    st.lists(st.tuples(st.integers(-4, 36), POWER), min_size=2, max_size=20, unique_by=lambda one: one[0]), st.data()
+)
+def test_runs_that_are_told_without_the_others_are_those_of_all(told: list[tuple[int, UpsReading]], data: Any) -> None:
+    """What comes a minute after the other once a center is back lengthens its last run or begins another one."""
+    whole = signs(*told)
+    late = [whole.pop(data.draw(st.integers(0, len(whole) - 1))) for _ in range(data.draw(st.integers(1, len(whole))))]
+    facts = facts_of(START, START + 30 * MINUTE, whole)
+    if (known := with_runs(facts, late)) is not None:
+        assert known.power == runs_of([*whole, *late], facts.from_ms, facts.to_ms)
+
+
+def test_minutes_after_a_gap_need_no_reading_of_what_is_within() -> None:
+    facts = gap([(-1, MAINS)], *every(0, 29, MAINS))
+    known = with_runs(facts, signs((30.2, MAINS), (30.5, BATTERY)))
+    assert known is not None
+    assert [run.on_battery for run in known.power[""]] == [False, True]
+    assert with_runs(facts, signs((12, BATTERY))) is None
 
 
 def test_a_backlog_on_mains_moves_no_run_and_a_cut_within_does() -> None:
