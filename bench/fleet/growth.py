@@ -51,7 +51,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     print(f"load {os.getloadavg()[0]:.1f}; ms of CPU a live batch in groups of {GROUP}, and of the list's first page")
-    print("| database | centers | readings | archived days | batch | in its best group | database | page | database |")
+    columns = (
+        "centers",
+        "readings",
+        "archived center-days",
+        "batch",
+        "in its best group",
+        "database",
+        "page",
+        "database",
+    )
+    print("| database | " + " | ".join(columns) + " |")
     print("|---" * 9 + "|")
     for database in options.databases:
         for count in options.centers:
@@ -78,7 +88,7 @@ class Play:
     pid: int | None
     began_ms: int
     at_ms: int
-    archived: int = 0  # center-days
+    archived_center_days: int = 0
 
     def minute(self, spent: Spent) -> None:
         self.at_ms += MINUTE_MS
@@ -92,7 +102,7 @@ class Play:
         page = timed(self.store, self.first_page(), 30)
         own, other = (1000 * part_s / spent.batches for part_s in (spent.own_s, spent.database_s))
         print(
-            f"| {self.database} | {len(self.gateways)} | {self.held()} | {self.archived} | {own:.3f} | "
+            f"| {self.database} | {len(self.gateways)} | {self.held()} | {self.archived_center_days} | {own:.3f} | "
             f"{min(spent.batch_ms):.3f} | {other:.3f} | {page['own_ms']} | {page['database_ms']} |",
             flush=True,
         )
@@ -144,7 +154,7 @@ class Play:
                 made = {"part": part, "day_ms": day_ms, "made_ms": self.at_ms, "files": "{}", "centers": len(rows)}
                 bulk_insert(conn, schema.archive_parts, [made])
                 bulk_insert(conn, schema.archived, rows)
-            self.archived += len(rows)
+            self.archived_center_days += len(rows)
         if self.store.parted:
             self.store.outside("ANALYZE")
 

@@ -401,10 +401,10 @@ def table(options: argparse.Namespace, stories: Sequence[Story]) -> Iterator[str
     yield _row("unaccounted", lost)
     yield _row("deferred", len(put_off), len(deferred), "of those not skipped")
     yield f"  for seconds                median {_at(put_off, 50):.0f}, p95 {_at(put_off, 95):.0f}"
-    yield from _rest(options, stories, count["tested though busy"], len(deferred))
+    yield from _distributions(options, stories, count["tested though busy"], len(deferred))
 
 
-def _rest(options: argparse.Namespace, stories: Sequence[Story], busy: int, due: int) -> Iterator[str]:
+def _distributions(options: argparse.Namespace, stories: Sequence[Story], busy: int, due: int) -> Iterator[str]:
     waited = sorted(value for story in stories for value in story.waited_s)
     megabytes = sorted(month_byte / MB for story in stories for month_byte in story.month_bytes)
     valid = sorted(item for story in stories for item in story.valid)

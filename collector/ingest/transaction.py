@@ -179,10 +179,10 @@ class Ingest:
         writer = facts.writer()
         batches = [message for message in messages if not message.is_ask]
         verified_batches = _opened(self._open_batch, batches, facts.devices, writer)
-        known_spools = spools.of_centers(conn, sorted({verified.device.center for verified in verified_batches}))
+        codes = sorted({verified.device.center for verified in verified_batches})
+        known_spools = spools.of_centers(conn, codes)
         held = _spools(known_spools, verified_batches)
-        senders = {(verified.device.center, verified.device.device) for verified in verified_batches}
-        writer.tallies = Tallies(conn, self._quotas, facts.now_ms, senders)
+        writer.tallies = Tallies(conn, self._quotas, facts.now_ms, codes)
         writer.boots = boot_clocks.load(
             conn, [verified for verified in verified_batches if readable and verified.readable]
         )

@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -21,9 +20,8 @@ from collector.register import calendar, facts
 from collector.register.calendar import begins_ms
 from collector.register.center import Center
 from collector.register.facts import Fact, Timeline
-from collector.store import center_states, schema, upsert
+from collector.store import center_states, rollups, schema, upsert
 
-HOUR_MS = 3_600_000
 # What splits a period of judging in parts: in each of them all of these are the same.
 DATED = (
     "tier", "seats_promised", "isp", "opening", "owner", "feeder", "contract_down_mbps", "contract_up_mbps", "district",
@@ -85,13 +83,8 @@ def day_of(from_ms: int) -> str:
 
 
 def today_ms(now_ms: int) -> int:
-    """When the day of this moment began. Days begin on the hour, and every reading asks."""
-    return _day_of_hour(now_ms // HOUR_MS)
-
-
-@lru_cache(maxsize=4096)
-def _day_of_hour(hour: int) -> int:
-    return begins_ms(datetime.fromtimestamp(hour * 3600, ZoneInfo(TZ)).date())
+    """When the day of this moment began."""
+    return rollups.day_of(now_ms)
 
 
 # ---------------------------------------------------------------- asking

@@ -71,24 +71,18 @@ class CenterTallies:
         return set().union(*(tally.subjects.get(kind, ()) for tally in tallies))
 
 
-Key = tuple[str, str, int]  # center, device, day
-
-
 class Tallies:
     """Those of one transaction, whose centers it has claimed."""
 
-    def __init__(self, conn: sa.Connection, quotas: Quotas, now_ms: int, devices: Collection[tuple[str, str]]) -> None:
-        """`devices` are (center, device); their rows of today are read at once."""
+    def __init__(self, conn: sa.Connection, quotas: Quotas, now_ms: int, codes: Collection[str]) -> None:
+        """What these centers have of today is read at once."""
         self._conn, self._quotas, self._now_ms = conn, quotas, now_ms
         self._today_ms = now_ms // DAY_MS * DAY_MS
-        self._held: dict[Key, Tally] = {}
-        codes = sorted({center for center, _ in devices})
         self._centers = warm.recall(conn, "tallies", codes, lambda cold: {code: CenterTallies() for code in cold})
         for center in self._centers.values():
             center.trim()
-        self._read(
-            [code for code, center in self._centers.items() if self._today_ms not in center.days], self._today_ms
-        )
+        cold = [code for code, center in self._centers.items() if self._today_ms not in center.days]
+        self._read(cold, self._today_ms)
 
     def refusal(self, center: str, device: str, size: int) -> Reason | None:
         """Why so many bytes more are not taken today; else they are counted."""
@@ -114,32 +108,30 @@ class Tallies:
         return None
 
     def save(self) -> None:
-        changed = {
-            key: tally for key, tally in sorted(self._held.items(), key=lambda item: item[0]) if tally.is_changed
-        }
-        rows = [
-            {
-                "center": center,
-                "device": device,
-                "day_ms": day_ms,
-                "counts": json.dumps(tally.counts),
-                "subjects": json.dumps({kind: sorted(names) for kind, names in tally.subjects.items()}),
-                "size": tally.size,
-            }
-            for (center, device, day_ms), tally in changed.items()
-        ]
+        changed = sorted(
+            (code, device, day_ms)
+            for code, center in self._centers.items()
+            for day_ms, by_device in center.days.items()
+            for device, tally in by_device.items()
+            if tally.is_changed
+        )
+        rows = []
+        for code, device, day_ms in changed:
+            tally = self._of_day(code, device, day_ms)
+            subjects = json.dumps({kind: sorted(names) for kind, names in tally.subjects.items()})
+            own = {"counts": json.dumps(tally.counts), "subjects": subjects, "size": tally.size}
+            rows.append({"center": code, "device": device, "day_ms": day_ms, **own})
+            tally.is_changed = False
         with warm.written_through(self._conn, "tallies"):  # what is held is what is in memory
             upsert(self._conn, schema.tallies, rows)
-        for tally in changed.values():
-            tally.is_changed = False
 
     def _of_day(self, center: str, device: str, day_ms: int) -> Tally:
-        key = (center, device, day_ms)
-        if key not in self._held:
-            if day_ms not in self._centers[center].days:
-                self._read([center], day_ms)
-            self._held[key] = self._centers[center].days[day_ms].setdefault(device, Tally())
-        return self._held[key]
+        days = self._centers[center].days
+        if day_ms not in days:
+            self._read([center], day_ms)
+        if device not in days[day_ms]:
+            days[day_ms][device] = Tally()
+        return days[day_ms][device]
 
     def _read(self, codes: Collection[str], day_ms: int) -> None:
         for code in codes:

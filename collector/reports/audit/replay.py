@@ -55,7 +55,8 @@ class ReplayedTallies(Tallies):
     """What counts of a gateway, as ingest counted it, without a database."""
 
     def __init__(self, quotas: Quotas) -> None:
-        self._quotas, self._held = quotas, {}
+        self._quotas = quotas
+        self._held: dict[tuple[str, str, int], Tally] = {}
         self._heard: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
 
     def begin(self, now_ms: int) -> ReplayedTallies:

@@ -284,7 +284,7 @@ def test_nothing_stale_is_used_on_postgresql(either_store: Store, gateway, scena
 
 
 def test_of_the_days_of_a_backlog_the_tallies_are_read_once(sqlite_store: Store, gateway) -> None:
-    """A tenth of what it cost was to read yesterday's again in each transaction, and whether a UPS was there before."""
+    """Not in each transaction again, nor whether a UPS was there before."""
     item, worker, statements = gateway(sqlite_store), judging(sqlite_store), []
     sa.event.listen(sqlite_store._writer, "before_cursor_execute", lambda *words: statements.append(words[2]))
     for number in range(6):
